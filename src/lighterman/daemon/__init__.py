@@ -1,0 +1,1 @@
+"""Configuration, wiring, reconcile at start, orderly stop."""

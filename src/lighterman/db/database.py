@@ -1,0 +1,143 @@
+"""The file and its one writer."""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TABLES = (
+    "containers",
+    "images",
+    "references",
+    "layers",
+    "blobs",
+    "networks",
+    "volumes",
+    "execs",
+    "events",
+    "facts",
+)
+"""Each holds `(key TEXT PRIMARY KEY, doc BLOB)`. `facts` holds single values, such as the engine's id."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Put:
+    """Insert or replace a row."""
+
+    table: str
+    key: str
+    doc: bytes
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Remove the rows whose key is `key`, or with `up_to` all whose key is not greater."""
+
+    table: str
+    key: str
+    up_to: bool = False
+
+
+Change = Put | Delete
+
+
+@dataclass(frozen=True)
+class _Job:
+    changes: Sequence[Change]
+    durable: bool
+    done: asyncio.Future[None] | None
+
+
+class Database:
+    """`state.db`: WAL, one writer thread, whole transactions.
+
+    A durable write (`synchronous=FULL`, about 0.2 ms) is for what a client was told exists or is gone;
+    the rest may lose its last moments in a power cut, never in a crash of the engine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"{path} was written by a newer Lighterman (schema {version})")
+        for table in TABLES:
+            self._connection.execute(
+                f'CREATE TABLE IF NOT EXISTS "{table}" '
+                "(key TEXT PRIMARY KEY, doc BLOB NOT NULL) WITHOUT ROWID"
+            )
+        self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._writer = threading.Thread(target=self._write_all, name="db-writer", daemon=True)
+        self._writer.start()
+
+    def rows(self, table: str) -> list[tuple[str, bytes]]:
+        """All rows in the order of their keys. For the start of a room only: it blocks."""
+        return self._connection.execute(f'SELECT key, doc FROM "{table}" ORDER BY key').fetchall()
+
+    async def write(self, *changes: Change, durable: bool = True) -> None:
+        """Write `changes` as one transaction.
+
+        Raises: sqlite3.Error (disk full, for one); then nothing is written.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(changes, durable, done))
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not done.done():  # the write cannot be called back: wait for it, then be cancelled
+                await asyncio.wait([done])
+            raise
+
+    def write_soon(self, *changes: Change) -> None:
+        """Queue `changes` as one transaction that nobody waits for and a power cut may lose."""
+        self._jobs.put(_Job(changes, False, None))
+
+    def close(self) -> None:
+        """Write what is queued, then close."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._connection.close()
+
+    def _write_all(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            error: Exception | None = None
+            try:
+                self._transact(job)
+            except sqlite3.Error as failure:
+                error = failure
+            if job.done is not None:
+                job.done.get_loop().call_soon_threadsafe(_settle, job.done, error)
+
+    def _transact(self, job: _Job) -> None:
+        self._connection.execute(f"PRAGMA synchronous={'FULL' if job.durable else 'NORMAL'}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for change in job.changes:
+                match change:
+                    case Put(table, key, doc):
+                        self._connection.execute(f'REPLACE INTO "{table}" VALUES (?, ?)', (key, doc))
+                    case Delete(table, key, up_to):
+                        compare = "<=" if up_to else "="
+                        self._connection.execute(f'DELETE FROM "{table}" WHERE key {compare} ?', (key,))
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

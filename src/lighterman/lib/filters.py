@@ -1,0 +1,80 @@
+"""The `filters` query parameter: a map of names to the values asked for.
+
+Both forms of the wire are read: `{"status": ["created"]}` and the old `{"status": {"created": true}}`.
+Several values of one name are alternatives, several names must all match. Source: filters of the API.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lighterman.errdefs import InvalidParameter
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What was asked for: name -> values, in the order given."""
+
+    wanted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.wanted)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.wanted
+
+    def get(self, name: str) -> tuple[str, ...]:
+        """The values of `name`; empty when it was not asked for."""
+        return self.wanted.get(name, ())
+
+    def check(self, known: Iterable[str]) -> None:
+        """Raises InvalidParameter in Docker's words for a name that is not `known`."""
+        allowed = set(known)
+        for name in self.wanted:
+            if name not in allowed:
+                raise InvalidParameter(f"Invalid filter '{name}'")
+
+    def exact(self, name: str, value: str) -> bool:
+        """Whether `value` is one of those asked for, or none was."""
+        values = self.get(name)
+        return not values or value in values
+
+    def labels(self, labels: Mapping[str, str] | None, *, name: str = "label") -> bool:
+        """Whether every `key` or `key=value` asked for under `name` is among `labels`."""
+        have = labels or {}
+        for wish in self.get(name):
+            key, has_value, value = wish.partition("=")
+            if key not in have or (has_value and have[key] != value):
+                return False
+        return True
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """The one boolean value of `name`. Raises InvalidParameter for anything that is not a boolean."""
+        values = self.get(name)
+        if not values:
+            return default
+        known = {"1": True, "true": True, "0": False, "false": False}
+        answers = {known.get(value) for value in values}
+        if len(answers) != 1 or None in answers:
+            raise InvalidParameter(f"Invalid filter '{name}=[{' '.join(values)}]'")
+        return bool(answers.pop())
+
+
+def parse_filters(text: str | None) -> Filters:
+    """The Filters of a query value. Raises InvalidParameter when it is neither of the two forms."""
+    if not text:
+        return Filters()
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise InvalidParameter(f"invalid filter: {error}") from error
+    if not isinstance(raw, dict):
+        raise InvalidParameter("invalid filter: a map of lists is wanted")
+    wanted: dict[str, tuple[str, ...]] = {}
+    for name, values in raw.items():
+        if isinstance(values, dict):
+            values = [value for value, on in values.items() if on]
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise InvalidParameter(f"invalid filter: a list of texts is wanted for {name!r}")
+        wanted[name] = tuple(values)
+    return Filters(wanted)

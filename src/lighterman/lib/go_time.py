@@ -1,0 +1,78 @@
+"""Times and durations as Go writes and reads them: the API's texts. Instants are ns since the epoch."""
+
+import re
+from datetime import UTC, datetime
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+_UNITS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})")
+
+
+def rfc3339_nano(instant_ns: int | None) -> str:
+    """RFC3339 in UTC with as many decimals as needed, at most nine; None is Go's zero time."""
+    if instant_ns is None:
+        return ZERO_TIME
+    seconds, nanos = divmod(instant_ns, 10**9)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{nanos:09d}".rstrip("0") if nanos else ""
+    return f"{text}{fraction}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds since the epoch. Raises ValueError."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an RFC 3339 time: {text}")
+    day, clock, fraction, zone = match.groups()
+    whole = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
+    return int(whole.timestamp()) * 10**9 + int((fraction or "0").ljust(9, "0"))
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of a Go duration such as "1h30m" or "-1.5s". Raises ValueError.
+
+    Source: ParseDuration of Go's package time.
+    """
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if rest == "0":
+        return 0
+    total, at = 0.0, 0
+    for match in _DURATION.finditer(rest):
+        if match.start() != at:
+            break
+        total += float(match[1]) * _UNITS_NS[match[2]]
+        at = match.end()
+    if not rest or at != len(rest):
+        raise ValueError(f'time: invalid duration "{text}"')
+    return sign * round(total)
+
+
+def parse_timestamp(text: str, *, now_ns: int) -> int:
+    """An instant in ns: unix seconds with decimals, RFC 3339, or a Go duration counted back from now.
+
+    Raises ValueError. Source: GetTimestamp of Docker's API types, as `since` and `until` use it.
+    """
+    if re.fullmatch(r"-?\d+(\.\d{0,9}\d*)?", text):
+        whole, _, fraction = text.partition(".")
+        return int(whole) * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
+    try:
+        return now_ns - parse_duration(text)
+    except ValueError:
+        pass
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        text += "T00:00:00"
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}", text):
+        text += ":00"
+    if not _RFC3339.fullmatch(text):
+        text += "Z"
+    return parse_rfc3339(text)

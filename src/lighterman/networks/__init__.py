@@ -1,0 +1,1 @@
+"""Bridges, endpoints, ports, DNS."""

@@ -1,0 +1,1 @@
+"""OCI runtime-spec types and the pure builders of their parts."""

@@ -1,0 +1,1 @@
+"""Image references: the field's grammar, pure."""

@@ -1,0 +1,1 @@
+"""Zygote, monitors and OCI runtimes."""

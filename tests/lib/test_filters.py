@@ -1,0 +1,36 @@
+"""The filters parameter."""
+
+import pytest
+
+from lighterman.errdefs import InvalidParameter
+from lighterman.lib.filters import parse_filters
+
+
+def test_both_forms_of_the_wire_are_read_alike() -> None:
+    assert parse_filters('{"status": ["created"]}') == parse_filters(
+        '{"status": {"created": true, "x": false}}'
+    )
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"a": "b"}', '{"a": [1]}'])
+def test_what_is_no_filter_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter):
+        parse_filters(text)
+
+
+def test_a_name_nobody_knows_is_refused_in_dockers_words() -> None:
+    with pytest.raises(InvalidParameter, match=r"^Invalid filter 'bogus'$"):
+        parse_filters('{"bogus": ["x"]}').check(["status"])
+
+
+def test_labels_match_by_key_or_by_key_and_value() -> None:
+    have = {"a": "b", "c": ""}
+    assert parse_filters('{"label": ["a", "c", "a=b"]}').labels(have)
+    assert not parse_filters('{"label": ["a=x"]}').labels(have)
+    assert not parse_filters('{"label": ["z"]}').labels(None)
+
+
+def test_a_flag_that_is_no_boolean_is_refused() -> None:
+    assert parse_filters('{"dangling": ["true"]}').flag("dangling", default=False)
+    with pytest.raises(InvalidParameter, match=r"Invalid filter 'dangling=\[maybe\]'"):
+        parse_filters('{"dangling": ["maybe"]}').flag("dangling", default=False)

@@ -1,0 +1,49 @@
+"""Go's texts for times, both ways."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lighterman.lib.go_time import parse_duration, parse_rfc3339, parse_timestamp, rfc3339_nano
+
+
+@given(st.integers(min_value=0, max_value=4 * 10**18))
+def test_a_time_written_is_read_back(instant_ns: int) -> None:
+    assert parse_rfc3339(rfc3339_nano(instant_ns)) == instant_ns
+
+
+def test_trailing_zeros_are_cut() -> None:
+    assert rfc3339_nano(1_500_000_000) == "1970-01-01T00:00:01.5Z"
+    assert rfc3339_nano(0) == "1970-01-01T00:00:00Z"
+
+
+def test_no_time_is_the_zero_time_of_go() -> None:
+    assert rfc3339_nano(None) == "0001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"), [("1h30m", 5400 * 10**9), ("-1.5s", -1_500_000_000), ("0", 0), ("10ms", 10**7)]
+)
+def test_durations(text: str, ns: int) -> None:
+    assert parse_duration(text) == ns
+
+
+@pytest.mark.parametrize("text", ["", "5", "h", "1x", "1h 5m"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("10", 10 * 10**9),
+        ("10.5", 10_500_000_000),
+        ("1m", 40 * 10**9),
+        ("1970-01-01T00:00:07Z", 7 * 10**9),
+        ("1970-01-01T00:00:07", 7 * 10**9),
+        ("1970-01-02", 86400 * 10**9),
+    ],
+)
+def test_since_and_until_take_seconds_times_and_durations_back(text: str, ns: int) -> None:
+    assert parse_timestamp(text, now_ns=100 * 10**9) == ns
