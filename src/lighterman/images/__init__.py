@@ -1,1 +1,12 @@
-"""Names, manifests and prune."""
+"""Images: names, configurations and what they are made of.
+
+Three words. An *image* is a configuration (its digest is the id) and a chain of layers; a *reference*
+(`busybox:latest`, `busybox@sha256:...`) names one; a *user* is a container made from it, which keeps it
+from being deleted. Layers are in `snapshots`, blobs in `content`, the wire to registries in `registry`.
+"""
+
+from lighterman.images.errors import NoSuchImage
+from lighterman.images.image import Image, ImageUser
+from lighterman.images.images import Images
+
+__all__ = ["Image", "ImageUser", "Images", "NoSuchImage"]

@@ -1,1 +1,11 @@
-"""Layers as mounts."""
+"""Layers as mounts.
+
+Three words. A *layer* is an immutable directory named by its chain id; a *snapshot* is a writable
+directory on top of a layer, named by the container that has it; a *mount* shows both as one root file
+system. What is removed is renamed to the trash and gone at once; the bytes follow in the background.
+The blobs that layers came from are in `content`, the images made of them in `images`.
+"""
+
+from lighterman.snapshots.store import Snapshots
+
+__all__ = ["Snapshots"]
