@@ -1,1 +1,35 @@
-"""Bridges, endpoints, ports, DNS."""
+"""Networks: how containers reach each other, the host and the world.
+
+Four words. A *network* is a row with a driver (bridge, host, null); a *sandbox* is a container's network
+namespace; an *endpoint* is a sandbox's end in one network; a *published port* is an address and port of
+the host that answers for a container.
+
+`Networks.reserve` decides all of a container in memory and holds its ports, so every conflict is told
+there. `connect` makes it so in the kernel, `disconnect` takes everything back and is idempotent. Rules are
+elements of sets in one nft table of ours (`ruleset`), links are made by netlink (`links`). The daemon
+listens on each published port itself (`ports`). `files` holds the texts of hosts and resolv.conf.
+"""
+
+from lighterman.networks.config import DEFAULT_POOLS, AddressPool, NetworkConfig
+from lighterman.networks.sandbox import (
+    Endpoint,
+    EndpointWish,
+    PortWish,
+    PublishedPort,
+    Sandbox,
+    SandboxWish,
+)
+from lighterman.networks.service import Networks
+
+__all__ = [
+    "DEFAULT_POOLS",
+    "AddressPool",
+    "Endpoint",
+    "EndpointWish",
+    "NetworkConfig",
+    "Networks",
+    "PortWish",
+    "PublishedPort",
+    "Sandbox",
+    "SandboxWish",
+]

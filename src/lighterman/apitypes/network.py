@@ -1,0 +1,92 @@
+"""Networks on the wire. Source: Network, IPAM, NetworkContainer of the API; nulls as dockerd 20.10 writes them."""
+
+from msgspec import field
+
+from lighterman.apitypes.container import EndpointSettings
+from lighterman.apitypes.wire import Wire
+
+
+class IPAMConfig(Wire, frozen=True, omit_defaults=True):
+    """One pool of addresses."""
+
+    subnet: str = ""
+    ip_range: str = field(name="IPRange", default="")
+    gateway: str = ""
+    auxiliary_addresses: dict[str, str] | None = None
+
+
+class IPAM(Wire, frozen=True):
+    driver: str = ""
+    options: dict[str, str] | None = None
+    config: list[IPAMConfig] | None = None
+
+
+class ConfigReference(Wire, frozen=True):
+    network: str = ""
+
+
+class NetworkContainer(Wire, frozen=True):
+    """A container's end in a network; addresses with their prefix length, "" when there is none."""
+
+    name: str
+    endpoint_id: str = field(name="EndpointID")
+    mac_address: str
+    ipv4_address: str = field(name="IPv4Address")
+    ipv6_address: str = field(name="IPv6Address")
+
+
+class Network(Wire, frozen=True):
+    """What inspect and list answer; `containers` is filled by inspect only."""
+
+    name: str
+    id: str
+    created: str
+    scope: str
+    driver: str
+    enable_ipv6: bool = field(name="EnableIPv6")
+    ipam: IPAM = field(name="IPAM")
+    internal: bool
+    attachable: bool
+    ingress: bool
+    config_from: ConfigReference
+    config_only: bool
+    containers: dict[str, NetworkContainer]
+    options: dict[str, str]
+    labels: dict[str, str]
+
+
+class NetworkCreateBody(Wire, frozen=True):
+    """`check_duplicate` is read and needs no act: a name is always unique here."""
+
+    name: str = ""
+    check_duplicate: bool = False
+    driver: str = ""
+    scope: str = ""
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    ipam: IPAM | None = field(name="IPAM", default=None)
+    enable_ipv6: bool | None = field(name="EnableIPv6", default=None)
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class NetworkCreateResponse(Wire, frozen=True):
+    id: str
+    warning: str = ""
+
+
+class NetworkConnectBody(Wire, frozen=True):
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class NetworkDisconnectBody(Wire, frozen=True):
+    container: str = ""
+    force: bool = False
+
+
+class NetworkPruneResponse(Wire, frozen=True):
+    networks_deleted: list[str] | None

@@ -1,0 +1,37 @@
+"""How this engine's networks are set up: the flags of the daemon that concern them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AddressPool:
+    """Networks of `size` bits are cut from `base`, an IPv4 subnet."""
+
+    base: str
+    size: int
+
+
+DEFAULT_POOLS = (
+    *(AddressPool(f"172.{second}.0.0/16", 16) for second in range(17, 32)),
+    AddressPool("192.168.0.0/16", 20),
+    AddressPool("10.192.0.0/10", 24),  # dockerd ends after 31 networks; we go on with small ones
+)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """dockerd's flags; engines side by side need different `bridge_name`s, and nothing else."""
+
+    bridge_name: str = "docker0"
+    bip: str = ""  # address and prefix of the bridge; "" chooses a free pool
+    pools: tuple[AddressPool, ...] = DEFAULT_POOLS
+    mtu: int = 1500
+    default_host_ip: str = ""  # --ip: where a port without an address is published; "" is everywhere
+    icc: bool = True
+    ip_forward: bool = True
+    ip_masq: bool = True
+
+    @property
+    def table(self) -> str:
+        """The name of this engine's nft table."""
+        return "lighterman" if self.bridge_name == "docker0" else f"lighterman_{self.bridge_name}"
