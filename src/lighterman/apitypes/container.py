@@ -256,3 +256,163 @@ class ContainerCreateBody(ContainerConfig, frozen=True):
 class ContainerCreateResponse(Wire, frozen=True):
     id: str
     warnings: list[str]
+
+
+class ContainerState(Wire, frozen=True, kw_only=True):
+    """Source: ContainerState; `Health` is there for containers with a check only."""
+
+    status: str
+    running: bool
+    paused: bool
+    restarting: bool
+    oom_killed: bool = field(name="OOMKilled")
+    dead: bool
+    pid: int  # 0 when there is no process, as the API says it
+    exit_code: int
+    error: str
+    started_at: str
+    finished_at: str
+
+
+class GraphDriverData(Wire, frozen=True):
+    """Where a container's or image's file system lies. Source: GraphDriverData."""
+
+    data: dict[str, str]
+    name: str
+
+
+class MountPoint(Wire, frozen=True, omit_defaults=True, kw_only=True):
+    """A mount as it is. `Name` and `Driver` are there for volumes only."""
+
+    type: str = msgspec.field()
+    name: str = ""
+    source: str = msgspec.field()
+    destination: str = msgspec.field()
+    driver: str = ""
+    mode: str = msgspec.field()
+    rw: bool = field(name="RW")
+    propagation: str = msgspec.field()
+
+
+class Address(Wire, frozen=True):
+    addr: str
+    prefix_len: int
+
+
+class NetworkSettings(Wire, frozen=True, kw_only=True):
+    """The sandbox, with the default bridge's endpoint once more at the top, as old clients want it."""
+
+    bridge: str = ""
+    sandbox_id: str = field(name="SandboxID", default="")
+    hairpin_mode: bool = False
+    link_local_ipv6_address: str = field(name="LinkLocalIPv6Address", default="")
+    link_local_ipv6_prefix_len: int = field(name="LinkLocalIPv6PrefixLen", default=0)
+    ports: dict[str, list[PortBinding] | None]
+    sandbox_key: str = ""
+    secondary_ip_addresses: list[Address] | None = field(name="SecondaryIPAddresses", default=None)
+    secondary_ipv6_addresses: list[Address] | None = field(name="SecondaryIPv6Addresses", default=None)
+    endpoint_id: str = field(name="EndpointID", default="")
+    gateway: str = ""
+    global_ipv6_address: str = field(name="GlobalIPv6Address", default="")
+    global_ipv6_prefix_len: int = field(name="GlobalIPv6PrefixLen", default=0)
+    ip_address: str = field(name="IPAddress", default="")
+    ip_prefix_len: int = field(name="IPPrefixLen", default=0)
+    ipv6_gateway: str = field(name="IPv6Gateway", default="")
+    mac_address: str = ""
+    networks: dict[str, EndpointSettings]
+
+
+class ContainerInspectResponse(Wire, frozen=True, kw_only=True):
+    """Source: ContainerInspect; order and nulls as dockerd 20.10.24 sends them."""
+
+    id: str
+    created: str
+    path: str
+    args: list[str]
+    state: ContainerState
+    image: str
+    resolv_conf_path: str
+    hostname_path: str
+    hosts_path: str
+    log_path: str
+    name: str
+    restart_count: int
+    driver: str
+    platform: str
+    mount_label: str
+    process_label: str
+    app_armor_profile: str
+    exec_ids: list[str] | None = field(name="ExecIDs")
+    host_config: HostConfig
+    graph_driver: GraphDriverData
+    size_rw: int | UnsetType = UNSET
+    size_root_fs: int | UnsetType = UNSET
+    mounts: list[MountPoint]
+    config: ContainerConfig
+    network_settings: NetworkSettings
+
+
+class Port(Wire, frozen=True, omit_defaults=True):
+    """A port in a list: published (with IP and PublicPort) or only exposed."""
+
+    ip: str = field(name="IP", default="")
+    private_port: int = 0
+    public_port: int = 0
+    type: str = ""
+
+
+class SummaryHostConfig(Wire, frozen=True):
+    network_mode: str
+
+
+class SummaryNetworkSettings(Wire, frozen=True):
+    networks: dict[str, EndpointSettings]
+
+
+class ContainerSummary(Wire, frozen=True, kw_only=True):
+    """One line of ContainerList. The sizes are there when they were asked for."""
+
+    id: str
+    names: list[str]
+    image: str
+    image_id: str = field(name="ImageID")
+    command: str
+    created: int  # seconds since the epoch
+    ports: list[Port]
+    size_rw: int | UnsetType = UNSET
+    size_root_fs: int | UnsetType = UNSET
+    labels: dict[str, str] | None
+    state: str
+    status: str
+    host_config: SummaryHostConfig
+    network_settings: SummaryNetworkSettings
+    mounts: list[MountPoint]
+
+
+class ContainerWaitError(Wire, frozen=True):
+    message: str
+
+
+class ContainerWaitResponse(Wire, frozen=True):
+    error: ContainerWaitError | None
+    status_code: int
+
+
+class ContainerTopResponse(Wire, frozen=True):
+    processes: list[list[str]]
+    titles: list[str]
+
+
+class ContainerPruneResponse(Wire, frozen=True):
+    containers_deleted: list[str] | None
+    space_reclaimed: int
+
+
+class ContainerUpdateBody(Resources, frozen=True):
+    """The body of ContainerUpdate. A zero is "not given", so a limit cannot be taken away."""
+
+    restart_policy: RestartPolicy = RestartPolicy()
+
+
+class ContainerUpdateResponse(Wire, frozen=True):
+    warnings: list[str] | None

@@ -1,1 +1,63 @@
-"""The life of containers."""
+"""Containers: what a client wished, what is, and the verbs that lead from one to the other.
+
+Three words. A *wish* is the Struct that came in, kept as it came; a *life* is what is (`life.py`), an
+algebraic state that moves along one table; a *plan* is a pure function's answer (`plan_create`,
+`plan_start`): it decides and refuses before anything has happened. A verb (`create`, `start`, `stop`, ...)
+takes the container's lock, plans, acts with every effect undoable, and records last. `Containers` is the
+room's state; `view.py` computes what the API shows from wish and life.
+
+A process that ends comes back through `exited.on_exit`; a start of the engine is `reconcile`.
+"""
+
+from lighterman.containers.attach import AttachOptions, attach, resize
+from lighterman.containers.create import create
+from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, exec_start
+from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
+from lighterman.containers.kill import kill
+from lighterman.containers.list import list_containers
+from lighterman.containers.logs import LogOptions, logs
+from lighterman.containers.pause import pause, unpause
+from lighterman.containers.prune import prune
+from lighterman.containers.reconcile import reconcile
+from lighterman.containers.remove import remove
+from lighterman.containers.rename import rename
+from lighterman.containers.restart import restart
+from lighterman.containers.start import start
+from lighterman.containers.state import Container, Containers, Settings
+from lighterman.containers.stop import stop
+from lighterman.containers.top import top
+from lighterman.containers.view import inspect
+from lighterman.containers.wait import wait
+
+__all__ = [
+    "AttachOptions",
+    "Container",
+    "Containers",
+    "LogOptions",
+    "Settings",
+    "attach",
+    "create",
+    "exec_create",
+    "exec_inspect",
+    "exec_resize",
+    "exec_start",
+    "inspect",
+    "kill",
+    "list_containers",
+    "logs",
+    "on_detach",
+    "on_exec_exit",
+    "on_exit",
+    "pause",
+    "prune",
+    "reconcile",
+    "remove",
+    "rename",
+    "resize",
+    "restart",
+    "start",
+    "stop",
+    "top",
+    "unpause",
+    "wait",
+]
