@@ -1,0 +1,42 @@
+# Two commands do all, on a fresh Debian machine as root: `make run` and `make test`.
+# Everything else here is a step of those two. What is there already is not made again.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: run test lint check clean
+# Debian's runc, dockerd and nft live in sbin, which a plain `su` leaves out.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+PYTHON := .venv/bin/python
+ENGINE_PACKAGES := crun runc libnftables1 nftables
+TEST_PACKAGES := busybox-static iproute2 iptables docker.io docker-cli docker-registry skopeo
+
+run: .venv/engine
+	@packaging/packages.sh $(ENGINE_PACKAGES)
+	@exec packaging/run.sh
+
+test: lint
+	@packaging/packages.sh $(ENGINE_PACKAGES) $(TEST_PACKAGES)
+	$(PYTHON) -m pytest
+
+lint: .venv/development
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+check: .venv/engine
+	@packaging/run.sh check
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@packaging/venv.sh .venv
+
+# The stamps lie in .venv and go with it; a changed pyproject.toml makes both anew.
+.venv/engine: pyproject.toml | .venv/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/development: pyproject.toml | .venv/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/engine

@@ -1,0 +1,171 @@
+"""The command line: `lighterman daemon`, `lighterman check`, `lighterman version`.
+
+Nothing is decided here. The flags of `daemon` come from the fields of `EngineConfig`; the rooms are imported
+when the engine starts, so that a mistype is answered at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import click
+
+from lighterman import __version__
+from lighterman.daemon.config import (
+    DEFAULT_CONFIG_FILE,
+    FIXED,
+    REFUSED,
+    AddressPool,
+    EngineConfig,
+    OciRuntime,
+    Option,
+    configure,
+    options,
+    refuse,
+)
+from lighterman.errdefs import EngineError
+
+_LISTS = """allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs cluster-store-opts
+    default-network-opts default-ulimits dns-opts exec-opts features node-generic-resources storage-opts
+    """.split()  # noqa: SIM905 a list of words reads best as words
+"""Refused options whose flag is the singular of the key."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Lighterman, a Docker Engine: the unchanged docker command line is its client."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"Lighterman {__version__}")
+
+
+@main.command()
+@click.option(
+    "--data-root", default=EngineConfig().data_root, show_default=True, help="Where layers would lie."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def check(data_root: str, as_json: bool) -> None:
+    """Tell what this host offers, and what to install."""
+    from lighterman.daemon import check as host_check
+
+    sys.exit(host_check.main(Path(data_root), as_json))
+
+
+@main.command()
+@click.option(
+    "--config-file", type=click.Path(dir_okay=False, path_type=Path), help=f"Default: {DEFAULT_CONFIG_FILE}"
+)
+@click.option("--validate", is_flag=True, help="Check the configuration, then exit.")
+def daemon(config_file: Path | None, validate: bool, **flags: Any) -> None:
+    """Run the engine in the foreground; SIGTERM stops it, and containers go on."""
+    try:
+        config = configure(_given(flags), _read(config_file), str(config_file or DEFAULT_CONFIG_FILE))
+        if validate:
+            click.echo("configuration OK")
+            return
+        from lighterman.daemon.run import run
+
+        run(config)
+    except EngineError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _read(config_file: Path | None) -> bytes | None:
+    """The file's bytes; None if it is the default one and not there."""
+    try:
+        return (config_file or DEFAULT_CONFIG_FILE).read_bytes()
+    except FileNotFoundError as error:
+        if config_file is None:
+            return None
+        raise click.ClickException(
+            f"unable to configure the Docker daemon with file {config_file}: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise click.ClickException(f"unable to read {config_file}: {error.strerror}") from error
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were typed, by the keys of daemon.json and in its shapes."""
+    return {
+        option.key: _shaped(option, flags[_variable(option)])
+        for option in options()
+        if flags[_variable(option)] not in (None, ())
+    }
+
+
+def _variable(option: Option) -> str:
+    return option.key.replace("-", "_")
+
+
+def _shaped(option: Option, value: Any) -> Any:
+    if get_origin(option.kind) is dict:
+        pairs = dict(_pair(option, each) for each in value)
+        if get_args(option.kind)[1] is OciRuntime:
+            return {name: {"path": path} for name, path in pairs.items()}
+        return pairs
+    if get_args(option.kind)[:1] == (AddressPool,):
+        return [_pool(option, each) for each in value]
+    return list(value) if option.repeatable else value
+
+
+def _pair(option: Option, text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"invalid value {text!r} for --{option.flag.name}: expected name=value")
+    return key, value
+
+
+def _pool(option: Option, text: str) -> dict[str, Any]:
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    if parts.keys() != {"base", "size"} or not parts["size"].isdecimal():
+        raise click.UsageError(f"invalid value {text!r} for --{option.flag.name}: expected base=CIDR,size=N")
+    return {"base": parts["base"], "size": int(parts["size"])}
+
+
+def _click_option(option: Option) -> click.Option:
+    names = [f"--{option.flag.name}", _variable(option)]
+    if option.flag.short:
+        names.append(f"-{option.flag.short}")
+    if option.kind is bool:
+        # as dockerd's: --icc=false, and a bare --icc is --icc=true
+        return click.Option(names, type=bool, is_flag=False, flag_value="true", help=option.flag.help)
+    kind = int if option.kind is int else str
+    return click.Option(names, type=kind, multiple=option.repeatable, help=option.flag.help)
+
+
+def _refusing_option(key: str) -> click.Option:
+    """A hidden flag of dockerd's that answers why it is refused, instead of "no such option"."""
+    known = FIXED.get(key, ())
+    boolean, listed = (
+        any(isinstance(each, bool) for each in known),
+        any(isinstance(each, list) for each in known),
+    )
+
+    def look(context: click.Context, parameter: click.Parameter, values: tuple[Any, ...]) -> None:
+        for value in [list(values)] if listed and values else values:
+            try:
+                refuse(key, value)
+            except EngineError as error:
+                raise click.UsageError(str(error), context) from error
+
+    name = key.removesuffix("s") if key in _LISTS else key
+    return click.Option(
+        [f"--{name}", "refused_" + key.replace("-", "_")],
+        type=bool if boolean else str,
+        is_flag=False,
+        flag_value="true",
+        multiple=True,
+        hidden=True,
+        expose_value=False,
+        callback=look,
+    )
+
+
+daemon.params += [_click_option(option) for option in options()]
+daemon.params += [_refusing_option(key) for key in sorted(REFUSED | FIXED.keys())]
+
+if __name__ == "__main__":
+    main()

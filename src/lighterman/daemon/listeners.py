@@ -1,0 +1,214 @@
+"""Where clients come in: the addresses of `hosts` as listening sockets.
+
+`parse_host` says what an address means, in dockerd's words, and touches nothing. `open_listeners` makes the
+sockets: a unix socket is group-readable and replaces a file that nobody answers on; tcp is for loopback,
+since without TLS whoever reaches it is root on this host; fd:// takes what systemd has opened.
+"""
+
+import errno
+import grp
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lighterman.errdefs import InvalidParameter, System
+
+BACKLOG = 1024
+DEFAULT_GROUP = "docker"
+DEFAULT_TCP_PORT = 2375
+DEFAULT_UNIX_PATH = "/var/run/docker.sock"
+LISTEN_FDS_START = 3  # sd_listen_fds(3)
+UNIX_PATH_LIMIT = 107  # unix(7): sun_path holds 108 bytes with the closing zero
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UnixHost:
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}"
+
+
+@dataclass(frozen=True)
+class TcpHost:
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return (
+            f"tcp://[{self.address}]:{self.port}"
+            if ":" in self.address
+            else f"tcp://{self.address}:{self.port}"
+        )
+
+
+@dataclass(frozen=True)
+class FdHost:
+    fd: int | None  # None: all that systemd handed over
+
+    def __str__(self) -> str:
+        return "fd://" if self.fd is None else f"fd://{self.fd}"
+
+
+Host = UnixHost | TcpHost | FdHost
+
+
+def parse_host(address: str, *, insecure_tcp: bool = False) -> Host:
+    """The address that a user typed, with dockerd's defaults for what is left out.
+
+    Raises: InvalidParameter; also for tcp beyond loopback unless `insecure_tcp`.
+    Source: ParseDaemonHost of moby; listenFD for fd://.
+    """
+    scheme, separator, rest = address.strip().partition("://")
+    if not separator:
+        scheme, rest = "tcp", scheme
+    match scheme:
+        case "unix":
+            return _unix_host(address, rest or DEFAULT_UNIX_PATH)
+        case "tcp":
+            return _tcp_host(address, rest, insecure_tcp=insecure_tcp)
+        case "fd":
+            if rest not in ("", "*") and not rest.isdecimal():
+                raise InvalidParameter(f"failed to parse systemd fd address: should be a number: {rest}")
+            return FdHost(int(rest) if rest.isdecimal() else None)
+    raise InvalidParameter(f"invalid bind address ({address}): unsupported proto '{scheme}'")
+
+
+def open_listeners(
+    hosts: Iterable[Host], *, group: str, environment: Mapping[str, str] = os.environ
+) -> list[socket.socket]:
+    """One listening, close-on-exec, non-blocking socket for each of `hosts`, or none when one fails.
+
+    Raises: System with the address and the reason.
+    """
+    with ExitStack() as opened:
+        sockets: list[socket.socket] = []
+        for host in hosts:
+            match host:
+                case UnixHost(path):
+                    made = [listen_unix(path, group)]
+                case TcpHost(address, port):
+                    made = [_listen_tcp(address, port)]
+                case FdHost(fd):
+                    made = _inherited(fd, environment)
+            for each in made:
+                each.setblocking(False)
+                opened.callback(each.close)
+            sockets += made
+        opened.pop_all()
+        return sockets
+
+
+def listen_unix(path: str, group: str) -> socket.socket:
+    """A socket at `path`, mode 0660, of `group`; a file left behind by a dead engine is replaced.
+
+    Raises: System if somebody answers there, or if a group other than the default does not exist.
+    """
+    gid = _group_id(group)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear_stale(path)
+        Path(path).parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        mask = os.umask(0o117)  # never readable by others, not even for a moment
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(mask)
+        os.chown(path, 0, gid)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise System(f"can't create unix socket {path}: {error.strerror or error}") from error
+    except System:
+        listener.close()
+        raise
+    return listener
+
+
+def _unix_host(address: str, path: str) -> UnixHost:
+    if "://" in path:
+        raise InvalidParameter(f"invalid bind address ({address}): invalid unix address: {path}")
+    if not path.startswith("/"):
+        raise InvalidParameter(f"invalid bind address ({address}): the path must be absolute")
+    if len(os.fsencode(path)) > UNIX_PATH_LIMIT:
+        raise InvalidParameter(
+            f"invalid bind address ({address}): socket paths end at {UNIX_PATH_LIMIT} bytes"
+        )
+    return UnixHost(path)
+
+
+def _tcp_host(address: str, rest: str, *, insecure_tcp: bool) -> TcpHost:
+    try:
+        url = urlsplit(f"tcp://{rest}")
+        name, port = url.hostname or "127.0.0.1", url.port
+    except ValueError as error:
+        raise InvalidParameter(f"invalid bind address ({address}): {error}") from error
+    if url.path or url.query or url.fragment:
+        raise InvalidParameter(f"invalid bind address ({address}): should not contain a path element")
+    if port == 0:
+        raise InvalidParameter(f"invalid bind address ({address}): invalid port: 0")
+    host = "127.0.0.1" if name == "localhost" else name
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise InvalidParameter(f"invalid bind address ({address}): no IP address: {name}") from None
+    if not loopback and not insecure_tcp:
+        raise InvalidParameter(
+            f"{address}: without TLS, which is not implemented yet, whoever reaches this address is root on "
+            "this host; only loopback is allowed unless insecure-tcp is set"
+        )
+    return TcpHost(host, port or DEFAULT_TCP_PORT)
+
+
+def _group_id(group: str) -> int:
+    try:
+        return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        if group != DEFAULT_GROUP:
+            raise System(f"group {group} not found") from None
+        log.debug("there is no group %s: the socket is for root alone", group)
+        return 0
+
+
+def _clear_stale(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            if not Path(path).is_socket():
+                raise System(f"can't create unix socket {path}: a file that is no socket is there") from None
+            os.unlink(path)
+            return
+    raise System(f"can't create unix socket {path}: another engine answers there")
+
+
+def _listen_tcp(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = "address already in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise System(f"listen tcp {address}:{port}: bind: {reason}") from error
+
+
+def _inherited(wanted: int | None, environment: Mapping[str, str]) -> list[socket.socket]:
+    count = int(environment.get("LISTEN_FDS", "0"))
+    if environment.get("LISTEN_PID") != str(os.getpid()) or count == 0:
+        raise System("no sockets found via socket activation: make sure the service was started by systemd")
+    fds = range(LISTEN_FDS_START, LISTEN_FDS_START + count)
+    if wanted is not None and wanted not in fds:
+        raise System("too few socket activated files passed in by systemd")
+    sockets = []
+    for fd in fds if wanted is None else (wanted,):
+        os.set_inheritable(fd, False)
+        sockets.append(socket.socket(fileno=fd))
+    return sockets
