@@ -1,0 +1,50 @@
+"""What the handlers call: the services of this engine, brought together once by the wiring."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lighterman.containers import Containers
+from lighterman.events import Events
+from lighterman.images import Images
+from lighterman.linux.host import Host
+from lighterman.networks import Networks
+from lighterman.runtime import Runtime
+from lighterman.volumes import Volumes
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Facts and settings of this engine that `/info` and `/version` tell and that no room owns."""
+
+    id: str
+    """Stable over restarts; a text of the engine's own choice."""
+    version: str
+    """As in "26.11.0"."""
+    data_root: str
+    git_commit: str = ""
+    build_time: str = ""
+    """RFC 3339."""
+    default_runtime: str = "crun"
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+    """Name -> path of each OCI runtime that containers may ask for."""
+    logging_driver: str = "json-file"
+    labels: tuple[str, ...] = ()
+    debug: bool = False
+    insecure_registries: tuple[str, ...] = ()
+    """CIDRs and host names; 127.0.0.0/8 is always one."""
+    registry_mirrors: tuple[str, ...] = ()
+    init_path: str = ""
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The services that handlers call."""
+
+    containers: Containers
+    images: Images
+    networks: Networks
+    volumes: Volumes
+    events: Events
+    runtime: Runtime
+    host: Host
+    engine: EngineInfo

@@ -1,0 +1,160 @@
+"""The one table of routes. The router, `docs/api.md`, the tests and the list of what is missing come from it.
+
+An *operation* is named as in the specification. `SERVED` and `MISSING` are the two halves of the table: an
+operation that gets its handler moves from the one to the other; `MISSING` has to become empty. A name in a
+path that may hold slashes (`{name:.*}`, image names do) is written as in Docker's own router.
+"""
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from lighterman.api import versions
+from lighterman.api.handlers import containers, execs, images, networks, system, volumes
+from lighterman.api.request import Answer, Request
+from lighterman.api.rooms import Rooms
+from lighterman.api.versions import Version
+
+Handler = Callable[[Request, Rooms], Awaitable[Answer]]
+
+
+class Flow(enum.Enum):
+    """What becomes of the connection, and of the work when the client goes away."""
+
+    PLAIN = "plain"
+    """One answer. Work of GET and HEAD ends with its client, a change goes on."""
+    STREAM = "stream"
+    """The answer comes as it is made; the work ends with its client."""
+    HIJACK = "hijack"
+    """The connection leaves HTTP."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row: what is asked for, and who answers."""
+
+    operation: str
+    method: str
+    path: str
+    handler: Handler | None = None
+    flow: Flow = Flow.PLAIN
+    since: Version = versions.OLDEST
+    """Requests that speak an older version are refused. Source: WithMinimumAPIVersion in moby's routers."""
+
+
+SERVED: tuple[Route, ...] = (
+    Route("SystemInfo", "GET", "/info", system.info),
+    Route("SystemVersion", "GET", "/version", system.version),
+    Route("SystemPing", "GET", "/_ping", system.ping),
+    Route("SystemPing", "HEAD", "/_ping", system.ping),
+    Route("SystemEvents", "GET", "/events", system.events, flow=Flow.STREAM),
+    Route("ContainerList", "GET", "/containers/json", containers.list_),
+    Route("ContainerCreate", "POST", "/containers/create", containers.create),
+    Route("ContainerInspect", "GET", "/containers/{id:.*}/json", containers.inspect),
+    Route("ContainerTop", "GET", "/containers/{id:.*}/top", containers.top),
+    Route("ContainerLogs", "GET", "/containers/{id:.*}/logs", containers.logs, flow=Flow.STREAM),
+    Route("ContainerResize", "POST", "/containers/{id:.*}/resize", containers.resize),
+    Route("ContainerStart", "POST", "/containers/{id:.*}/start", containers.start),
+    Route("ContainerStop", "POST", "/containers/{id:.*}/stop", containers.stop),
+    Route("ContainerRestart", "POST", "/containers/{id:.*}/restart", containers.restart),
+    Route("ContainerKill", "POST", "/containers/{id:.*}/kill", containers.kill),
+    Route("ContainerRename", "POST", "/containers/{id:.*}/rename", containers.rename),
+    Route("ContainerPause", "POST", "/containers/{id:.*}/pause", containers.pause),
+    Route("ContainerUnpause", "POST", "/containers/{id:.*}/unpause", containers.unpause),
+    Route("ContainerAttach", "POST", "/containers/{id:.*}/attach", containers.attach, flow=Flow.HIJACK),
+    Route("ContainerWait", "POST", "/containers/{id:.*}/wait", containers.wait, flow=Flow.STREAM),
+    Route("ContainerDelete", "DELETE", "/containers/{id:.*}", containers.delete),
+    Route("ContainerPrune", "POST", "/containers/prune", containers.prune, since=(1, 25)),
+    Route("ContainerExec", "POST", "/containers/{id:.*}/exec", execs.create),
+    Route("ExecStart", "POST", "/exec/{id:.*}/start", execs.start, flow=Flow.HIJACK),
+    Route("ExecResize", "POST", "/exec/{id:.*}/resize", execs.resize),
+    Route("ExecInspect", "GET", "/exec/{id:.*}/json", execs.inspect),
+    Route("ImageList", "GET", "/images/json", images.list_),
+    Route("ImageCreate", "POST", "/images/create", images.create, flow=Flow.STREAM),
+    Route("ImageInspect", "GET", "/images/{name:.*}/json", images.inspect),
+    Route("ImageHistory", "GET", "/images/{name:.*}/history", images.history),
+    Route("ImageTag", "POST", "/images/{name:.*}/tag", images.tag),
+    Route("ImageDelete", "DELETE", "/images/{name:.*}", images.delete),
+    Route("ImagePrune", "POST", "/images/prune", images.prune, since=(1, 25)),
+    Route("ImageLoad", "POST", "/images/load", images.load, flow=Flow.STREAM),
+    Route("NetworkList", "GET", "/networks", networks.list_),
+    Route("NetworkList", "GET", "/networks/", networks.list_),
+    Route("NetworkInspect", "GET", "/networks/{id:.*}", networks.inspect),
+    Route("NetworkDelete", "DELETE", "/networks/{id:.*}", networks.delete),
+    Route("NetworkCreate", "POST", "/networks/create", networks.create),
+    Route("NetworkPrune", "POST", "/networks/prune", networks.prune, since=(1, 25)),
+    Route("VolumeList", "GET", "/volumes", volumes.list_),
+    Route("VolumeCreate", "POST", "/volumes/create", volumes.create),
+    Route("VolumeInspect", "GET", "/volumes/{name:.*}", volumes.inspect),
+    Route("VolumeDelete", "DELETE", "/volumes/{name:.*}", volumes.delete),
+    Route("VolumePrune", "POST", "/volumes/prune", volumes.prune, since=(1, 25)),
+)
+"""Operations that are answered."""
+
+MISSING: tuple[Route, ...] = (
+    Route("SystemAuth", "POST", "/auth"),
+    Route("SystemDataUsage", "GET", "/system/df"),
+    Route("ContainerChanges", "GET", "/containers/{id:.*}/changes"),
+    Route("ContainerExport", "GET", "/containers/{id:.*}/export", flow=Flow.STREAM),
+    Route("ContainerStats", "GET", "/containers/{id:.*}/stats", flow=Flow.STREAM),
+    Route("ContainerUpdate", "POST", "/containers/{id:.*}/update"),
+    Route("ContainerAttachWebsocket", "GET", "/containers/{id:.*}/attach/ws", flow=Flow.HIJACK),
+    Route("ContainerArchiveInfo", "HEAD", "/containers/{id:.*}/archive"),
+    Route("ContainerArchive", "GET", "/containers/{id:.*}/archive", flow=Flow.STREAM),
+    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive", flow=Flow.STREAM),
+    Route("ImageBuild", "POST", "/build", flow=Flow.STREAM),
+    Route("BuildPrune", "POST", "/build/prune", since=(1, 31)),
+    Route("ImagePush", "POST", "/images/{name:.*}/push", flow=Flow.STREAM),
+    Route("ImageSearch", "GET", "/images/search"),
+    Route("ImageCommit", "POST", "/commit"),
+    Route("ImageGet", "GET", "/images/{name:.*}/get", flow=Flow.STREAM),
+    Route("ImageGetAll", "GET", "/images/get", flow=Flow.STREAM),
+    Route("NetworkConnect", "POST", "/networks/{id:.*}/connect"),
+    Route("NetworkDisconnect", "POST", "/networks/{id:.*}/disconnect"),
+    Route("DistributionInspect", "GET", "/distribution/{name:.*}/json", since=(1, 30)),
+    Route("Session", "POST", "/session", flow=Flow.HIJACK),
+    Route("PluginList", "GET", "/plugins"),
+    Route("GetPluginPrivileges", "GET", "/plugins/privileges"),
+    Route("PluginPull", "POST", "/plugins/pull", flow=Flow.STREAM),
+    Route("PluginInspect", "GET", "/plugins/{name:.*}/json"),
+    Route("PluginDelete", "DELETE", "/plugins/{name:.*}"),
+    Route("PluginEnable", "POST", "/plugins/{name:.*}/enable"),
+    Route("PluginDisable", "POST", "/plugins/{name:.*}/disable"),
+    Route("PluginUpgrade", "POST", "/plugins/{name:.*}/upgrade", flow=Flow.STREAM, since=(1, 26)),
+    Route("PluginCreate", "POST", "/plugins/create"),
+    Route("PluginPush", "POST", "/plugins/{name:.*}/push", flow=Flow.STREAM),
+    Route("PluginSet", "POST", "/plugins/{name:.*}/set"),
+    Route("SwarmInspect", "GET", "/swarm"),
+    Route("SwarmInit", "POST", "/swarm/init"),
+    Route("SwarmJoin", "POST", "/swarm/join"),
+    Route("SwarmLeave", "POST", "/swarm/leave"),
+    Route("SwarmUpdate", "POST", "/swarm/update"),
+    Route("SwarmUnlockkey", "GET", "/swarm/unlockkey"),
+    Route("SwarmUnlock", "POST", "/swarm/unlock"),
+    Route("NodeList", "GET", "/nodes"),
+    Route("NodeInspect", "GET", "/nodes/{id}"),
+    Route("NodeDelete", "DELETE", "/nodes/{id}"),
+    Route("NodeUpdate", "POST", "/nodes/{id}/update"),
+    Route("ServiceList", "GET", "/services"),
+    Route("ServiceCreate", "POST", "/services/create"),
+    Route("ServiceInspect", "GET", "/services/{id}"),
+    Route("ServiceDelete", "DELETE", "/services/{id}"),
+    Route("ServiceUpdate", "POST", "/services/{id}/update"),
+    Route("ServiceLogs", "GET", "/services/{id}/logs", flow=Flow.STREAM),
+    Route("TaskList", "GET", "/tasks"),
+    Route("TaskInspect", "GET", "/tasks/{id}"),
+    Route("TaskLogs", "GET", "/tasks/{id}/logs", flow=Flow.STREAM),
+    Route("SecretList", "GET", "/secrets", since=(1, 25)),
+    Route("SecretCreate", "POST", "/secrets/create", since=(1, 25)),
+    Route("SecretInspect", "GET", "/secrets/{id}", since=(1, 25)),
+    Route("SecretDelete", "DELETE", "/secrets/{id}", since=(1, 25)),
+    Route("SecretUpdate", "POST", "/secrets/{id}/update", since=(1, 25)),
+    Route("ConfigList", "GET", "/configs", since=(1, 30)),
+    Route("ConfigCreate", "POST", "/configs/create", since=(1, 30)),
+    Route("ConfigInspect", "GET", "/configs/{id}", since=(1, 30)),
+    Route("ConfigDelete", "DELETE", "/configs/{id}", since=(1, 30)),
+    Route("ConfigUpdate", "POST", "/configs/{id}/update", since=(1, 30)),
+)
+"""Operations still to come: each is answered with 501. This is the one list of them."""
+
+ROUTES = SERVED + MISSING
