@@ -1,0 +1,77 @@
+"""Reading and removing directories of cgroupfs: what v1 and v2 have in common."""
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+WAIT_S = 2.0
+"""How long the kernel may take to end killed processes or to stop the living."""
+
+
+def read_number(file: Path) -> int | None:
+    """The number in a file, None for "max". Raises OSError."""
+    text = file.read_text().strip()
+    return None if text == "max" else int(text)
+
+
+def read_flat(file: Path) -> dict[str, int]:
+    """A file of "key number" lines. Raises OSError."""
+    pairs = (line.split() for line in file.read_text().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs}
+
+
+def pids_below(top: Path) -> set[int]:
+    """The processes of a directory and of all below it; none when it is gone."""
+    found: set[int] = set()
+    for directory in bottom_up(top):
+        try:
+            found.update(int(line) for line in (directory / "cgroup.procs").read_text().split())
+        except OSError as error:
+            # Gone meanwhile, or a threaded cgroup (v2), whose processes its domain above lists.
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+                raise
+    return found
+
+
+def bottom_up(top: Path) -> Iterator[Path]:
+    """`top` and all directories below it, the deepest first."""
+    for directory, _, _ in os.walk(top, topdown=False):
+        yield Path(directory)
+
+
+def kill_all(pids: Callable[[], list[int]]) -> None:
+    """SIGKILL to each, and again to those they forked meanwhile.
+
+    A process that is killed already stays listed until it has ended, so only new faces count as a round.
+    """
+    struck: set[int] = set()
+    while new := set(pids()) - struck:
+        for pid in new:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        struck |= new
+
+
+def remove_tree(top: Path) -> None:
+    """rmdir of a cgroup and all below it; idempotent.
+
+    A process that was killed leaves its cgroup when the kernel gets to it, and nothing tells when (v1), so
+    EBUSY is tried again for up to WAIT_S. Raises: OSError.
+    """
+    deadline, pause_s = time.monotonic() + WAIT_S, 0.001
+    while top.exists():
+        try:
+            for directory in bottom_up(top):
+                directory.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.05)

@@ -1,0 +1,150 @@
+"""What a cgroup is to the rest of the engine, whatever version the host has.
+
+Values out (`Stats`, pids), values in (`Limits`); bytes and ns, and None where the kernel says "max". All of
+it reads and writes small files of the kernel: tens of us, so the readers may run on the event loop; `freeze`
+and `remove` may wait for the kernel and belong in a thread.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class CpuStats:
+    usage_ns: int = 0
+    user_ns: int = 0
+    system_ns: int = 0
+    per_cpu_ns: tuple[int, ...] = ()  # v1 only
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled_ns: int = 0
+
+
+@dataclass(frozen=True)
+class MemoryStats:
+    usage_bytes: int = 0
+    max_usage_bytes: int = 0  # 0 where the kernel keeps no peak (v2 before 5.19)
+    limit_bytes: int | None = None
+    failures: int = 0  # v1: times the limit was hit (failcnt); v2: times that ended in an OOM
+    stat: Mapping[str, int] = field(default_factory=dict)  # memory.stat as it is
+
+
+@dataclass(frozen=True)
+class PidsStats:
+    current: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class BlkioEntry:
+    """A counter of one device; `op` is read, write, ..., or "" for counters that know none."""
+
+    major: int
+    minor: int
+    op: str
+    value: int
+
+
+@dataclass(frozen=True)
+class BlkioStats:
+    """The counters of v1, hierarchical. v2 knows the first two only."""
+
+    service_bytes: tuple[BlkioEntry, ...] = ()
+    serviced: tuple[BlkioEntry, ...] = ()
+    queued: tuple[BlkioEntry, ...] = ()
+    service_time: tuple[BlkioEntry, ...] = ()
+    wait_time: tuple[BlkioEntry, ...] = ()
+    merged: tuple[BlkioEntry, ...] = ()
+    time: tuple[BlkioEntry, ...] = ()
+    sectors: tuple[BlkioEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stats:
+    cpu: CpuStats = CpuStats()
+    memory: MemoryStats = MemoryStats()
+    pids: PidsStats = PidsStats()
+    blkio: BlkioStats = BlkioStats()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What to change; None leaves it as it is, -1 is no limit.
+
+    In the words of v1, as Docker has them: `memory_swap_bytes` is memory and swap together, `cpu_shares` is
+    2..262144, `blkio_weight` 10..1000. v2 gets them translated.
+    """
+
+    memory_bytes: int | None = None
+    memory_swap_bytes: int | None = None
+    memory_reservation_bytes: int | None = None
+    memory_swappiness: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_period_us: int | None = None
+    cpuset_cpus: str | None = None
+    cpuset_mems: str | None = None
+    pids: int | None = None
+    blkio_weight: int | None = None
+
+
+class Cgroup(ABC):
+    """The cgroup of one container, by its path below the hierarchies' roots ("/docker/<id>").
+
+    It need not exist: what is not there has no processes and no counts, and removing it is no error.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether the kernel still has it."""
+
+    @abstractmethod
+    def pids(self) -> list[int]:
+        """All processes in it and below it, as this process sees their ids, ascending."""
+
+    @abstractmethod
+    def freeze(self) -> None:
+        """Stop all processes; returns when they stand still. Blocks: up to 2 s.
+
+        Raises: TimeoutError when a process cannot be stopped (it waits for a device, say); then it is thawed.
+        OSError when there is no such cgroup.
+        """
+
+    @abstractmethod
+    def thaw(self) -> None:
+        """Let all processes go on. Raises OSError when there is no such cgroup."""
+
+    @abstractmethod
+    def frozen(self) -> bool:
+        """Whether it was asked to freeze, by whomever, itself."""
+
+    @abstractmethod
+    def oom_kills(self) -> int:
+        """How many processes the kernel killed because the cgroup had no memory left."""
+
+    @abstractmethod
+    def stats(self) -> Stats:
+        """All counters now. Raises FileNotFoundError when there is no such cgroup."""
+
+    @abstractmethod
+    def set_limits(self, limits: Limits) -> None:
+        """Change limits of a living cgroup, each in the order that the kernel allows.
+
+        Raises: OSError with the file that refused (EBUSY: more memory is in use than is allowed). What was
+        written before it stays.
+        """
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL to all processes in it and below it; they may need time to end."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove it and all below it, in every hierarchy; idempotent. Blocks: up to 2 s for ending processes.
+
+        Raises: OSError (EBUSY) when processes are left in it.
+        """

@@ -1,0 +1,191 @@
+"""cgroup v1, alone or beside an empty v2 mount (hybrid): each controller is a hierarchy of its own."""
+
+import errno
+import os
+import time
+from pathlib import Path
+
+from lighterman.linux.cgroup.files import WAIT_S, kill_all, pids_below, read_flat, read_number, remove_tree
+from lighterman.linux.cgroup.interface import (
+    BlkioEntry,
+    BlkioStats,
+    Cgroup,
+    CpuStats,
+    Limits,
+    MemoryStats,
+    PidsStats,
+    Stats,
+)
+from lighterman.linux.cgroup.layout import Layout
+from lighterman.linux.mount import open_tree
+
+LIMIT, MEMSW = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+UNLIMITED_BYTES = 1 << 62
+"""Above it a memory limit is none: the kernel says 0x7ffffffffffff000, or less with larger pages."""
+
+
+class CgroupV1(Cgroup):
+    def __init__(self, layout: Layout, path: str) -> None:
+        super().__init__(path)
+        self._layout = layout
+
+    def exists(self) -> bool:
+        return any(self._in(controller).exists() for controller in self._layout.v1)
+
+    def pids(self) -> list[int]:
+        """A process is in every hierarchy; the first controller that is there tells."""
+        for controller in ("freezer", "pids", "memory", "devices", "cpu"):
+            if controller in self._layout.v1:
+                return sorted(pids_below(self._in(controller)))
+        return []
+
+    def freeze(self) -> None:
+        state = self._in("freezer") / "freezer.state"
+        deadline = time.monotonic() + WAIT_S
+        # FREEZING has no notification, and a process that forks can keep it there until asked again.
+        state.write_text("FROZEN")
+        while state.read_text().strip() != "FROZEN":
+            if time.monotonic() > deadline:
+                self.thaw()
+                raise TimeoutError(errno.ETIMEDOUT, "processes do not freeze", str(state))
+            time.sleep(0.001)
+            state.write_text("FROZEN")
+
+    def thaw(self) -> None:
+        (self._in("freezer") / "freezer.state").write_text("THAWED")
+
+    def frozen(self) -> bool:
+        asked = self._in("freezer") / "freezer.self_freezing"
+        return asked.exists() and asked.read_text().strip() == "1"
+
+    def oom_kills(self) -> int:
+        control = self._in("memory") / "memory.oom_control"
+        return read_flat(control).get("oom_kill", 0) if control.exists() else 0
+
+    def stats(self) -> Stats:
+        has = self._layout.v1
+        return Stats(
+            cpu=self._cpu() if "cpuacct" in has else CpuStats(),
+            memory=self._memory() if "memory" in has else MemoryStats(),
+            pids=self._pids() if "pids" in has else PidsStats(),
+            blkio=self._blkio() if "blkio" in has else BlkioStats(),
+        )
+
+    def set_limits(self, limits: Limits) -> None:
+        memory = self._in("memory")
+        if limits.memory_bytes is not None or limits.memory_swap_bytes is not None:
+            self._set_memory(limits.memory_bytes, limits.memory_swap_bytes)
+        for file, value in (
+            (memory / "memory.soft_limit_in_bytes", limits.memory_reservation_bytes),
+            (memory / "memory.swappiness", limits.memory_swappiness),
+            (self._in("cpu") / "cpu.shares", limits.cpu_shares),
+            # The period first: a quota is refused that the old period cannot hold.
+            (self._in("cpu") / "cpu.cfs_period_us", limits.cpu_period_us),
+            (self._in("cpu") / "cpu.cfs_quota_us", limits.cpu_quota_us),
+            (self._in("cpuset") / "cpuset.cpus", limits.cpuset_cpus),
+            (self._in("cpuset") / "cpuset.mems", limits.cpuset_mems),
+            (self._in("pids") / "pids.max", "max" if limits.pids == -1 else limits.pids),
+            (self._in("blkio") / self._blkio_weight_file(), limits.blkio_weight),
+        ):
+            if value is not None:
+                file.write_text(str(value))
+
+    def kill(self) -> None:
+        kill_all(self.pids)
+
+    def remove(self) -> None:
+        for mount in {*self._layout.v1.values(), *([self._layout.unified] if self._layout.unified else [])}:
+            remove_tree(mount / self.path.lstrip("/"))
+        if self._layout.mode == "hybrid":
+            self._remove_hidden()
+
+    def _in(self, controller: str) -> Path:
+        """Its directory in a hierarchy; one that does not exist when there is no such hierarchy."""
+        return self._layout.v1.get(controller, Path("/nonexistent")) / self.path.lstrip("/")
+
+    def _cpu(self) -> CpuStats:
+        accounting = self._in("cpuacct")
+        ticks = read_flat(accounting / "cpuacct.stat")
+        throttling = read_flat(self._in("cpu") / "cpu.stat") if "cpu" in self._layout.v1 else {}
+        return CpuStats(
+            usage_ns=int((accounting / "cpuacct.usage").read_text()),
+            user_ns=ticks["user"] * TICK_NS,
+            system_ns=ticks["system"] * TICK_NS,
+            per_cpu_ns=tuple(int(n) for n in (accounting / "cpuacct.usage_percpu").read_text().split()),
+            periods=throttling.get("nr_periods", 0),
+            throttled_periods=throttling.get("nr_throttled", 0),
+            throttled_ns=throttling.get("throttled_time", 0),
+        )
+
+    def _memory(self) -> MemoryStats:
+        memory = self._in("memory")
+        limit = int((memory / "memory.limit_in_bytes").read_text())
+        return MemoryStats(
+            usage_bytes=int((memory / "memory.usage_in_bytes").read_text()),
+            max_usage_bytes=int((memory / "memory.max_usage_in_bytes").read_text()),
+            limit_bytes=None if limit > UNLIMITED_BYTES else limit,
+            failures=int((memory / "memory.failcnt").read_text()),
+            stat=read_flat(memory / "memory.stat"),
+        )
+
+    def _pids(self) -> PidsStats:
+        pids = self._in("pids")
+        return PidsStats(int((pids / "pids.current").read_text()), read_number(pids / "pids.max"))
+
+    def _blkio(self) -> BlkioStats:
+        blkio = self._in("blkio")
+        # BFQ counts for devices that it schedules; for others its files are empty and the throttle counts.
+        bfq = _read_blkio(blkio / "blkio.bfq.io_serviced_recursive")
+        prefix = "blkio.bfq." if bfq else "blkio.throttle."
+        return BlkioStats(
+            service_bytes=_read_blkio(blkio / f"{prefix}io_service_bytes_recursive"),
+            serviced=_read_blkio(blkio / f"{prefix}io_serviced_recursive"),
+            queued=_read_blkio(blkio / f"{prefix}io_queued_recursive"),
+            service_time=_read_blkio(blkio / f"{prefix}io_service_time_recursive"),
+            wait_time=_read_blkio(blkio / f"{prefix}io_wait_time_recursive"),
+            merged=_read_blkio(blkio / f"{prefix}io_merged_recursive"),
+            time=_read_blkio(blkio / f"{prefix}time_recursive"),
+            sectors=_read_blkio(blkio / f"{prefix}sectors_recursive"),
+        )
+
+    def _blkio_weight_file(self) -> str:
+        bfq = "blkio.bfq.weight"
+        return bfq if (self._in("blkio") / bfq).exists() else "blkio.weight"
+
+    def _set_memory(self, memory_bytes: int | None, swap_bytes: int | None) -> None:
+        """The kernel keeps limit <= memsw at every moment, so what grows is written first."""
+        limit, swap = (self._in("memory") / name for name in (LIMIT, MEMSW))
+        writes = [(limit, memory_bytes), (swap, swap_bytes)]
+        if swap_bytes is not None and (swap_bytes == -1 or swap_bytes > int(swap.read_text())):
+            writes.reverse()
+        for file, value in writes:
+            if value is not None:
+                file.write_text(str(value))
+
+    def _remove_hidden(self) -> None:
+        """Remove the plain directory that runtimes make where they see no v2 mount.
+
+        They run in a mount namespace without it (crun 1.8 refuses hybrids), so below it, on the tmpfs that
+        holds all hierarchies. A clone of that tmpfs' mount alone shows what the v2 mount hides from us.
+        """
+        assert self._layout.unified is not None
+        tmpfs = self._layout.unified.parent
+        fd = open_tree(str(tmpfs), recursive=False)
+        try:
+            remove_tree(Path(f"/proc/self/fd/{fd}") / self._layout.unified.name / self.path.lstrip("/"))
+        finally:
+            os.close(fd)
+
+
+def _read_blkio(file: Path) -> tuple[BlkioEntry, ...]:
+    """Lines "8:0 Read 4096", or "8:0 12" without an operation; the line "Total 4096" has no device."""
+    if not file.exists():
+        return ()
+    entries = []
+    for line in file.read_text().splitlines():
+        device, *op, value = line.split()
+        if device != "Total":
+            major, minor = device.split(":")
+            entries.append(BlkioEntry(int(major), int(minor), op[0].lower() if op else "", int(value)))
+    return tuple(entries)
