@@ -53,8 +53,8 @@ class Runtime:
         """Start a container's process; `attached` clients lose nothing of its output.
 
         `spec` is the OCI config.json without `linux.seccomp`. `runtime` "" is the default.
-        Raises: StartFailed, and nothing is left; the clients' sockets are closed then without a byte sent.
-        InvalidParameter: unknown runtime.
+        Raises: StartFailed, and nothing is left; the clients are still the caller's then, and no byte
+        was written to them. InvalidParameter: unknown runtime.
         """
         raise NotImplementedError
 
@@ -76,7 +76,7 @@ class Runtime:
     async def attach(self, id: str, client: Client, to: AttachTo) -> None:
         """Hand a client to the container's monitor; it gets what is written from now on.
 
-        Raises: ProcessGone; the client is closed then.
+        Raises: ProcessGone; the client is still the caller's then.
         """
         raise NotImplementedError
 

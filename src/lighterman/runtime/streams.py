@@ -35,14 +35,14 @@ class ProcessIO:
 
 @dataclass(frozen=True)
 class Client:
-    """A client's end of a hijacked stream; whoever gets it owns the socket."""
+    """A client's end of a hijacked stream; whoever takes it owns the socket and closes it."""
 
     sock: socket.socket
     """Connected; blocking or not does not matter."""
     early: bytes
     """What the client sent behind its request's head already."""
     head: bytes
-    """The HTTP response head, written before anything else."""
+    """The HTTP response head, written before anything else; b"" if it was written already."""
 
 
 @dataclass(frozen=True)
