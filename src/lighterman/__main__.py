@@ -23,6 +23,7 @@ from lighterman.daemon.config import (
     options,
     refuse,
 )
+from lighterman.daemon.listeners import parse_hosts
 from lighterman.errdefs import EngineError
 
 _LISTS = """allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs cluster-store-opts
@@ -64,6 +65,7 @@ def daemon(config_file: Path | None, validate: bool, **flags: Any) -> None:
     try:
         config = configure(_given(flags), _read(config_file), str(config_file or DEFAULT_CONFIG_FILE))
         if validate:
+            parse_hosts(config)
             click.echo("configuration OK")
             return
         from lighterman.daemon.run import run

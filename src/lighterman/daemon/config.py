@@ -88,6 +88,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     max_concurrent_downloads: Annotated[
         int, Flag("max-concurrent-downloads", "Layers downloaded at the same time")
     ] = 3
+    cgroup_parent: Annotated[
+        str, Flag("cgroup-parent", "Parent cgroup of containers that name none; empty: /docker")
+    ] = ""
     default_runtime: Annotated[
         str, Flag("default-runtime", "OCI runtime of containers that name none; empty: crun or runc")
     ] = ""
@@ -121,7 +124,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
 REFUSED = frozenset(
     """
     allow-nondistributable-artifacts api-cors-header authorization-plugins bip6 builder cdi-spec-dirs
-    cgroup-parent cluster-advertise cluster-store cluster-store-opts containerd containerd-namespace
+    cluster-advertise cluster-store cluster-store-opts containerd containerd-namespace
     containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd default-cgroupns-mode
     default-gateway default-gateway-v6 default-ipc-mode default-network-opts default-shm-size
     default-stop-timeout default-ulimits dns dns-opts dns-search features firewall-backend fixed-cidr
@@ -286,6 +289,7 @@ def _validate_bridge(config: EngineConfig) -> None:
             f"invalid bridge name: {config.bridge!r} (1 to 15 bytes, no space, slash or colon)"
         )
     try:
+        ipaddress.IPv4Address(config.ip)
         if config.bip:
             ipaddress.IPv4Interface(config.bip)
         for pool in config.default_address_pools:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lighterman.daemon.config import EngineConfig
 from lighterman.errdefs import InvalidParameter, System
 
 BACKLOG = 1024
@@ -79,6 +80,11 @@ def parse_host(address: str, *, insecure_tcp: bool = False) -> Host:
                 raise InvalidParameter(f"failed to parse systemd fd address: should be a number: {rest}")
             return FdHost(int(rest) if rest.isdecimal() else None)
     raise InvalidParameter(f"invalid bind address ({address}): unsupported proto '{scheme}'")
+
+
+def parse_hosts(config: EngineConfig) -> list[Host]:
+    """The addresses to listen on, each once. Raises: InvalidParameter."""
+    return list(dict.fromkeys(parse_host(host, insecure_tcp=config.insecure_tcp) for host in config.hosts))
 
 
 def open_listeners(

@@ -1,0 +1,69 @@
+"""What the operator reads: one line for each thing that changed, on standard error.
+
+On a terminal or in a file a line starts with the time; under systemd the journal has the time, and takes the
+level from the `<6>` before the text (sd-daemon(3)). A line made while a request is served ends with its id,
+so that all lines of one request can be found.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from lighterman.api import request_id
+from lighterman.daemon.config import LEVELS, EngineConfig
+
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-03T14:05:06.789Z INFO  op=start container=4f0c… duration_ms=84 outcome=ok request=9`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, with the traceback below it if it has one."""
+        record.prefix = self._prefix(record)
+        record.suffix = f" request={id}" if (id := request_id.get()) else ""
+        return super().format(record)
+
+    def __init__(self) -> None:
+        super().__init__("%(prefix)s%(message)s%(suffix)s")
+
+    def _prefix(self, record: logging.LogRecord) -> str:
+        instant = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return f"{instant}.{int(record.msecs):03d}Z {record.levelname:<7} "
+
+
+class JournalFormatter(LineFormatter):
+    """The same for the journal, which keeps time and level itself."""
+
+    def _prefix(self, record: logging.LogRecord) -> str:
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>"
+
+
+def set_up(
+    config: EngineConfig, stream: TextIO = sys.stderr, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Send the log of all rooms to `stream`, from the configured level on."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JournalFormatter() if _is_journal(stream, environment) else LineFormatter())
+    logging.basicConfig(handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    set_level(config)
+
+
+def set_level(config: EngineConfig) -> None:
+    """`debug` is about our own lines; other libraries never tell more than INFO."""
+    level = logging.DEBUG if config.debug else LEVELS[config.log_level]
+    logging.getLogger().setLevel(max(level, logging.INFO))
+    logging.getLogger("lighterman").setLevel(level)
+
+
+def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether `stream` is connected to the journal. Source: JOURNAL_STREAM in systemd.exec(5)."""
+    try:
+        at = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{at.st_dev}:{at.st_ino}"

@@ -1,0 +1,82 @@
+"""The daemon as a process: what it inherits, what it holds alone, what a supervisor hears of it.
+
+Locks are POSIX record locks: a forked child never inherits them (a monitor that outlives its daemon must not
+keep the next one out), and the kernel lets go of them however the daemon ends.
+"""
+
+import fcntl
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lighterman.errdefs import System
+
+
+def prepare_process() -> None:
+    """Raise the limit of open files, fix the umask, and let no inherited descriptor reach a child."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.umask(0o022)
+    os.chdir("/")  # the directory that it was started in can be unmounted
+    # Debian's `su` leaves these out, and runc, nft and dockerd's tini live there.
+    os.environ["PATH"] = ":".join(dict.fromkeys([*os.get_exec_path(), "/usr/sbin", "/sbin"]))
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and Path(f"/proc/self/fd/{fd}").exists():
+            os.set_inheritable(fd, False)
+
+
+def claim_data_root(root: Path) -> None:
+    """Make the data root, unless something that is not ours lies there already.
+
+    Raises: System: dockerd's own root must never be taken for ours and tidied up.
+    """
+    _make(root, 0o711)
+    found = {entry.name for entry in root.iterdir()}
+    if found - {"lost+found", "lock"} and "state.db" not in found:
+        raise System(f"{root} is not empty and is no data root of Lighterman: name another --data-root")
+
+
+def claim_exec_root(root: Path) -> None:
+    """Make the exec root. Raises: System."""
+    _make(root, 0o711)
+
+
+@contextmanager
+def held_alone(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path`, which names this process, while the block lasts.
+
+    Raises: System with the process that holds it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise System(f"{what} is in use: process with PID {holder} is still running") from error
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def pidfile(path: Path) -> Iterator[None]:
+    """`path` holds this process's id while the block lasts. Raises: System: another engine's does."""
+    _make(path.parent, 0o755)
+    with held_alone(path, f"pidfile {path}"):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _make(directory: Path, mode: int) -> None:
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise System(f"unable to make the directory {directory}: {error.strerror}") from error

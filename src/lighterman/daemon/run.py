@@ -1,0 +1,121 @@
+"""One life of the daemon: take what it needs alone, recover, serve, and on a signal stop in order.
+
+Containers do not notice: their monitors outlive the daemon, and the next one adopts them.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from socket import socket
+
+import sdnotify
+import uvloop
+
+from lighterman import __version__, api
+from lighterman.daemon import logging as lines
+from lighterman.daemon.config import EngineConfig
+from lighterman.daemon.listeners import Host, UnixHost, open_listeners, parse_hosts
+from lighterman.daemon.process import (
+    claim_data_root,
+    claim_exec_root,
+    held_alone,
+    pidfile,
+    prepare_process,
+)
+from lighterman.daemon.watchdog import watched
+from lighterman.daemon.wiring import wired
+from lighterman.errdefs import System
+
+log = logging.getLogger(__name__)
+
+
+def run(config: EngineConfig) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises: EngineError when the engine cannot start; the text is for the operator.
+    """
+    hosts = parse_hosts(config)
+    if os.geteuid() != 0:
+        raise System("the engine needs root")
+    prepare_process()
+    lines.set_up(config)
+    data_root, exec_root = Path(config.data_root), Path(config.exec_root)
+    with ExitStack() as held:
+        claim_data_root(data_root)
+        held.enter_context(held_alone(data_root / "lock", f"data root {data_root}"))
+        claim_exec_root(exec_root)
+        held.enter_context(held_alone(exec_root / "lock", f"exec root {exec_root}"))
+        held.enter_context(pidfile(Path(config.pidfile)))
+        listeners = open_listeners(hosts, group=config.group)
+        held.enter_context(_unlinked(hosts))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False) as runner:
+            runner.run(_serve(config, hosts, listeners))
+
+
+async def _serve(config: EngineConfig, hosts: Iterable[Host], listeners: list[socket]) -> None:
+    began_s = time.monotonic()
+    stop = _stop_signal()
+    supervisor = sdnotify.SystemdNotifier()
+    with watched(asyncio.get_running_loop()) if config.debug else nullcontext():
+        async with wired(config) as rooms, api.serve(rooms, listeners, grace_s=config.shutdown_timeout):
+            # What has been made by now lives as long as the daemon: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            log.info(
+                "op=start-engine version=%s duration_ms=%.0f", __version__, (time.monotonic() - began_s) * 1e3
+            )
+            _say_where(hosts, config)
+            supervisor.notify("READY=1")
+            name = await stop
+            supervisor.notify("STOPPING=1")
+            log.info("op=stop-engine signal=%s: containers go on", name)
+
+
+def _stop_signal() -> "asyncio.Future[str]":
+    """Resolves with the name of the first SIGTERM or SIGINT; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[str] = loop.create_future()
+
+    def arrived(number: signal.Signals) -> None:
+        if stop.done():
+            log.warning("%s again: not waiting any longer", number.name)
+            os._exit(128 + number)
+        stop.set_result(number.name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, arrived, number)
+    loop.add_signal_handler(signal.SIGHUP, _reload)
+    return stop
+
+
+def _reload() -> None:
+    log.info(
+        "SIGHUP: the configuration is read at start only; restart the engine, containers go on meanwhile"
+    )
+
+
+def _say_where(hosts: Iterable[Host], config: EngineConfig) -> None:
+    """The few lines for whoever started the engine by hand."""
+    said = [
+        f"Lighterman {__version__} is up. Data: {config.data_root}. Stop it with Ctrl-C: containers go on."
+    ]
+    said += [f"  listening on {host}" for host in hosts]
+    said += [f"  export DOCKER_HOST={next(iter(hosts))}"]
+    print(*said, sep="\n", flush=True)
+
+
+@contextmanager
+def _unlinked(hosts: Iterable[Host]) -> Iterator[None]:
+    """The files of unix sockets go when the block ends."""
+    try:
+        yield
+    finally:
+        for host in hosts:
+            if isinstance(host, UnixHost):
+                Path(host.path).unlink(missing_ok=True)

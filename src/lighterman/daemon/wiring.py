@@ -1,0 +1,218 @@
+"""Every room, built by hand, once, in the order in which they know each other.
+
+Start-up is recovery: the rooms read their rows, then the kernel is compared with what they say, from the
+processes up (runtime, networks, snapshots, volumes, containers). There is no other start-up.
+
+A lower room speaks upward by callables that are handed in here. Since containers are built last, `Upward`
+stands in for them; what ends before they are known waits.
+"""
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from lighterman import __version__, containers
+from lighterman.api import EngineInfo, Rooms
+from lighterman.containers import Containers, Settings
+from lighterman.content import Content, Workers
+from lighterman.daemon.config import EngineConfig, conflict_free_labels
+from lighterman.db import Database, Rows
+from lighterman.events import Events
+from lighterman.images import Images, ImageUser
+from lighterman.linux.host import probe_host
+from lighterman.networks import DEFAULT_POOLS, AddressPool, NetworkConfig, Networks
+from lighterman.registry import Registry
+from lighterman.runtime import Exit, Running, Runtime
+from lighterman.snapshots import Snapshots
+from lighterman.volumes import Volumes
+
+_FACTS: Rows[str] = Rows("facts", str)
+
+
+class Upward:
+    """What lower rooms may ask or tell the containers, before these exist."""
+
+    def __init__(self) -> None:
+        self._containers: asyncio.Future[Containers] = asyncio.get_running_loop().create_future()
+
+    def known(self, cs: Containers) -> None:
+        """From now on the containers are `cs`; what waited goes on."""
+        self._containers.set_result(cs)
+
+    def image_users(self, image_id: str) -> Sequence[ImageUser]:
+        """The containers made from an image."""
+        return [
+            ImageUser(container_id=container.id, name=container.name, running=container.runs)
+            for container in self._containers.result()
+            if container.image_id == image_id
+        ]
+
+    def volume_users(self, name: str) -> Sequence[str]:
+        """The ids of the containers that refer to a volume."""
+        return [
+            container.id
+            for container in self._containers.result()
+            if any(mounted.name == name for mounted in container.mounts)
+        ]
+
+    async def on_exit(self, container_id: str, end: Exit) -> None:
+        """A container's process has ended."""
+        await containers.on_exit(await asyncio.shield(self._containers), container_id, end)
+
+    async def on_exec_exit(self, container_id: str, exec_id: str, end: Exit) -> None:
+        """An exec's process has ended."""
+        await containers.on_exec_exit(await asyncio.shield(self._containers), container_id, exec_id, end)
+
+    def on_detach(self, container_id: str) -> None:
+        """A client has left by its detach keys."""
+        self._containers.add_done_callback(lambda known: containers.on_detach(known.result(), container_id))
+
+
+@asynccontextmanager
+async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
+    """All rooms, recovered and ready to serve; they are closed, last first, when the block ends.
+
+    Raises: EngineError when a room cannot start.
+    """
+    data_root, exec_root = Path(config.data_root), Path(config.exec_root)
+    host, upward = probe_host(), Upward()
+    async with AsyncExitStack() as opened:
+        db = Database(data_root / "state.db")
+        opened.callback(db.close)
+        events = Events(db)
+        runtime = await Runtime.open(
+            exec_root=exec_root,
+            data_root=data_root,
+            host=host,
+            default_runtime=config.default_runtime or None,
+            runtimes={name: runtime.path for name, runtime in config.runtimes.items()},
+            on_exit=upward.on_exit,
+            on_exec_exit=upward.on_exec_exit,
+            on_detach=upward.on_detach,
+        )
+        opened.push_async_callback(runtime.close)
+        workers = Workers(data_root)
+        opened.push_async_callback(workers.close)
+        content = Content(data_root / "content", db)
+        snapshots = Snapshots(data_root / "snapshots", db, workers)
+        opened.push_async_callback(snapshots.close)
+        images = await Images.open(
+            db=db,
+            events=events,
+            content=content,
+            snapshots=snapshots,
+            registry=Registry(insecure=("127.0.0.0/8", *config.insecure_registries)),
+            users=upward.image_users,
+        )
+        networks = await Networks.open(
+            db=db, events=events, exec_root=exec_root, config=network_config(config)
+        )
+        opened.push_async_callback(networks.close)
+        volumes = await Volumes.open(
+            root=data_root / "volumes", db=db, events=events, users=upward.volume_users
+        )
+        cs = Containers(
+            db=db,
+            events=events,
+            images=images,
+            networks=networks,
+            volumes=volumes,
+            snapshots=snapshots,
+            runtime=runtime,
+            host=host,
+            settings=container_settings(config),
+        )
+        await _recover(cs)
+        upward.known(cs)
+        yield Rooms(
+            containers=cs,
+            images=images,
+            networks=networks,
+            volumes=volumes,
+            events=events,
+            runtime=runtime,
+            host=host,
+            engine=engine_info(config, await _engine_id(db), runtime),
+        )
+
+
+async def _recover(cs: Containers) -> None:
+    """Bring what the last engine left and what the rows say together, from the processes up."""
+    found = await cs.runtime.recover()
+    running = {
+        run.id: run.state.pid for run in found if run.exec_id is None and isinstance(run.state, Running)
+    }
+    await cs.networks.reconcile(running)
+    await cs.snapshots.reconcile({container.id for container in cs}, set(running))
+    await cs.volumes.reconcile(
+        [
+            (mounted.name, container.id)
+            for container in cs
+            if container.id in running
+            for mounted in container.mounts
+            if mounted.name
+        ]
+    )
+    await containers.reconcile(cs, found)
+
+
+async def _engine_id(db: Database) -> str:
+    """The id that this data root was given at its first start."""
+    if (known := _FACTS.load(db).get("id")) is not None:
+        return known
+    made = str(uuid.uuid4())
+    await db.write(_FACTS.put("id", made))
+    return made
+
+
+def network_config(config: EngineConfig) -> NetworkConfig:
+    """The part of the configuration that concerns networks."""
+    pools = tuple(AddressPool(pool.base, pool.size) for pool in config.default_address_pools)
+    return NetworkConfig(
+        bridge_name=config.bridge,
+        bip=config.bip,
+        pools=pools or DEFAULT_POOLS,
+        mtu=config.mtu,
+        default_host_ip="" if config.ip == "0.0.0.0" else config.ip,
+        icc=config.icc,
+        ip_forward=config.ip_forward,
+        ip_masq=config.ip_masq,
+    )
+
+
+def container_settings(config: EngineConfig) -> Settings:
+    """The part of the configuration that concerns containers."""
+    return Settings(
+        data_root=Path(config.data_root),
+        runtimes=frozenset(config.runtimes),
+        default_runtime=config.default_runtime,
+        log_driver=config.log_driver,
+        log_opts=config.log_opts,
+        init_path=_init_path(),
+    )
+
+
+def _init_path() -> str:
+    """A static init: it is mounted into containers that have no library of the host's."""
+    return shutil.which("tini-static") or shutil.which("docker-init") or ""
+
+
+def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> EngineInfo:
+    """What `/info` and `/version` tell of the configuration."""
+    found = runtime.version()
+    return EngineInfo(
+        id=engine_id,
+        version=__version__,
+        data_root=config.data_root,
+        default_runtime=config.default_runtime or next(iter(found), ""),
+        runtimes={name: name for name in found} | {name: each.path for name, each in config.runtimes.items()},
+        logging_driver=config.log_driver,
+        labels=conflict_free_labels(config.labels),
+        debug=config.debug,
+        insecure_registries=("127.0.0.0/8", *config.insecure_registries),
+        registry_mirrors=config.registry_mirrors,
+        init_path=_init_path(),
+    )

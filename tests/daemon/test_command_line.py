@@ -1,0 +1,91 @@
+"""The command line answers a mistype at once, and takes flags as dockerd does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lighterman.__main__ import main
+
+
+def lighterman(*argv: str) -> Result:
+    return CliRunner().invoke(main, argv)
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> str:
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    return f"--config-file={path}"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-H", "unix:///run/a.sock", "-H", "tcp://127.0.0.1:2375", "-D"],
+        ["--icc=false", "--ip-masq", "--debug"],
+        ["--log-opt", "max-size=10m", "--log-opt", "max-file=3"],
+        ["--default-address-pool", "base=10.10.0.0/16,size=24", "--add-runtime", "kata=/usr/bin/kata"],
+        ["--storage-driver=overlay2", "--live-restore", "--exec-opt", "native.cgroupdriver=cgroupfs"],
+        ["-b", "lighter0", "--bip", "10.0.0.1/24", "--mtu", "1400", "-l", "warn"],
+    ],
+    ids=" ".join,
+)
+def test_flags_of_dockerd_are_taken(flags: Sequence[str], blank: str) -> None:
+    result = lighterman("daemon", blank, "--validate", *flags)
+    assert (result.exit_code, result.output) == (0, "configuration OK\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "text"),
+    [
+        (["deamon"], 2, "No such command 'deamon'. Did you mean 'daemon'?"),
+        (["daemon", "--hots"], 2, "No such option '--hots'"),
+        (["daemon", "extra"], 2, "Got unexpected extra argument (extra)"),
+        (["daemon", "--mtu", "big"], 2, "Invalid value for '--mtu': 'big' is not a valid integer."),
+        (["daemon", "--dns", "192.0.2.1"], 2, "the option dns is not implemented yet"),
+        (
+            ["daemon", "--authorization-plugin", "x"],
+            2,
+            "the option authorization-plugins is not implemented yet",
+        ),
+        (["daemon", "--live-restore=false"], 2, "live-restore: false is not implemented yet (only true)"),
+        (
+            ["daemon", "--exec-opt", "native.cgroupdriver=systemd"],
+            2,
+            "is not implemented yet (only [native.cgr",
+        ),
+        (["daemon", "--log-opt", "big"], 2, "invalid value 'big' for --log-opt: expected name=value"),
+        (["daemon", "--default-address-pool", "10.0.0.0/8"], 2, "expected base=CIDR,size=N"),
+        (["daemon", "--config-file", "/nonexistent"], 1, "with file /nonexistent: No such file or directory"),
+    ],
+)
+def test_a_mistype_is_told_in_one_line(argv: Sequence[str], status: int, text: str) -> None:
+    result = lighterman(*argv)
+    assert result.exit_code == status
+    assert text in result.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["-H", "ftp://x"], "Error: invalid bind address (ftp://x): unsupported proto 'ftp'\n"),
+        (["--log-level", "loud"], "Error: invalid logging level: loud\n"),
+    ],
+)
+def test_validate_finds_what_a_start_would_refuse(flags: Sequence[str], text: str, blank: str) -> None:
+    result = lighterman("daemon", blank, "--validate", *flags)
+    assert (result.exit_code, result.output) == (1, text)
+
+
+def test_a_flag_that_is_in_the_file_too_is_a_conflict(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"debug": true}')
+    result = lighterman("daemon", "--config-file", str(path), "--validate", "--debug")
+    assert result.exit_code == 1
+    assert "debug: (from flag: true, from file: true)" in result.output
+
+
+def test_the_version_is_told() -> None:
+    assert lighterman("version").output.startswith("Lighterman ")

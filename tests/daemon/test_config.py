@@ -1,0 +1,139 @@
+"""Flags and daemon.json become one configuration, or are refused in dockerd's words."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lighterman.daemon.config import (
+    FIXED,
+    REFUSED,
+    AddressPool,
+    EngineConfig,
+    OciRuntime,
+    configure,
+    options,
+)
+from lighterman.errdefs import InvalidParameter
+
+NAME = "/etc/docker/daemon.json"
+
+
+def refusal(flags: dict[str, Any], **file: Any) -> str:
+    with pytest.raises(InvalidParameter) as caught:
+        configure(flags, json.dumps(file).encode(), NAME)
+    return str(caught.value)
+
+
+def test_without_wishes_the_defaults_hold() -> None:
+    config = configure({}, None)
+    assert config == EngineConfig()
+    assert config.hosts == ("unix:///var/run/docker.sock",)
+    assert (config.data_root, config.exec_root) == ("/var/lib/lighterman", "/run/lighterman")
+
+
+@pytest.mark.parametrize("blank", [b"", b" \n", b"{}", b"\xef\xbb\xbf{}"])
+def test_a_blank_file_wishes_nothing(blank: bytes) -> None:
+    assert configure({}, blank, NAME) == EngineConfig()
+
+
+def test_the_file_uses_the_keys_of_dockerd() -> None:
+    file = {
+        "hosts": ["unix:///run/a.sock", "tcp://127.0.0.1:2375"],
+        "log-opts": {"max-size": "10m"},
+        "default-address-pools": [{"base": "10.10.0.0/16", "size": 24}],
+        "insecure-registries": ["10.0.0.0/8"],
+        "runtimes": {"kata": {"path": "/usr/bin/kata"}},
+        "icc": False,
+        "mtu": 1400,
+    }
+    config = configure({}, json.dumps(file).encode(), NAME)
+    assert config.hosts == ("unix:///run/a.sock", "tcp://127.0.0.1:2375")
+    assert config.log_opts == {"max-size": "10m"}
+    assert config.default_address_pools == (AddressPool("10.10.0.0/16", 24),)
+    assert config.insecure_registries == ("10.0.0.0/8",)
+    assert config.runtimes == {"kata": OciRuntime("/usr/bin/kata")}
+    assert (config.icc, config.mtu) == (False, 1400)
+
+
+def test_an_option_given_twice_is_a_conflict_even_if_both_agree() -> None:
+    text = refusal({"hosts": ["unix:///a"], "mtu": 1400, "debug": True}, hosts=["unix:///a"], mtu=1500)
+    assert text == (
+        f"unable to configure the Docker daemon with file {NAME}: the following directives are specified "
+        "both as a flag and in the configuration file: hosts: (from flag: [unix:///a], from file: [unix:///a]), "
+        "mtu: (from flag: 1400, from file: 1500)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [({"b": "2", "a": "1"}, "map[a:1 b:2]"), (True, "true"), ([], "[]"), (5, "5")]
+)
+def test_a_conflict_shows_values_as_go_does(value: Any, told: str) -> None:
+    assert f"(from flag: {told}, from file: {told})" in refusal({"log-opts": value}, **{"log-opts": value})
+
+
+def test_runtimes_of_flags_and_file_are_joined() -> None:
+    file = json.dumps({"runtimes": {"a": {"path": "/a"}}}).encode()
+    config = configure({"runtimes": {"b": {"path": "/b"}}}, file, NAME)
+    assert config.runtimes == {"a": OciRuntime("/a"), "b": OciRuntime("/b")}
+
+
+def test_unknown_keys_are_named() -> None:
+    assert refusal({}, nope=1, mtuu=2) == (
+        f"unable to configure the Docker daemon with file {NAME}: the following directives don't match any "
+        "configuration option: mtuu, nope"
+    )
+
+
+@pytest.mark.parametrize("key", sorted(REFUSED))
+def test_what_does_not_act_yet_is_refused_by_its_name(key: str) -> None:
+    assert refusal({}, **{key: "x"}).endswith(f"the option {key} is not implemented yet")
+
+
+@pytest.mark.parametrize(("key", "values"), FIXED.items())
+def test_what_the_engine_does_anyway_may_be_said_and_nothing_else(key: str, values: tuple[Any, ...]) -> None:
+    for value in values:
+        assert configure({}, json.dumps({key: value}).encode(), NAME) == EngineConfig()
+    other = not values[0] if isinstance(values[0], bool) else ["other"] if values[0] == [] else "other"
+    assert "is not implemented yet" in refusal({}, **{key: other})
+
+
+def test_no_option_is_both_known_and_refused() -> None:
+    keys = {option.key for option in options()}
+    assert not keys & REFUSED
+    assert not keys & FIXED.keys()
+    assert not REFUSED & FIXED.keys()
+
+
+@pytest.mark.parametrize(
+    ("wish", "text"),
+    [
+        ({"mtu": -1}, "invalid default MTU: -1"),
+        ({"log-level": "loud"}, "invalid logging level: loud"),
+        ({"labels": ["alone"]}, "bad attribute format: alone"),
+        ({"labels": ["a=1", "a=2"]}, "conflict labels for a=2 and a=1"),
+        ({"hosts": []}, "hosts: at least one address to listen on is needed"),
+        ({"data-root": "var"}, "'var' must be an absolute path"),
+        ({"bip": "172.17.0.1/99"}, "invalid CIDR address: '99' is not a valid netmask"),
+        ({"bridge": "far-too-long-a-name"}, "invalid bridge name: 'far-too-long-a-name' (1 to 15 bytes"),
+        ({"bridge": "none"}, "an engine without the default bridge (bridge: none) is not implemented yet"),
+        ({"runtimes": {"x": {"path": "x"}}}, "the path of runtime x must be absolute: 'x'"),
+        ({"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}, "invalid address pool: no network"),
+        ({"mtu": "1500"}, "unable to configure the Docker daemon: Expected `int`, got `str` - at `$.mtu`"),
+        ({"ip": "x"}, "invalid CIDR address: Expected 4 octets in 'x'"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(wish: dict[str, Any], text: str) -> None:
+    assert refusal({}, **wish).startswith(text)
+
+
+@pytest.mark.parametrize("broken", [b"{", b"[]", b'{"mtu": 1} x', b"\xff"])
+def test_a_broken_file_is_told_with_its_name(broken: bytes) -> None:
+    with pytest.raises(
+        InvalidParameter, match=f"^unable to configure the Docker daemon with file {NAME}: invalid"
+    ):
+        configure({}, broken, NAME)
+
+
+def test_labels_that_are_repeated_count_once() -> None:
+    assert configure({"labels": ["a=1", "a=1"]}, None).labels == ("a=1", "a=1")
