@@ -60,7 +60,8 @@ def test_an_option_given_twice_is_a_conflict_even_if_both_agree() -> None:
     text = refusal({"hosts": ["unix:///a"], "mtu": 1400, "debug": True}, hosts=["unix:///a"], mtu=1500)
     assert text == (
         f"unable to configure the Docker daemon with file {NAME}: the following directives are specified "
-        "both as a flag and in the configuration file: hosts: (from flag: [unix:///a], from file: [unix:///a]), "
+        "both as a flag and in the configuration file: hosts: (from flag: [unix:///a], "
+        "from file: [unix:///a]), "
         "mtu: (from flag: 1400, from file: 1500)"
     )
 
