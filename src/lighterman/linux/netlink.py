@@ -1,0 +1,397 @@
+"""rtnetlink: links, addresses, routes and neighbours over one raw socket.
+
+A `Request` is a value: a function named as `ip` names it builds one, nothing happens before a `Netlink`
+sends it. `Netlink.batch` sends any number as one write; the kernel works through them in order and answers
+each, and the first that failed is raised with its own words and the kernel's. A socket belongs to the
+network namespace in which it was opened, whatever thread uses it later, so one can be kept for each.
+
+Attributes are `(type, value)` pairs; `pack` nests them. Source: rtnetlink(7), linux/rtnetlink.h, if_link.h.
+"""
+
+import ipaddress
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTM_NEWADDR, RTM_GETADDR = 20, 22
+RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWNEIGH = 28
+
+NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
+NLM_F_DUMP = 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_ACK_TLVS = 0x200
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_NET_NS_FD = 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_BRPORT_ISOLATED = 33
+VETH_INFO_PEER = 1
+IFF_UP = 0x1
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
+RT_TABLE_MAIN = 254
+RTPROT_BOOT, RTN_UNICAST = 3, 1
+NDA_DST, NDA_LLADDR = 1, 2
+NUD_PERMANENT = 0x80
+
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_NLMSGERR_ATTR_MSG = 1
+_NLA_F_NESTED, _NLA_TYPE_MASK = 0x8000, 0x3FFF
+_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
+_IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
+_RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst and src length, tos, table, protocol, scope, type, flags
+_NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
+
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Value = bytes | str | int | Sequence[tuple[int, "Value"]]
+
+
+class NetlinkError(OSError):
+    """A request that the kernel refused: errno, and a text that says which one and why."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One message to come; `about` says what it does, for errors and for the log."""
+
+    kind: int
+    flags: int
+    payload: bytes
+    about: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network device as a dump tells it; `kind` is "" for hardware, `master` an index or 0."""
+
+    index: int
+    name: str
+    kind: str
+    master: int
+    mac: str
+    mtu: int
+    up: bool
+
+
+@dataclass(frozen=True)
+class LinkAddress:
+    """An address on the link `index`."""
+
+    index: int
+    interface: Interface
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route to `subnet` through the link `index` (0: several or none) in routing table `table`."""
+
+    subnet: Subnet
+    index: int
+    table: int
+
+
+def pack(attributes: Sequence[tuple[int, Value]]) -> bytes:
+    """Attributes as bytes: text with its NUL, int as 32 bits of the machine, a sequence nested."""
+    packed = bytearray()
+    for kind, value in attributes:
+        if isinstance(value, str):
+            value = value.encode() + b"\0"
+        elif isinstance(value, int):
+            value = struct.pack("=I", value)
+        elif not isinstance(value, bytes):
+            kind, value = kind | _NLA_F_NESTED, pack(value)
+        packed += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return bytes(packed)
+
+
+def unpack(data: bytes) -> dict[int, bytes]:
+    """The attributes in `data` by type, the last of each; nested ones are unpacked by calling it again."""
+    found, at = {}, 0
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        if length < 4:
+            break
+        found[kind & _NLA_TYPE_MASK] = data[at + 4 : at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+def add_veth(
+    name: str,
+    *,
+    master: int,
+    peer: str,
+    peer_ns: int,
+    peer_mac: str,
+    mtu: int,
+) -> Request:
+    """A veth pair: `name` here, up, as a port of the bridge `master`; its peer, still down, made directly
+    in the namespace of the fd `peer_ns` with the index and MAC given. EEXIST when a name or index is taken.
+    """
+    # the peer cannot be made up: it is configured before the kernel joins the two (ENOTCONN)
+    peer_info = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack(
+        [
+            (IFLA_IFNAME, peer),
+            (IFLA_MTU, mtu),
+            (IFLA_ADDRESS, mac_bytes(peer_mac)),
+            (IFLA_NET_NS_FD, peer_ns),
+        ]
+    )
+    attributes: list[tuple[int, Value]] = [
+        (IFLA_IFNAME, name),
+        (IFLA_MTU, mtu),
+        (IFLA_MASTER, master),
+        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "veth"), (IFLA_INFO_DATA, [(VETH_INFO_PEER, peer_info)])]),
+    ]
+    return _new_link(attributes, f"add veth {name}")
+
+
+def add_bridge(name: str, *, mac: str, mtu: int) -> Request:
+    """A bridge that is up and keeps its MAC whatever ports come and go."""
+    attributes: list[tuple[int, Value]] = [
+        (IFLA_IFNAME, name),
+        (IFLA_MTU, mtu),
+        (IFLA_ADDRESS, mac_bytes(mac)),
+        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "bridge")]),
+    ]
+    return _new_link(attributes, f"add bridge {name}")
+
+
+def add_dummy(name: str) -> Request:
+    """A dummy link that is up: it swallows what is sent to it."""
+    return _new_link([(IFLA_IFNAME, name), (IFLA_LINKINFO, [(IFLA_INFO_KIND, "dummy")])], f"add dummy {name}")
+
+
+def isolate_port(name: str) -> Request:
+    """Make the bridge port `name` unable to reach other isolated ports (Linux 4.18)."""
+    info: list[tuple[int, Value]] = [
+        (IFLA_INFO_SLAVE_KIND, "bridge"),
+        (IFLA_INFO_SLAVE_DATA, [(IFLA_BRPORT_ISOLATED, b"\1")]),
+    ]
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
+    return Request(RTM_NEWLINK, 0, payload, f"isolate the bridge port {name}")
+
+
+def set_up(name: str) -> Request:
+    """Bring the link up."""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + pack([(IFLA_IFNAME, name)])
+    return Request(RTM_SETLINK, 0, payload, f"set {name} up")
+
+
+def delete_link(name: str) -> Request:
+    """Remove the link; of a veth the peer goes too. ENODEV when it is not there."""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name)])
+    return Request(RTM_DELLINK, 0, payload, f"delete {name}")
+
+
+def add_address(index: int, interface: Interface) -> Request:
+    """Give the link an address, with the broadcast address of its subnet for IPv4."""
+    attributes: list[tuple[int, Value]] = [
+        (IFA_LOCAL, interface.ip.packed),
+        (IFA_ADDRESS, interface.ip.packed),
+    ]
+    if interface.version == 4 and interface.network.prefixlen < 31:
+        attributes.append((IFA_BROADCAST, interface.network.broadcast_address.packed))
+    header = _IFADDR.pack(_family_of(interface.version), interface.network.prefixlen, 0, 0, index)
+    return Request(
+        RTM_NEWADDR,
+        NLM_F_CREATE | NLM_F_EXCL,
+        header + pack(attributes),
+        f"add address {interface} to link {index}",
+    )
+
+
+def add_route(subnet: Subnet, gateway: Address, index: int) -> Request:
+    """A route to `subnet` by `gateway` on the link `index`, in the main table."""
+    attributes: list[tuple[int, Value]] = [(RTA_GATEWAY, gateway.packed), (RTA_OIF, index)]
+    if subnet.prefixlen:
+        attributes.append((RTA_DST, subnet.network_address.packed))
+    header = _RTMSG.pack(
+        _family_of(subnet.version),
+        subnet.prefixlen,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_BOOT,
+        0,
+        RTN_UNICAST,
+        0,
+    )
+    return Request(
+        RTM_NEWROUTE,
+        NLM_F_CREATE | NLM_F_EXCL,
+        header + pack(attributes),
+        f"add route {subnet} via {gateway}",
+    )
+
+
+def add_neighbour(index: int, address: Address, mac: str) -> Request:
+    """A permanent neighbour entry."""
+    header = _NDMSG.pack(_family_of(address.version), index, NUD_PERMANENT, 0, 0)
+    attributes: list[tuple[int, Value]] = [(NDA_DST, address.packed), (NDA_LLADDR, mac_bytes(mac))]
+    return Request(
+        RTM_NEWNEIGH,
+        NLM_F_CREATE | NLM_F_REPLACE,
+        header + pack(attributes),
+        f"add neighbour {address} {mac}",
+    )
+
+
+def mac_bytes(mac: str) -> bytes:
+    """The six bytes of "02:42:ac:11:00:02". Raises ValueError."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    if len(octets) != 6:
+        raise ValueError(f"address {mac}: invalid MAC address")
+    return octets
+
+
+class Netlink:
+    """A rtnetlink socket of the namespace in which the calling thread is now. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        self._sequence = 0
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def batch(self, requests: Sequence[Request]) -> None:
+        """Do all `requests` in order.
+
+        Raises: NetlinkError for the first that failed; those behind it were tried as well.
+        """
+        if not requests:
+            return
+        first = self._sequence + 1
+        messages = [self._message(request, NLM_F_ACK) for request in requests]
+        self._socket.send(b"".join(messages))
+        errors: dict[int, tuple[int, str]] = {}
+        answered = 0
+        while answered < len(requests):
+            for kind, flags, sequence, body in self._receive():
+                if kind == NLMSG_ERROR and sequence >= first:
+                    answered += 1
+                    errors[sequence - first] = _error(flags, body)
+        for at, request in enumerate(requests):
+            code, words = errors[at]
+            if code:
+                raise NetlinkError(code, f"{request.about}: {words or os.strerror(code).lower()}")
+
+    def links(self) -> list[Link]:
+        """All links of this namespace."""
+        payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        return [_link(body) for body in self._dump(Request(RTM_GETLINK, 0, payload, "list links"))]
+
+    def addresses(self) -> list[LinkAddress]:
+        """All IPv4 and IPv6 addresses of this namespace."""
+        request = Request(RTM_GETADDR, 0, _IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, 0), "list addresses")
+        return [_address(body) for body in self._dump(request)]
+
+    def routes(self) -> list[Route]:
+        """All IPv4 routes of this namespace, those of the local table too."""
+        payload = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        return [_route(body) for body in self._dump(Request(RTM_GETROUTE, 0, payload, "list routes"))]
+
+    def _message(self, request: Request, flags: int) -> bytes:
+        self._sequence += 1
+        length = _HEADER.size + len(request.payload)
+        head = _HEADER.pack(length, request.kind, NLM_F_REQUEST | flags | request.flags, self._sequence, 0)
+        return head + request.payload + bytes(-length % 4)
+
+    def _dump(self, request: Request) -> Iterator[bytes]:
+        self._socket.send(self._message(request, NLM_F_DUMP))
+        while True:
+            for kind, _flags, sequence, body in self._receive():
+                if sequence != self._sequence:
+                    continue
+                if kind == NLMSG_DONE:
+                    return
+                if kind == NLMSG_ERROR:
+                    code = -struct.unpack_from("=i", body)[0]
+                    raise NetlinkError(code, f"{request.about}: {os.strerror(code).lower()}")
+                yield body
+
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        data, at = self._socket.recv(1 << 18), 0
+        while at < len(data):
+            length, kind, flags, sequence, _port = _HEADER.unpack_from(data, at)
+            yield kind, flags, sequence, data[at + _HEADER.size : at + length]
+            at += (length + 3) & ~3
+
+
+def _new_link(attributes: Sequence[tuple[int, Value]], about: str) -> Request:
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + pack(attributes)
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, about)
+
+
+def _error(flags: int, body: bytes) -> tuple[int, str]:
+    (code,) = struct.unpack_from("=i", body)
+    words = b""
+    if flags & NLM_F_ACK_TLVS:  # with CAP_ACK the body is errno and the header of the request, no more
+        words = unpack(body[4 + _HEADER.size :]).get(_NLMSGERR_ATTR_MSG, b"")
+    return -code, words.rstrip(b"\0").decode(errors="replace")
+
+
+def _link(body: bytes) -> Link:
+    _family, _type, index, flags, _changed = _IFINFO.unpack_from(body)
+    attributes = unpack(body[_IFINFO.size :])
+    info = unpack(attributes.get(IFLA_LINKINFO, b""))
+    return Link(
+        index=index,
+        name=_text(attributes[IFLA_IFNAME]),
+        kind=_text(info.get(IFLA_INFO_KIND, b"")),
+        master=_u32(attributes.get(IFLA_MASTER)),
+        mac=attributes.get(IFLA_ADDRESS, b"").hex(":"),
+        mtu=_u32(attributes.get(IFLA_MTU)),
+        up=bool(flags & IFF_UP),
+    )
+
+
+def _address(body: bytes) -> LinkAddress:
+    _family, prefix, _flags, _scope, index = _IFADDR.unpack_from(body)
+    attributes = unpack(body[_IFADDR.size :])
+    packed = attributes.get(IFA_LOCAL) or attributes[IFA_ADDRESS]
+    return LinkAddress(index, ipaddress.ip_interface((packed, prefix)))
+
+
+def _route(body: bytes) -> Route:
+    header = _RTMSG.unpack_from(body)
+    attributes = unpack(body[_RTMSG.size :])
+    packed = attributes.get(RTA_DST, bytes(4))
+    table = _u32(attributes.get(RTA_TABLE)) or header[4]
+    return Route(ipaddress.ip_network((packed, header[1])), _u32(attributes.get(RTA_OIF)), table)
+
+
+def _family_of(version: int) -> int:
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
+
+
+def _u32(value: bytes | None) -> int:
+    return int.from_bytes(value, sys.byteorder) if value else 0
