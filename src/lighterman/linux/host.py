@@ -104,6 +104,8 @@ class Host:
     features: Features
     bounding_caps: frozenset[str]
     """CAP_CHOWN, ...: nobody below this daemon can have more."""
+    thermal_paths: tuple[str, ...] = ()
+    """Files under /sys that count events of each processor, so tell a container of its neighbours."""
 
     @property
     def cgroup_mode(self) -> Mode:
@@ -141,6 +143,10 @@ def probe_host(root: Path = Path("/")) -> Host:
         limits=limit_support(layout),
         features=_features(root, version, _drivers(root, uname.release)),
         bounding_caps=bounding_capabilities(root / "proc/self/status"),
+        thermal_paths=tuple(
+            f"/{path.relative_to(root)}"
+            for path in sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))
+        ),
     )
 
 

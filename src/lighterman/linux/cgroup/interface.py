@@ -96,6 +96,8 @@ class Cgroup(ABC):
     """
 
     def __init__(self, path: str) -> None:
+        if ".." in path.split("/") or not path.strip("/"):
+            raise ValueError(f"not the path of a cgroup: {path!r}")  # remove() takes all that is below it
         self.path = path
 
     @abstractmethod

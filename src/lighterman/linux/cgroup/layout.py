@@ -10,8 +10,10 @@ from lighterman.linux.mountinfo import Mount
 Mode = Literal["v1", "hybrid", "v2", "none"]
 
 V1_CONTROLLERS = frozenset(
-    ("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "misc")
-    + ("net_cls", "net_prio", "perf_event", "pids", "rdma")
+    [
+        *("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "misc"),
+        *("net_cls", "net_prio", "perf_event", "pids", "rdma"),
+    ]
 )
 
 
