@@ -1,0 +1,35 @@
+"""docs/configuration.md tells every option that there is, as the code has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lighterman.daemon.config import FIXED, REFUSED, Option, options
+
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+
+
+def shown(value: Any) -> str:
+    return f"`{json.dumps(msgspec.to_builtins(value))}`"
+
+
+def row(option: Option) -> str:
+    short = f"`-{option.flag.short}`, " if option.flag.short else ""
+    return (
+        f"| `{option.key}` | {short}`--{option.flag.name}` | {shown(option.default)} | {option.flag.help} |"
+    )
+
+
+def test_the_page_has_a_row_for_each_option() -> None:
+    assert "\n".join(map(row, options())) in PAGE
+
+
+def test_the_page_has_a_row_for_each_option_with_fixed_values() -> None:
+    rows = [f"| `{key}` | {' or '.join(map(shown, values))} |" for key, values in FIXED.items()]
+    assert "\n".join(rows) in PAGE
+
+
+def test_the_page_names_all_that_is_refused() -> None:
+    assert ", ".join(f"`{key}`" for key in sorted(REFUSED)) in PAGE
