@@ -32,11 +32,12 @@ clean:
 .venv/bin/python:
 	@packaging/venv.sh .venv
 
-# The stamps lie in .venv and go with it; a changed pyproject.toml makes both anew.
-.venv/engine: pyproject.toml | .venv/bin/python
+# The stamps lie in .venv and go with it. The interpreter is followed to the system's, so that a new one of
+# these makes all anew, as a changed pyproject.toml does.
+.venv/engine: pyproject.toml .venv/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-.venv/development: pyproject.toml | .venv/bin/python
+.venv/development: pyproject.toml .venv/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ .venv/engine

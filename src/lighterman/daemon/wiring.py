@@ -94,7 +94,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             on_detach=upward.on_detach,
         )
         opened.push_async_callback(runtime.close)
-        workers = Workers(data_root)
+        workers = Workers()
         opened.push_async_callback(workers.close)
         content = Content(data_root / "content", db)
         snapshots = Snapshots(data_root / "snapshots", db, workers)
@@ -125,6 +125,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             host=host,
             settings=container_settings(config),
         )
+        opened.push_async_callback(cs.close)
         await _recover(cs)
         upward.known(cs)
         yield Rooms(
