@@ -6,7 +6,7 @@ A `Container` is frozen: whoever holds one sees it as it was when it was looked 
 
 import asyncio
 import bisect
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,12 @@ from msgspec import Struct, structs
 
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer
-from lighterman.containers.execs import Exec
-from lighterman.containers.life import Creating, Event, Life, Paused, Running, step
-from lighterman.containers.mounts import Mounted, VolumeMount
+from lighterman.containers.execs import Exec, ExecEnded
+from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
+from lighterman.containers.mounts import Mounted
 from lighterman.db import Database, Rows
 from lighterman.events import Events
-from lighterman.images import Images, ImageUser
+from lighterman.images import Images
 from lighterman.linux.host import Host
 from lighterman.networks import Networks
 from lighterman.runtime import AttachTo, Client, Runtime
@@ -122,7 +122,7 @@ class Containers:
         self.host = host
         self.settings = settings
         self.execs: dict[str, Exec] = {}
-        self.tasks: set[asyncio.Task[None]] = set()  # restarts to come
+        self.tasks: set[asyncio.Task[None]] = set()  # restarts and removals that nobody waits for
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, str] = {}
         self._sorted_ids: list[str] = []
@@ -132,5 +132,129 @@ class Containers:
 
     # Looking up
 
-    def __iter__(self) -> "Iterable[Container]":
-        return iter(self._by_id.values())
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, container_id: str) -> bool:
+        return container_id in self._by_id
+
+    def find(self, ref: str) -> Container:
+        """The container with this id, name, or unique beginning of an id; in this order.
+
+        Raises: NoSuchContainer, AmbiguousPrefix. Source: measured; a name beats another's id prefix.
+        """
+        known = self._by_id.get(ref) or self._by_id.get(self._by_name.get(ref.removeprefix("/"), ""))
+        if known is not None:
+            return known
+        first = bisect.bisect_left(self._sorted_ids, ref)
+        matching = [each for each in self._sorted_ids[first : first + 2] if each.startswith(ref)]
+        if not ref or not matching:
+            raise NoSuchContainer(ref)
+        if len(matching) > 1:
+            raise AmbiguousPrefix(ref)
+        return self._by_id[matching[0]]
+
+    def live(self, container_id: str) -> Live:
+        """What lives in memory only."""
+        return self._live[container_id]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Every name that is taken, with its container's id."""
+        return self._by_name
+
+    def running_execs(self, container_id: str) -> list[str]:
+        """The ids of a container's execs that have not ended."""
+        return [
+            one.id
+            for one in self.execs.values()
+            if one.container_id == container_id and not isinstance(one.life, ExecEnded)
+        ]
+
+    # Changing
+
+    @asynccontextmanager
+    async def locked(self, ref: str) -> AsyncIterator[Container]:
+        """The container, held against every other change; never while waiting for a client or a process.
+
+        Raises: NoSuchContainer, AmbiguousPrefix, also when it went away while another had it.
+        """
+        container = self.find(ref)
+        async with self._live[container.id].lock:
+            if container.id not in self._by_id:
+                raise NoSuchContainer(ref)
+            yield self._by_id[container.id]
+
+    def claim(self, container: Container) -> None:
+        """Let a container that is being made have its id and name. Raises: NameTaken.
+
+        Its row is written without waiting: it is there for a start after a crash, not for a client.
+        """
+        if container.name in self._by_name:
+            raise NameTaken(container.name, self._by_name[container.name])
+        self._remember(container)
+        self.db.write_soon(_ROWS.put(container.id, container))
+
+    async def record(
+        self, container: Container, event: Event | None = None, *, durable: bool = False, **changes: Any
+    ) -> Container:
+        """Write down what happened to `container` (with the lock held): SQLite first, then memory.
+
+        `event` moves its life, `changes` are other fields; `durable` for what a client was told exists.
+        """
+        if event is not None:
+            changes["life"] = step(container.life, event)
+        changed = structs.replace(container, **changes)
+        await self.db.write(_ROWS.put(changed.id, changed), durable=durable)
+        self._remember(changed)
+        return changed
+
+    async def forget(self, container_id: str) -> None:
+        """Remove a container's row, then its names, and tell whoever waits for its removal."""
+        await self.db.write(_ROWS.delete(container_id))
+        self._drop(container_id)
+
+    def abandon(self, container_id: str) -> None:
+        """Give up a container whose making failed; idempotent, and nothing is waited for."""
+        if container_id in self._by_id:
+            self.db.write_soon(_ROWS.delete(container_id))
+            self._drop(container_id)
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        """Tell that `action` happened to `container`."""
+        self.events.publish("container", action, container.id, {**container.attributes, **attributes})
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` with the engine as its parent: it goes on when the client hangs up."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def close(self) -> None:
+        """Call off what was begun: restarts to come are taken up by the next engine."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def _drop(self, container_id: str) -> None:
+        gone, live = self._by_id.pop(container_id), self._live.pop(container_id)
+        del self._by_name[gone.name]
+        del self._sorted_ids[bisect.bisect_left(self._sorted_ids, container_id)]
+        self.execs = {id: one for id, one in self.execs.items() if one.container_id != container_id}
+        for client, _ in live.waiting:
+            client.sock.close()
+        live.next_exit.cancel()
+        live.removed.set_result(exit_code(gone.life))
+
+    def _remember(self, container: Container) -> None:
+        known = self._by_id.get(container.id)
+        if known is None:
+            bisect.insort(self._sorted_ids, container.id)
+            self._live[container.id] = Live()
+        elif known.name != container.name:
+            del self._by_name[known.name]
+        self._by_id[container.id] = container
+        self._by_name[container.name] = container.id

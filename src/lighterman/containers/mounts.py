@@ -1,0 +1,280 @@
+"""What is mounted into a container besides its root: from four ways of wishing to one list of values. Pure.
+
+`Binds` ("src:dst:mode"), `Mounts`, `Config.Volumes` and `VolumesFrom` all become `Mounted` values, one for
+each place in the container. Whether a source exists is asked by `create`, not here. `HostConfig.Tmpfs` is
+no part of the list: it is not shown as a mount, so `plan_start` takes it from the wish.
+"""
+
+import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, TypeAlias
+
+from msgspec import Struct, structs
+
+from lighterman.apitypes.container import ContainerConfig, HostConfig, Mount, TmpfsOptions
+from lighterman.containers.merge import given
+from lighterman.errdefs import InvalidParameter, Unimplemented
+
+
+class BindMount(Struct, frozen=True, tag=True, kw_only=True):
+    """A file or directory of the host."""
+
+    name: ClassVar[str] = ""  # no volume
+    source: str
+    target: str
+    read_only: bool = False
+    mode: str = ""  # as the client wrote it
+    propagation: str = "rprivate"
+    recursive: bool = True
+    create_source: bool = False  # a missing source becomes a directory
+
+
+class VolumeMount(Struct, frozen=True, tag=True, kw_only=True):
+    """A volume, made when it is not there."""
+
+    name: str
+    target: str
+    driver: str = "local"
+    read_only: bool = False
+    mode: str = ""
+    copy_up: bool = True  # an empty one gets what the image has at this place
+    anonymous: bool = False  # it was made for this container: `rm -v` takes it along
+    labels: dict[str, str] | None = None
+    options: dict[str, str] | None = None
+
+
+class TmpfsMount(Struct, frozen=True, tag=True, kw_only=True):
+    """A file system in memory, empty at each start."""
+
+    name: ClassVar[str] = ""  # no volume
+    target: str
+    read_only: bool = False
+    options: tuple[str, ...] = ()
+
+
+Mounted: TypeAlias = BindMount | VolumeMount | TmpfsMount
+
+PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
+_MODE_KINDS = (
+    frozenset({"rw", "ro"}),
+    frozenset({"z", "Z"}),
+    PROPAGATIONS,
+    frozenset({"nocopy"}),
+    frozenset({"default", "consistent", "cached", "delegated"}),
+)
+
+
+def plan_mounts(
+    config: ContainerConfig,
+    host_config: HostConfig,
+    inherited: Sequence[tuple[Sequence[Mounted], str]],
+    new_name: Callable[[], str],
+) -> tuple[Mounted, ...]:
+    """Everything that is mounted, each place once.
+
+    `inherited` are the mounts of the containers of VolumesFrom with the mode behind the colon; `new_name`
+    gives names to anonymous volumes. Raises InvalidParameter in Docker's words, Unimplemented.
+    """
+    planned = {mount.target: mount for mounts, mode in inherited for mount in inherit(mounts, mode)}
+    taken = set(given(host_config.tmpfs) or ())
+    for mount in (
+        *(parse_bind(raw, host_config.volume_driver, new_name) for raw in host_config.binds or ()),
+        *(parse_mount(mount, new_name) for mount in given(host_config.mounts) or ()),
+    ):
+        if mount.target in taken:
+            raise InvalidParameter(f"Duplicate mount point: {mount.target}")
+        taken.add(mount.target)
+        planned[mount.target] = mount
+    for target in config.volumes or ():
+        target = posixpath.normpath("/" + target.lstrip("/"))
+        _check_target(target, InvalidParameter)
+        if target not in planned and target not in taken:
+            planned[target] = VolumeMount(
+                name=new_name(),
+                target=target,
+                driver=host_config.volume_driver or "local",
+                anonymous=True,
+            )
+    return tuple(planned.values())
+
+
+def inherit(mounts: Iterable[Mounted], mode: str) -> Iterable[Mounted]:
+    """The mounts of another container, as VolumesFrom takes them over."""
+    read_only = "ro" in mode.split(",")
+    for mount in mounts:
+        mount = structs.replace(mount, read_only=mount.read_only or read_only)
+        match mount:
+            case VolumeMount():  # it belongs to the other container, and has its content
+                yield structs.replace(mount, mode="", anonymous=False, copy_up=False)
+            case BindMount():
+                yield structs.replace(mount, mode="", create_source=False)
+            case TmpfsMount():
+                yield mount
+
+
+def parse_volumes_from(text: str) -> tuple[str, str]:
+    """(container, mode) of "container[:mode]". Raises InvalidParameter."""
+    if not text:
+        raise InvalidParameter("volumes-from specification cannot be an empty string")
+    ref, _, mode = text.partition(":")
+    if not is_mode(mode) or any(each in PROPAGATIONS or each == "nocopy" for each in mode.split(",")):
+        raise InvalidParameter(f"invalid mode: {mode}")
+    return ref, mode or "rw"
+
+
+def is_mode(mode: str) -> bool:
+    """Whether `mode` is made of known words, at most one of each kind."""
+    words = mode.split(",") if mode else []
+    kinds = [kind for word in words for kind, members in enumerate(_MODE_KINDS) if word in members]
+    return len(kinds) == len(words) == len(set(kinds))
+
+
+def parse_bind(raw: str, volume_driver: str, new_name: Callable[[], str]) -> BindMount | VolumeMount:
+    """The mount of "[source:]target[:mode]"; a source without a leading slash names a volume."""
+    parts = raw.split(":")
+    wrong = InvalidParameter(f"invalid volume specification: '{raw}'")
+    if not parts[0] or len(parts) > 3 or (len(parts) == 2 and is_mode(parts[1])):
+        raise wrong
+    source = parts[0] if len(parts) > 1 else ""
+    target = parts[1] if len(parts) > 1 else parts[0]
+    mode = parts[2] if len(parts) > 2 else ""
+    if not is_mode(mode):
+        raise InvalidParameter(f"invalid mode: {mode}")
+    words = mode.split(",")
+    kind = "bind" if source.startswith("/") else "volume"
+    target = _check_target(
+        target, lambda text: InvalidParameter(f'{wrong}: invalid mount config for type "{kind}": {text}')
+    )
+    if kind == "bind":
+        return BindMount(
+            source=posixpath.normpath(source),
+            target=target,
+            read_only="ro" in words,
+            mode=mode,
+            propagation=next((word for word in words if word in PROPAGATIONS), "rprivate"),
+            create_source=True,
+        )
+    driver = volume_driver or "local"
+    return VolumeMount(
+        name=source or new_name(),
+        target=target,
+        driver=driver,
+        read_only="ro" in words,
+        mode=mode or ("z" if driver == "local" else ""),
+        copy_up="nocopy" not in words,
+        anonymous=not source,
+    )
+
+
+def parse_mount(wish: Mount, new_name: Callable[[], str]) -> Mounted:
+    """The mount of a `HostConfig.Mounts` item. Raises InvalidParameter in Docker's words."""
+
+    def wrong(text: str) -> InvalidParameter:
+        return InvalidParameter(f'invalid mount config for type "{wish.type}": {text}')
+
+    for kind, options in (
+        ("bind", wish.bind_options),
+        ("volume", wish.volume_options),
+        ("tmpfs", wish.tmpfs_options),
+    ):
+        if options is not None and wish.type != kind:
+            raise wrong(f"field {kind.capitalize()}Options must not be specified")
+    if wish.type not in ("bind", "volume", "tmpfs"):
+        raise wrong("mount type unknown")
+    if not wish.target:
+        raise wrong("field Target must not be empty")
+    if wish.consistency and wish.consistency not in _MODE_KINDS[4]:
+        raise wrong(f"invalid consistency mode: {wish.consistency}")
+    target = _check_target(wish.target, wrong)
+    match wish.type:
+        case "bind":
+            return _bind(wish, target, wrong)
+        case "volume":
+            return _volume(wish, target, new_name)
+    if wish.source:
+        raise wrong("field Source must not be specified")
+    return TmpfsMount(target=target, read_only=wish.read_only, options=_tmpfs_options(wish.tmpfs_options))
+
+
+def _bind(wish: Mount, target: str, wrong: Callable[[str], InvalidParameter]) -> BindMount:
+    if not wish.source:
+        raise wrong("field Source must not be empty")
+    if not wish.source.startswith("/"):
+        raise wrong(f"invalid mount path: '{wish.source}' mount path must be absolute")
+    options = wish.bind_options
+    propagation = options.propagation if options else ""
+    if propagation and propagation not in PROPAGATIONS:
+        raise wrong(f"invalid propagation mode: {propagation}")
+    if options and options.read_only_non_recursive:
+        raise Unimplemented("ReadOnlyNonRecursive of BindOptions is not implemented yet")
+    return BindMount(
+        source=posixpath.normpath(wish.source),
+        target=target,
+        read_only=wish.read_only,
+        propagation=propagation or "rprivate",
+        recursive=not (options and options.non_recursive),
+        create_source=bool(options and options.create_mountpoint),
+    )
+
+
+def _volume(wish: Mount, target: str, new_name: Callable[[], str]) -> VolumeMount:
+    options = wish.volume_options
+    driver = options.driver_config if options else None
+    name = (driver.name if driver else "") or "local"
+    return VolumeMount(
+        name=wish.source or new_name(),
+        target=target,
+        driver=name,
+        read_only=wish.read_only,
+        mode="z" if name == "local" else "",
+        copy_up=not (options and options.no_copy),
+        anonymous=not wish.source,
+        labels=options.labels if options else None,
+        options=driver.options if driver else None,
+    )
+
+
+def _tmpfs_options(wish: TmpfsOptions | None) -> tuple[str, ...]:
+    if wish is None:
+        return ()
+    mode = (f"mode={wish.mode:o}",) if wish.mode else ()
+    return (*mode, f"size={wish.size_bytes}") if wish.size_bytes else mode
+
+
+def _check_target(target: str, wrong: Callable[[str], InvalidParameter]) -> str:
+    """The clean path of a place in the container."""
+    if posixpath.normpath(target) in ("/", "//"):
+        raise wrong("invalid specification: destination can't be '/'")
+    if not target.startswith("/"):
+        raise wrong(f"invalid mount path: '{target}' mount path must be absolute")
+    return posixpath.normpath(target)
+
+
+_TMPFS_FLAG_TEXT = """
+async atime bind defaults dev diratime dirsync exec iversion lazytime mand noatime nodev nodiratime noexec
+noiversion nolazytime nomand norelatime nostrictatime nosuid private rbind relatime remount ro rprivate
+rshared rslave runbindable rw shared silent slave strictatime suid sync unbindable
+"""
+_TMPFS_FLAGS = frozenset(_TMPFS_FLAG_TEXT.split())
+_TMPFS_VALUES = frozenset({"gid", "mode", "mpol", "nr_blocks", "nr_inodes", "size", "uid"})
+
+
+def parse_tmpfs(wish: Mapping[str, str]) -> tuple[TmpfsMount, ...]:
+    """The mounts of `HostConfig.Tmpfs`. Raises InvalidParameter in Docker's words."""
+    return tuple(
+        TmpfsMount(
+            target=_check_target(target, InvalidParameter),
+            options=tuple(_checked_tmpfs(options)),
+        )
+        for target, options in wish.items()
+    )
+
+
+def _checked_tmpfs(options: str) -> Iterable[str]:
+    for option in filter(None, options.split(",")):
+        key, equals, value = option.partition("=")
+        if equals and key not in _TMPFS_VALUES:
+            raise InvalidParameter(f'invalid tmpfs option ["{key}" "{value}"]')
+        if not equals and key not in _TMPFS_FLAGS:
+            raise InvalidParameter(f'invalid tmpfs option ["{key}"]')
+        yield option

@@ -1,0 +1,479 @@
+"""Everything that is decided when a container is made. Pure: it refuses before anything has happened.
+
+`plan_create` merges the wish with the image, resolves every default as dockerd stores it, and refuses in
+Docker's words what cannot be or what this engine does not do yet. What it needs to know of other containers
+comes in as `peer`, a lookup. Whether files of the host exist is asked by `create`.
+
+Source of the texts: measured on dockerd 20.10.24, and moby's daemon/container.go and runconfig.
+"""
+
+import ipaddress
+import posixpath
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec import UNSET, structs
+
+from lighterman.apitypes.container import (
+    ContainerConfig,
+    ContainerCreateBody,
+    EndpointSettings,
+    HealthConfig,
+    HostConfig,
+    LogConfig,
+    RestartPolicy,
+    Ulimit,
+)
+from lighterman.containers.limits import check_limits, with_swap_default
+from lighterman.containers.log_options import resolve_log_config
+from lighterman.containers.merge import given, merge
+from lighterman.containers.mounts import (
+    Mounted,
+    VolumeMount,
+    parse_tmpfs,
+    parse_volumes_from,
+    plan_mounts,
+)
+from lighterman.containers.ports import exposed_ports, port_wishes
+from lighterman.containers.security import parse_security_opt
+from lighterman.containers.signals import parse_signal
+from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
+from lighterman.images import Image
+from lighterman.linux.capabilities import NAMES
+from lighterman.linux.host import Host
+from lighterman.oci.capabilities import effective, unavailable
+from lighterman.oci.defaults import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
+from lighterman.oci.devices import device_rules
+from lighterman.oci.seccomp import parse_profile
+
+MILLISECOND_NS = 10**6
+
+
+class Peer(Protocol):
+    """What a plan may know of another container."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def mounts(self) -> tuple[Mounted, ...]: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What of the engine's configuration decides about a container."""
+
+    runtimes: frozenset[str]
+    log: LogConfig
+    has_init: bool = False
+
+
+@dataclass(frozen=True)
+class CreatePlan:
+    """A container as it will be: the wish with its defaults, and what must be made for it."""
+
+    config: ContainerConfig
+    host_config: HostConfig
+    endpoints: dict[str, EndpointSettings]
+    mounts: tuple[Mounted, ...]
+    warnings: list[str]
+
+    @property
+    def volumes(self) -> tuple[VolumeMount, ...]:
+        """The volumes that must exist."""
+        return tuple(mount for mount in self.mounts if isinstance(mount, VolumeMount))
+
+
+def plan_create(
+    body: ContainerCreateBody,
+    container_id: str,
+    *,
+    image: Image,
+    host: Host,
+    engine: Engine,
+    peer: Callable[[str], Peer],
+    new_name: Callable[[], str],
+) -> CreatePlan:
+    """The container `container_id` that `body` asks for, made from `image`.
+
+    `peer` finds a container by any ref or raises NotFound; `new_name` names anonymous volumes.
+    Raises: InvalidParameter, Unimplemented.
+    """
+    config = _wished_config(body)
+    wish = body.host_config or HostConfig()
+    _check_config(config)
+    _check_network_mode(config, wish)
+    _check_modes(wish)
+    config, warnings = _complete(
+        merge(config, image.config), host.hostname if wish.network_mode == "host" else container_id[:12]
+    )
+    host_config, more = _plan_host_config(wish, config, host=host, engine=engine, peer=peer)
+    mounts = plan_mounts(config, host_config, _inherited(host_config, peer), new_name)
+    parse_tmpfs(given(host_config.tmpfs) or {})
+    return CreatePlan(
+        config=config,
+        host_config=host_config,
+        endpoints=_endpoints(body, config, host_config),
+        mounts=mounts,
+        warnings=[*warnings, *more],
+    )
+
+
+def _wished_config(body: ContainerCreateBody) -> ContainerConfig:
+    """The body without its two further keys, which are no part of a configuration."""
+    return ContainerConfig(**{name: getattr(body, name) for name in ContainerConfig.__struct_fields__})
+
+
+# What concerns the configuration alone
+
+
+def _check_config(config: ContainerConfig) -> None:
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidParameter(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        )
+    if signal := given(config.stop_signal):
+        parse_signal(signal)
+    for variable in config.env or ():
+        if not variable.partition("=")[0]:
+            raise InvalidParameter(f"invalid environment variable: {variable}")
+    if mac := given(config.mac_address):
+        check_mac(mac)
+    _check_hostname(config.hostname)
+    exposed_ports(config)
+    if check := given(config.healthcheck):
+        _check_health(check)
+        if check.test != ["NONE"]:
+            raise Unimplemented("health checks are not implemented yet (Healthcheck)")
+
+
+def check_mac(text: str) -> None:
+    """Raises InvalidParameter unless `text` is a MAC address."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
+        raise InvalidParameter(f"address {text}: invalid MAC address")
+
+
+def _check_hostname(name: str) -> None:
+    if len(name) > 64:
+        raise InvalidParameter(f'hostname "{name}" is too long (maximum 64 bytes)')
+    if name and not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", name):
+        raise InvalidParameter(f"invalid hostname format: {name}")
+
+
+def _check_health(check: HealthConfig) -> None:
+    for name, value_ns in (
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ):
+        if value_ns != 0 and value_ns < MILLISECOND_NS:
+            raise InvalidParameter(f"{name} in Healthcheck cannot be less than 1ms")
+    if check.retries < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
+    if check.test and check.test[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise InvalidParameter(f"Unknown type '{check.test[0]}' in Healthcheck (try 'CMD')")
+
+
+def _complete(merged: ContainerConfig, hostname: str) -> tuple[ContainerConfig, list[str]]:
+    """The merged configuration as it is kept: with a host name, a clean working directory, a command."""
+    if not merged.entrypoint and not merged.cmd:
+        raise InvalidParameter("No command specified")
+    warnings: list[str] = []
+    check = given(merged.healthcheck)
+    if check is not None and check.test != ["NONE"]:
+        warnings.append("The HEALTHCHECK of the image is not run: health checks are not implemented yet.")
+    return (
+        structs.replace(
+            merged,
+            hostname=merged.hostname or hostname,
+            working_dir=posixpath.normpath(merged.working_dir) if merged.working_dir else "",
+            exposed_ports=given(merged.exposed_ports) or UNSET,
+            stop_signal=given(merged.stop_signal) or UNSET,
+            stop_timeout=UNSET if given(merged.stop_timeout) is None else merged.stop_timeout,
+        ),
+        warnings,
+    )
+
+
+# What concerns the host
+
+
+def _plan_host_config(
+    wish: HostConfig,
+    config: ContainerConfig,
+    *,
+    host: Host,
+    engine: Engine,
+    peer: Callable[[str], Peer],
+) -> tuple[HostConfig, list[str]]:
+    _refuse_what_is_to_come(wish, has_init=engine.has_init)
+    check_restart_policy(wish.restart_policy, auto_remove=wish.auto_remove)
+    _check_names(wish)
+    device_rules(wish.device_cgroup_rules)
+    for ulimit in wish.ulimits or ():
+        _check_ulimit(ulimit)
+    _check_sysctls(given(wish.sysctls) or {}, wish)
+    security = parse_security_opt(wish.security_opt or (), host.features)
+    if security.seccomp not in ("", "unconfined"):
+        parse_profile(security.seccomp)
+    effective(wish.cap_add, wish.cap_drop, wish.privileged, host.bounding_caps)
+    port_wishes(config, wish)
+    if (runtime := given(wish.runtime)) and runtime not in engine.runtimes:
+        raise InvalidParameter(f"Unknown runtime specified {runtime}")
+    if wish.shm_size < 0:
+        raise InvalidParameter("SHM size can not be less than 0")
+    if not -1000 <= wish.oom_score_adj <= 1000:
+        raise InvalidParameter(
+            f"Invalid value {wish.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    limited, warnings = check_limits(wish, host)
+    if wish.network_mode == "host" and wish.port_bindings:
+        warnings.append("Published ports are discarded when using host network mode")
+    if missing := _missing(wish, host):
+        warnings.append(f"This host itself lacks {missing}: the container runs without.")
+    return _with_defaults(with_swap_default(limited), wish, host=host, engine=engine, peer=peer), warnings
+
+
+def _missing(wish: HostConfig, host: Host) -> str:
+    """The capabilities that were asked for and that nobody on this host can have."""
+    wanted = NAMES if wish.privileged else unavailable(wish.cap_add, host.bounding_caps)
+    return ", ".join(name for name in wanted if name not in host.bounding_caps)
+
+
+def _with_defaults(
+    limited: HostConfig, wish: HostConfig, *, host: Host, engine: Engine, peer: Callable[[str], Peer]
+) -> HostConfig:
+    """Every default resolved, as dockerd stores it: `update` and inspect show what acts."""
+    unconfined = (
+        wish.privileged or parse_security_opt(wish.security_opt or (), host.features).system_paths_unconfined
+    )
+    cgroupns = "private" if host.cgroup_mode == "v2" else "host"
+    return structs.replace(
+        limited,
+        log_config=resolve_log_config(wish.log_config, engine.log),
+        network_mode=_by_id(wish.network_mode or "default", peer),
+        ipc_mode=wish.ipc_mode or "private",
+        pid_mode=_by_id(wish.pid_mode, peer, strict=True),
+        cgroupns_mode=wish.cgroupns_mode or cgroupns,
+        shm_size=wish.shm_size or DEFAULT_SHM_BYTES,
+        oom_kill_disable=bool(limited.oom_kill_disable) if host.limits.oom_kill_disable else None,
+        runtime=given(wish.runtime) or UNSET,
+        masked_paths=_paths(wish.masked_paths, MASKED_PATHS, unconfined=unconfined),
+        readonly_paths=_paths(wish.readonly_paths, READONLY_PATHS, unconfined=unconfined),
+    )
+
+
+def _paths(wish: list[str] | None, default: Sequence[str], *, unconfined: bool) -> list[str] | None:
+    if wish is not None:
+        return wish
+    return None if unconfined else list(default)
+
+
+def _by_id(mode: str, peer: Callable[[str], Peer], *, strict: bool = False) -> str:
+    """`container:name` with the id in place of the name, so that a rename does not matter.
+
+    `strict` refuses a container that is not there; a network's may come later.
+    """
+    if not mode.startswith("container:"):
+        return mode
+    try:
+        return f"container:{peer(mode.removeprefix('container:')).id}"
+    except NotFound as error:
+        if strict:
+            raise InvalidParameter(str(error)) from error
+        return mode
+
+
+def _refuse_what_is_to_come(wish: HostConfig, *, has_init: bool) -> None:
+    later: tuple[tuple[str, object], ...] = (
+        ("Links", wish.links),
+        ("DeviceRequests", wish.device_requests),
+        ("Cgroup", wish.cgroup),
+    )
+    for name, value in later:
+        if value:
+            raise Unimplemented(f"{name} of HostConfig is not implemented yet")
+    if given(wish.init) and not has_init:
+        raise InvalidParameter("no init is installed on this host (tini or docker-init)")
+    for option in given(wish.storage_opt) or ():
+        if option != "size":
+            raise InvalidParameter(f"Unknown option {option}")
+        raise InvalidParameter(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+        )
+    if wish.isolation not in ("", "default"):
+        raise InvalidParameter(f"Invalid isolation: \"{wish.isolation}\" - linux only supports 'default'")
+    if "" in (given(wish.annotations) or {}):
+        raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
+
+
+def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
+    """Raises InvalidParameter in Docker's words."""
+    if policy.name not in ("", "no", "always", "unless-stopped", "on-failure"):
+        raise InvalidParameter(f"invalid restart policy '{policy.name}'")
+    if policy.maximum_retry_count != 0 and policy.name != "on-failure":
+        raise InvalidParameter(
+            f"maximum retry count cannot be used with restart policy '{policy.name or 'no'}'"
+        )
+    if policy.maximum_retry_count < 0:
+        raise InvalidParameter("maximum retry count cannot be negative")
+    if auto_remove and policy.name not in ("", "no"):
+        raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
+
+
+def _check_names(wish: HostConfig) -> None:
+    """What /etc/hosts and /etc/resolv.conf will say."""
+    for extra in wish.extra_hosts or ():
+        name, colon, address = extra.partition(":")
+        if not name or not colon or not address:
+            raise InvalidParameter(f'bad format for add-host: "{extra}"')
+        if address != "host-gateway" and not _is_address(address):
+            raise InvalidParameter(f'invalid IP address in add-host: "{address}"')
+    for server in wish.dns or ():
+        if not _is_address(server):
+            raise InvalidParameter(f"invalid IP address: {server}")
+    for word in (*(wish.dns_search or ()), *(wish.dns_options or ())):
+        if not re.fullmatch(r"\S+", word):
+            raise InvalidParameter(f"invalid word for resolv.conf: {word!r}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+ULIMITS = {
+    name: f"RLIMIT_{name.upper()}"
+    for name in (
+        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
+        "rss", "rtprio", "rttime", "sigpending", "stack",
+    )
+}  # fmt: skip
+
+
+def _check_ulimit(ulimit: Ulimit) -> None:
+    if ulimit.name not in ULIMITS:
+        raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
+    soft, hard = (limit if limit >= 0 else 2**64 for limit in (ulimit.soft, ulimit.hard))
+    if soft > hard:
+        raise InvalidParameter(
+            f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}"
+        )
+
+
+_IPC_SYSCTLS = frozenset(
+    f"kernel.{name}"
+    for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
+
+
+def _check_sysctls(sysctls: Mapping[str, str], wish: HostConfig) -> None:
+    """Only what belongs to a namespace of the container. Source: the checks and words of runc."""
+    for key in sysctls:
+        if key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
+            if wish.ipc_mode == "host":
+                raise InvalidParameter(f'sysctl "{key}" is not allowed in the hosts ipc namespace')
+        elif key.startswith("net."):
+            if wish.network_mode == "host":
+                raise InvalidParameter(f'sysctl "{key}" not allowed in host network namespace')
+        elif key in ("kernel.domainname", "kernel.hostname"):
+            if wish.uts_mode == "host" or key == "kernel.hostname":
+                raise InvalidParameter(f'sysctl "{key}" is not allowed: it is set by the engine')
+        else:
+            raise InvalidParameter(f'sysctl "{key}" is not in a separate kernel namespace')
+
+
+def _check_modes(wish: HostConfig) -> None:
+    if _container_mode(wish.ipc_mode):
+        raise Unimplemented("IpcMode container:<name> is not implemented yet")
+    if wish.ipc_mode not in ("", "none", "private", "shareable", "host"):
+        raise InvalidParameter(f"Invalid IPC mode: {wish.ipc_mode}")
+    if wish.pid_mode not in ("", "host") and not _container_mode(wish.pid_mode):
+        raise InvalidParameter(f"invalid PID mode: {wish.pid_mode}")
+    if wish.uts_mode not in ("", "host"):
+        raise InvalidParameter(f"invalid UTS mode: {wish.uts_mode}")
+    if wish.userns_mode not in ("", "host"):
+        raise InvalidParameter(f"invalid user namespace mode: {wish.userns_mode}")
+    if wish.cgroupns_mode not in ("", "private", "host"):
+        raise InvalidParameter(f"invalid cgroup namespace mode: {wish.cgroupns_mode}")
+
+
+def _container_mode(mode: str) -> bool:
+    return mode.startswith("container:") and mode != "container:"
+
+
+# What concerns networks
+
+
+def _check_network_mode(config: ContainerConfig, wish: HostConfig) -> None:
+    mode = wish.network_mode
+    if mode.startswith("container:"):
+        _check_shared_network(config, wish)
+    if wish.uts_mode == "host" and config.hostname:
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if mode == "host" and wish.links:
+        raise InvalidParameter(
+            "conflicting options: host type networking can't be used with links. "
+            "This would result in undefined behavior"
+        )
+
+
+def _check_shared_network(config: ContainerConfig, wish: HostConfig) -> None:
+    if wish.network_mode == "container:":
+        raise InvalidParameter("Invalid network mode: invalid container format container:<name|id>")
+    conflicts: tuple[tuple[object, str], ...] = (
+        (config.hostname, "hostname and the network mode"),
+        (
+            wish.links,
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (wish.dns, "dns and the network mode"),
+        (wish.extra_hosts, "custom host-to-IP mapping and the network mode"),
+        (given(config.mac_address), "mac-address and the network mode"),
+        (wish.port_bindings or wish.publish_all_ports, "port publishing and the container type network mode"),
+        (given(config.exposed_ports), "port exposing and the container type network mode"),
+    )
+    for wished, text in conflicts:
+        if wished:
+            raise InvalidParameter(f"conflicting options: {text}")
+
+
+def _endpoints(
+    body: ContainerCreateBody, config: ContainerConfig, host_config: HostConfig
+) -> dict[str, EndpointSettings]:
+    """What is wished of each network, by its name; none for a container without a namespace of its own."""
+    if given(config.network_disabled) or host_config.network_mode.startswith("container:"):
+        return {}
+    networking = body.networking_config
+    wished = {
+        name: settings or EndpointSettings()
+        for name, settings in ((networking.endpoints_config if networking else None) or {}).items()
+    }
+    for settings in wished.values():
+        if settings.links:
+            raise Unimplemented("Links of EndpointsConfig are not implemented yet")
+        if settings.mac_address:
+            check_mac(settings.mac_address)
+    mode = host_config.network_mode
+    if mode == "default" and "default" in wished:
+        wished["bridge"] = wished.pop("default")
+    return wished or {"bridge" if mode == "default" else mode: EndpointSettings()}
+
+
+def _inherited(
+    host_config: HostConfig, peer: Callable[[str], Peer]
+) -> tuple[tuple[tuple[Mounted, ...], str], ...]:
+    """The mounts of each container of VolumesFrom, with the mode."""
+    found = []
+    for text in host_config.volumes_from or ():
+        ref, mode = parse_volumes_from(text)
+        try:
+            found.append((peer(ref).mounts, mode))
+        except NotFound as error:
+            raise InvalidParameter(str(error)) from error
+    return tuple(found)
