@@ -1,0 +1,85 @@
+"""The helper process: an interpreter with the codecs loaded that forks one worker per job.
+
+It reads jobs from the socket it was started with, and ends when its daemon does, or when it had nothing to
+do for a while: at rest the engine does not pay for it. It has no threads, so forking it is safe. A worker
+talks to the daemon over a socket of its own; if the helper should be killed, running jobs still finish.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from lighterman.content.jobs import AnyJob, Begun, Failed, Message, Step
+from lighterman.content.work import perform
+from lighterman.linux import sockets
+from lighterman.linux.process import rename_process
+
+_decode = msgspec.msgpack.Decoder(AnyJob).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def main(control_fd: int, idle_s: float) -> None:
+    """Serve until the daemon is gone or `idle_s` have passed without a job."""
+    rename_process("lm-helper")
+    control = socket.socket(fileno=control_fd)
+    control.settimeout(idle_s)
+    workers: set[int] = set()
+
+    def reap(*_: object) -> None:
+        for pid in list(workers):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                workers.discard(pid)
+
+    signal.signal(signal.SIGCHLD, reap)
+    while True:
+        try:
+            message, fds = sockets.receive(control)
+        except TimeoutError:
+            if workers:
+                continue
+            return
+        if not message:  # the daemon is gone: what its jobs make belongs to nobody
+            for pid in list(workers):
+                os.kill(pid, signal.SIGKILL)
+            return
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            _work(message, fds)
+        workers.add(pid)
+        for fd in fds:
+            os.close(fd)
+
+
+def _work(message: bytes, fds: Sequence[int]) -> None:
+    """Do one job and exit. The last of `fds` is the socket to report on."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    rename_process("lm-worker")
+    code = 1
+    try:
+        channel = socket.socket(fileno=fds[-1])
+        pidfd = os.pidfd_open(os.getpid())
+        sockets.send(channel, _encode(Begun()), [pidfd])
+
+        def report(step: Step) -> None:
+            sockets.send(channel, _encode(step))
+
+        answer: Message = perform(_decode(message), fds[:-1], report)
+        sockets.send(channel, _encode(answer))
+        code = 0
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # nobody waits for this job any more
+    except BaseException as error:
+        sockets.send(channel, _encode(Failed("system", f"{type(error).__name__}: {error}")))
+        raise
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,133 @@
+"""What a worker process may be asked, what it reports and what it answers: values on the wire between them.
+
+A job comes with open files. The first is the directory that it works in, a fresh one below `ingest/` for
+whatever writes; a job knows no path outside of it. What it leaves there becomes visible only when the
+daemon moves it to its place.
+"""
+
+import hashlib
+import os
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+R = TypeVar("R")
+
+
+class Download(Struct, frozen=True, tag=True):
+    """From a registry. `headers` may hold credentials: never log one of these."""
+
+    url: str
+    headers: dict[str, str] = {}
+    verify_tls: bool = True
+
+
+class OpenFile(Struct, frozen=True, tag=True):
+    """From the second open file that came with the job: a file, a pipe or a socket."""
+
+
+class Job(Struct, Generic[R], frozen=True, tag=True):
+    """A job whose answer is an R."""
+
+
+class Layer(Struct, frozen=True, tag=True):
+    """What became of a layer. The directory now holds `blob` and `diff`."""
+
+    digest: str
+    """Of the blob."""
+    blob_bytes: int
+    media_type: str
+    diff_id: str
+    size_bytes: int
+    """Sum of its files."""
+
+
+class UnpackLayer(Job[Layer], frozen=True, tag=True):
+    """Fetch, verify, keep and unpack a layer in one pass.
+
+    What came as gzip or zstd is kept as it came, all else is compressed. An empty digest or diff id and a
+    size of -1 are not known beforehand.
+    """
+
+    source: Download | OpenFile
+    digest: str = ""
+    size: int = -1
+    diff_id: str = ""
+
+
+class Spooled(Struct, frozen=True, tag=True):
+    """What an archive held: the sizes of its regular files by name."""
+
+    files: dict[str, int]
+
+
+def spooled_name(name: str) -> str:
+    """The file of the member `name`: one directory without subdirectories has no way out."""
+    return hashlib.sha256(os.fsencode(name)).hexdigest()
+
+
+class SpoolArchive(Job[Spooled], frozen=True, tag=True):
+    """Write the regular files of the archive in the second open file, each to its `spooled_name`."""
+
+
+class Counted(Struct, frozen=True, tag=True):
+    size_bytes: int
+    inodes: int
+
+
+class CountUsage(Job[Counted], frozen=True, tag=True):
+    """Bytes and inodes below the directory, hard links once."""
+
+
+class Removed(Struct, frozen=True, tag=True):
+    """Nothing is left."""
+
+
+class EmptyDirectory(Job[Removed], frozen=True, tag=True):
+    """Remove everything below the directory."""
+
+
+class Step(Struct, frozen=True, tag=True):
+    """How far a job is. `total` 0: not known."""
+
+    action: str
+    current: int
+    total: int
+
+
+DOWNLOADING, VERIFYING, DOWNLOADED, EXTRACTING = (
+    "Downloading",
+    "Verifying Checksum",
+    "Download complete",
+    "Extracting",
+)
+
+
+class Begun(Struct, frozen=True, tag=True):
+    """The first thing a job's process says; its pidfd comes with it."""
+
+
+class Failed(Struct, frozen=True, tag=True):
+    """The last thing: it did not work. `kind` is one of the names in `JobFailed`."""
+
+    kind: str
+    message: str
+    status: int = 0
+
+
+class JobFailed(Exception):
+    """A worker's job did not work.
+
+    `kind`: "refused" (hostile or too big), "damaged" (no archive, wrong digest), "registry" (with the HTTP
+    `status`, 0 for none), "system" (disk full, ...).
+    """
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message)
+        self.kind = failed.kind
+        self.status = failed.status
+
+
+AnyJob = UnpackLayer | SpoolArchive | CountUsage | EmptyDirectory
+Answer = Layer | Spooled | Counted | Removed
+Message = Begun | Step | Failed | Layer | Spooled | Counted | Removed

@@ -1,0 +1,214 @@
+"""The jobs themselves, as they run in a worker process: plain blocking code on open directories."""
+
+import hashlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from lighterman.content.download import DownloadFailed, download
+from lighterman.content.jobs import (
+    DOWNLOADED,
+    DOWNLOADING,
+    EXTRACTING,
+    VERIFYING,
+    Answer,
+    AnyJob,
+    Counted,
+    CountUsage,
+    Download,
+    EmptyDirectory,
+    Failed,
+    Layer,
+    Removed,
+    SpoolArchive,
+    Spooled,
+    Step,
+    UnpackLayer,
+    spooled_name,
+)
+from lighterman.content.streams import (
+    GZIP,
+    ZSTD,
+    Broken,
+    FileSink,
+    GzipSink,
+    ahead,
+    decompressed,
+    peeked,
+    read,
+    tee,
+)
+from lighterman.content.unpack import Refused, parts_of, unpack
+from lighterman.lib import tar
+
+REPORT_EVERY_S = 0.1
+AHEAD_FROM_BYTES = 32 << 20
+"""Compressed size from which a thread of its own hashes and gunzips."""
+RATIO_MAX = 200
+FREE_OF_RATIO = 16 << 30
+"""An archive may unpack to so many bytes, and to RATIO_MAX times its size beyond that."""
+ARCHIVE_FILES_MAX = 20_000
+
+Report = Callable[[Step], None]
+
+
+class WrongContent(ValueError):
+    """The bytes are not those that were announced."""
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
+    """The answer of a job, or why there is none."""
+    try:
+        match job:
+            case UnpackLayer():
+                return _unpack_layer(job, fds, report)
+            case SpoolArchive():
+                return _spool(fds)
+            case CountUsage():
+                return _count(fds[0])
+            case EmptyDirectory():
+                return _empty(fds[0])
+    except Refused as error:
+        return Failed("refused", str(error))
+    except (tar.TarError, Broken, WrongContent) as error:
+        return Failed("damaged", str(error))
+    except DownloadFailed as error:
+        return Failed("registry", str(error), error.status)
+    except OSError as error:
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
+        return Failed("system", f"{os.strerror(error.errno or 0).lower()}{where}")
+
+
+def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer:
+    directory = fds[0]
+    arriving = download(job.source, job.size) if isinstance(job.source, Download) else read(fds[1])
+    os.mkdir("diff", 0o755, dir_fd=directory)
+    root = os.open("diff", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+    blob = FileSink(os.open("blob", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
+    received, content, made = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    kind, chunks = peeked(_reported(arriving, job, report))
+    kept = kind in (GZIP, ZSTD)
+    if kept:
+        chunks = tee(chunks, received, blob)
+        flow = tee(decompressed(kind, chunks), content)
+        gzip = None
+    else:
+        gzip = GzipSink(made, blob)
+        flow = tee(decompressed(kind, tee(chunks, received)), content, gzip)
+    if job.size < 0 or job.size >= AHEAD_FROM_BYTES:
+        flow = ahead(flow)
+    unpacked = unpack(root, tar.TarReader(flow), bytes_max=FREE_OF_RATIO + RATIO_MAX * max(job.size, 0))
+    if gzip is not None:
+        gzip.finish()
+    digest = _checked("filesystem layer verification failed for digest", job.digest, received)
+    diff_id = _checked("layers from manifest don't match image configuration: layer", job.diff_id, content)
+    report(Step(EXTRACTING, blob.size, blob.size))
+    return Layer(
+        digest=digest if kept else f"sha256:{made.hexdigest()}",
+        blob_bytes=blob.size,
+        media_type=f"application/vnd.oci.image.layer.v1.tar+{kind if kept else GZIP}",
+        diff_id=diff_id,
+        size_bytes=unpacked.size_bytes,
+    )
+
+
+def _checked(complaint: str, expected: str, found: _Hash) -> str:
+    digest = f"sha256:{found.hexdigest()}"
+    if expected and digest != expected:
+        raise WrongContent(f"{complaint} {expected}")
+    return digest
+
+
+def _reported(chunks: Iterator[bytes], job: UnpackLayer, report: Report) -> Iterator[bytes]:
+    """The same chunks; now and then the progress is told."""
+    downloads = isinstance(job.source, Download)
+    action = DOWNLOADING if downloads else EXTRACTING
+    total, current, told = max(job.size, 0), 0, 0.0
+    for chunk in chunks:
+        current += len(chunk)
+        now = time.monotonic()
+        if now - told >= REPORT_EVERY_S:
+            told = now
+            report(Step(action, current, total))
+        yield chunk
+    if downloads:
+        report(Step(VERIFYING, 0, 0))
+        report(Step(DOWNLOADED, 0, 0))
+
+
+def _spool(fds: Sequence[int]) -> Spooled:
+    """Only regular files, and links among them: that is all that image archives are made of."""
+    directory, archive = fds[0], fds[1]
+    kind, chunks = peeked(read(archive))
+    reader = tar.TarReader(decompressed(kind, chunks))
+    files: dict[str, int] = {}
+    links: dict[str, str] = {}
+    while (entry := reader.next()) is not None:
+        name = b"/".join(parts_of(entry.name)).decode(errors="surrogateescape")
+        if len(files) + len(links) > ARCHIVE_FILES_MAX:
+            raise Refused(f"the archive holds more than {ARCHIVE_FILES_MAX} files")
+        if entry.kind == tar.FILE:
+            links.pop(name, None)
+            files[name] = entry.size
+            _write(directory, name, reader)
+        elif entry.kind in (tar.SYMBOLIC_LINK, tar.HARD_LINK):
+            links[name] = _target(name, entry)
+        elif entry.kind != tar.DIRECTORY:
+            raise Refused(f"an image archive has no place for {name!r}")
+    for name, target in links.items():
+        if target in files and name not in files:
+            os.link(spooled_name(target), spooled_name(name), src_dir_fd=directory, dst_dir_fd=directory)
+            files[name] = files[target]
+    return Spooled(files)
+
+
+def _write(directory: int, name: str, reader: tar.TarReader) -> None:
+    # O_TRUNC: of two members with one name the later counts
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    fd = os.open(spooled_name(name), flags, 0o600, dir_fd=directory)
+    try:
+        for piece in reader.data():
+            while piece:
+                piece = piece[os.write(fd, piece) :]
+    finally:
+        os.close(fd)
+
+
+def _target(name: str, entry: tar.Entry) -> str:
+    """What a link means, inside the archive: links of `docker save` go to a neighbouring directory."""
+    link = os.fsdecode(entry.link)
+    if entry.kind == tar.HARD_LINK:
+        return os.path.normpath(link).lstrip("/")
+    return os.path.normpath(os.path.join(os.path.dirname(name), link))
+
+
+def _count(directory: int) -> Counted:
+    size, seen, device = 0, set(), os.fstat(directory).st_dev
+    for _, _, files, fd in os.fwalk(".", dir_fd=directory, follow_symlinks=False):
+        here = os.fstat(fd)
+        seen.add(here.st_ino)
+        for name in files:
+            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if found.st_ino in seen or found.st_dev != device:
+                continue
+            seen.add(found.st_ino)
+            if stat.S_ISREG(found.st_mode):
+                size += found.st_size
+    return Counted(size, len(seen))
+
+
+def _empty(directory: int) -> Removed:
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.name, dir_fd=directory)
+        else:
+            os.unlink(entry.name, dir_fd=directory)
+    return Removed()
