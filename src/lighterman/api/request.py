@@ -4,13 +4,15 @@
 that the connection has left HTTP (`hijack.py`) and nothing is to be sent.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from multidict import MultiMapping
 
+from lighterman.api import queries
+from lighterman.api.decode import decode, encode
 from lighterman.api.versions import Version
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.filters import Filters, parse_filters
@@ -48,3 +50,77 @@ class Taken:
 
 
 Answer = Reply | Stream | Taken
+
+
+@asynccontextmanager
+async def ended(items: AsyncIterator[T]) -> AsyncIterator[None]:
+    """Closes `items` when the block ends: what a room holds for them goes with their client."""
+    try:
+        yield
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
+def reply(value: object, status: int = 200) -> Reply:
+    """The answer that holds `value` as JSON."""
+    return Reply(status, encode(value), JSON)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked: everything of HTTP that a handler may know."""
+
+    version: Version
+    names: Mapping[str, str]
+    """The parts of the path that the route leaves open."""
+    query: MultiMapping[str]
+    headers: Mapping[str, str]
+    """By name, in any case."""
+    has_body: bool
+    read: Callable[[], Awaitable[bytes]]
+    """The whole body. Raises InvalidParameter when it is too large to be JSON."""
+    chunks: Callable[[], AsyncIterator[bytes]]
+    """The body as it comes, for what may be large."""
+    take: Callable[[bool], Awaitable[Client]]
+    """Take the connection over; the argument says whether Docker's headers go into the head."""
+
+    def text(self, name: str) -> str:
+        """The query's value; "" when it is not there."""
+        return self.query.get(name, "")
+
+    def texts(self, name: str) -> list[str]:
+        """All values that the query has under this name."""
+        return self.query.getall(name, [])
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """The query's value as a boolean."""
+        return queries.boolean(self.query.get(name), default=default)
+
+    def integer(self, name: str) -> int:
+        """The query's value, which must be a number."""
+        return queries.integer(self.text(name))
+
+    def seconds(self, name: str) -> int | None:
+        """The query's value, a number, or None when it is not there."""
+        return queries.integer(self.text(name)) if self.text(name) else None
+
+    def filters(self) -> Filters:
+        """The filters asked for."""
+        return parse_filters(self.text("filters"))
+
+    async def body(self, kind: type[T], *, empty: str = "EOF") -> T:
+        """The JSON body. Raises InvalidParameter: not labelled as JSON, nothing there (`empty`), no fit."""
+        self.check_json()
+        body = await self.read()
+        if not body:
+            raise InvalidParameter(empty)
+        return decode(body, kind)
+
+    def check_json(self) -> None:
+        """Raises InvalidParameter unless the body is labelled as JSON, or there is neither body nor label."""
+        label = self.headers.get("content-type", "")
+        if not label and not self.has_body:
+            return
+        if label.partition(";")[0].strip().lower() != JSON:
+            raise InvalidParameter(f"Content-Type specified ({label}) must be 'application/json'")

@@ -46,7 +46,7 @@ SERVED: tuple[Route, ...] = (
     Route("SystemInfo", "GET", "/info", system.info),
     Route("SystemVersion", "GET", "/version", system.version),
     Route("SystemPing", "GET", "/_ping", system.ping),
-    Route("SystemPing", "HEAD", "/_ping", system.ping),
+    Route("SystemPing", "HEAD", "/_ping", system.ping_head),
     Route("SystemEvents", "GET", "/events", system.events, flow=Flow.STREAM),
     Route("ContainerList", "GET", "/containers/json", containers.list_),
     Route("ContainerCreate", "POST", "/containers/create", containers.create),

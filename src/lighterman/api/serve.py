@@ -1,17 +1,248 @@
-"""The HTTP server: runs on sockets that were given to it, and turns answers into bytes."""
+"""The HTTP server: runs on sockets that were given to it, and turns answers into bytes.
 
+`serve` holds the server; `_Front` is called for each request: it finds the route, lets the handler work and
+sends what comes of it. A *reader* (GET, a stream) ends when its client goes away; a *change* is a task of the
+server and goes on to its end whoever listens.
+"""
+
+import asyncio
+import itertools
+import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
 
+from aiohttp import web
+
+from lighterman.api import errors, versions
+from lighterman.api.browsers import refuse_browsers
+from lighterman.api.hijack import Connection, Server, stream_head
+from lighterman.api.request import PLAIN_TEXT, Answer, Reply, Request, Stream, ended
 from lighterman.api.rooms import Rooms
+from lighterman.api.router import Router, cleaned, location
+from lighterman.api.routes import ROUTES, Flow, Route
+from lighterman.api.versions import Version
+from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
+from lighterman.runtime import Client
+
+log = logging.getLogger(__name__)
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The number of the request that is being answered; "" outside of one. It is on each line of the log."""
+
+IDLE_LIMIT_S = 300.0
+"""How long a connection may be without a whole request, as in moby (ReadHeaderTimeout)."""
+JSON_LIMIT_BYTES = 16 * 1024 * 1024
+"""A larger body is no JSON of ours; archives come as streams."""
 
 
 @asynccontextmanager
-async def serve(rooms: Rooms, listeners: Sequence[socket.socket], *, grace_s: float = 15.0) -> AsyncIterator[None]:
+async def serve(
+    rooms: Rooms,
+    listeners: Sequence[socket.socket],
+    *,
+    routes: Sequence[Route] = ROUTES,
+    grace_s: float = 15.0,
+) -> AsyncIterator[None]:
     """Answer requests on `listeners` (bound and listening, unix or TCP; they are closed at the end).
 
     Leaving the block stops: no new requests, readers are cut off, changes get `grace_s` to finish.
     """
-    raise NotImplementedError
-    yield
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        front = _Front(rooms, routes, group)
+        server = Server(
+            front.serve_one,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_LIMIT_S,
+            max_line_size=64 * 1024,  # filters and build arguments live in the query
+            max_field_size=512 * 1024,  # X-Registry-Config holds the credentials of all registries
+        )
+        accepting = [
+            await loop.create_unix_server(server, sock=listener)
+            if listener.family == socket.AF_UNIX
+            else await loop.create_server(server, sock=listener)
+            for listener in listeners
+        ]
+        try:
+            yield
+        finally:
+            for each in accepting:
+                each.close()
+            await front.stop(server, grace_s)
+
+
+class _Front:
+    """What stands before the handlers."""
+
+    def __init__(self, rooms: Rooms, routes: Sequence[Route], group: asyncio.TaskGroup) -> None:
+        self._rooms = rooms
+        self._router = Router(routes)
+        self._group = group
+        self._numbers = itertools.count(1)
+        self._readers: set[asyncio.Task[Any]] = set()
+        self._changes: set[asyncio.Task[Answer]] = set()
+        self._headers = {
+            "Api-Version": versions.text(versions.ADVERTISED),
+            "Docker-Experimental": "false",
+            "Ostype": "linux",
+            # Clients look for "Docker/" and read a version behind it, so we are called Docker here too.
+            "Server": f"Docker/{rooms.engine.version} (linux)",
+        }
+
+    async def serve_one(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; aiohttp calls this in a task of its own, which ends with the connection."""
+        request_id.set(str(next(self._numbers)))
+        began_s = time.monotonic()
+        answer = await self._answer(http)
+        response = await self._send(http, answer)
+        log.debug(
+            "%s %s %d %.1f ms", http.method, http.path, response.status, (time.monotonic() - began_s) * 1000
+        )
+        return response
+
+    async def stop(self, server: Server, grace_s: float) -> None:
+        """Cut off the readers, then wait for the changes; what is not done after `grace_s` is cancelled."""
+        for reader in self._readers:
+            reader.cancel()
+        await server.shutdown(grace_s)
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=grace_s)
+        for change in self._changes:
+            change.cancel()
+
+    async def _answer(self, http: web.BaseRequest) -> Answer:
+        try:
+            found = self._find(http)
+            if isinstance(found, Reply):
+                return found
+            route, request = found
+        except Exception as error:  # the border: here errors become answers
+            return errors.answer(error)
+        if route.flow is Flow.STREAM or (route.flow is Flow.PLAIN and http.method in ("GET", "HEAD")):
+            return await self._work(route, request)
+        change = self._group.create_task(self._work(route, request))
+        self._changes.add(change)
+        change.add_done_callback(self._changes.discard)
+        return await asyncio.shield(change)
+
+    async def _work(self, route: Route, request: Request) -> Answer:
+        try:
+            if route.handler is None:
+                raise Unimplemented(f"{route.operation} is not implemented yet")
+            return await route.handler(request, self._rooms)
+        except Exception as error:  # the border: here errors become answers
+            return errors.answer(error)
+
+    def _find(self, http: web.BaseRequest) -> Reply | tuple[Route, Request]:
+        """The route and what it is asked. Raises: InvalidParameter, NotFound, Forbidden."""
+        if http.version >= (1, 1) and "Host" not in http.headers:
+            text = b"400 Bad Request: missing required Host header"
+            return Reply(400, text, PLAIN_TEXT, close=True)
+        sockname = http.protocol.sockname
+        if isinstance(sockname, tuple):
+            refuse_browsers(http.headers, sockname[0], self._rooms.host.hostname)
+        if http.method == "OPTIONS":
+            return Reply()
+        url = http.rel_url
+        if (clean := cleaned(url.path)) != url.path:
+            return Reply(301, headers={"Location": location(clean, url.raw_query_string)})
+        wish, path = versions.split(url.path)
+        found = self._router.find(http.method, path)
+        if found is None:
+            raise NotFound("page not found")
+        version, (route, names) = versions.choose(wish), found
+        if version < route.since:
+            raise InvalidParameter(
+                f"{route.method} {route.path} requires minimum API version {versions.text(route.since)}"
+            )
+        return route, self._request(http, version, names)
+
+    def _request(self, http: web.BaseRequest, version: Version, names: Mapping[str, str]) -> Request:
+        body = _Body(http)
+
+        async def take(with_headers: bool) -> Client:
+            connection = http.protocol
+            assert isinstance(connection, Connection)
+            return await connection.take(stream_head(connection, self._headers if with_headers else {}))
+
+        return Request(
+            version=version,
+            names=names,
+            query=http.rel_url.query,
+            headers=http.headers,
+            has_body=http.body_exists,
+            read=body.read,
+            chunks=body.chunks,
+            take=take,
+        )
+
+    async def _send(self, http: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        match answer:
+            case Stream():
+                return await self._send_stream(http, answer)
+            case Reply():
+                return self._response(http, answer)
+        raise ConnectionResetError("the connection belongs to somebody else now")
+
+    def _response(self, http: web.BaseRequest, answer: Reply) -> web.Response:
+        headers = {**self._headers, **answer.headers}
+        if answer.content_type:
+            headers["Content-Type"] = answer.content_type
+        response = web.Response(status=answer.status, body=answer.body or None, headers=headers)
+        connection = http.protocol
+        if answer.close or (isinstance(connection, Connection) and connection.hijack is not None):
+            response.force_close()  # what the client sent behind its request is not HTTP
+        return response
+
+    async def _send_stream(self, http: web.BaseRequest, answer: Stream) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**self._headers, "Content-Type": answer.content_type})
+        reader = asyncio.current_task()
+        assert reader is not None
+        self._readers.add(reader)
+        try:
+            async with ended(answer.chunks):
+                await response.prepare(http)
+                async for chunk in answer.chunks:
+                    await response.write(chunk)
+            await response.write_eof()
+        except OSError:
+            raise  # the client is gone
+        except Exception as error:  # the border: the head is sent, so the client can only be cut off
+            errors.status_of(error)
+            raise ConnectionResetError("the answer broke off") from error
+        finally:
+            self._readers.discard(reader)
+        return response
+
+
+class _Body:
+    """The body of one request."""
+
+    def __init__(self, http: web.BaseRequest) -> None:
+        self._http = http
+
+    async def read(self) -> bytes:
+        """All of it. Raises: InvalidParameter when it is too large or broken."""
+        body = bytearray()
+        async for chunk in self.chunks():
+            body += chunk
+            if len(body) > JSON_LIMIT_BYTES:
+                raise InvalidParameter("http: request body too large")
+        return bytes(body)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """It, as it comes. Raises: InvalidParameter when the client breaks off or its framing is wrong."""
+        if self._http.headers.get("Expect", "").lower() == "100-continue" and self._http.version >= (1, 1):
+            await self._http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._http.writer.output_size = 0  # the answer itself has not begun
+        try:
+            async for chunk in self._http.content.iter_any():
+                yield chunk
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise InvalidParameter("unexpected EOF") from error

@@ -1,0 +1,122 @@
+"""What differs for clients of an older API: one table of the changes that a body or an answer goes through.
+
+A gate is written for the version that brought a change; requests below that version get its `apply`. Source:
+the changelog of the API and the `versions.LessThan` calls of moby's routers. Rows above the advertised
+version act on every request: they stand here so that raising `versions.ADVERTISED` is one line.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from lighterman.api.versions import Version
+from lighterman.apitypes.container import ContainerCreateBody, HostConfig, Mount
+from lighterman.apitypes.exec import ExecCreateBody, ExecStartBody
+from lighterman.apitypes.system import SystemInfo
+from lighterman.errdefs import InvalidParameter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Gate(Generic[T]):
+    """Below `since`, `apply` takes back what that version brought."""
+
+    since: Version
+    what: str
+    apply: Callable[[T], T]
+
+
+def _host(change: Callable[[HostConfig], HostConfig]) -> Callable[[ContainerCreateBody], ContainerCreateBody]:
+    def apply(body: ContainerCreateBody) -> ContainerCreateBody:
+        return body if body.host_config is None else replace(body, host_config=change(body.host_config))
+
+    return apply
+
+
+def _mounts(change: Callable[[Mount], Mount]) -> Callable[[ContainerCreateBody], ContainerCreateBody]:
+    def apply(host: HostConfig) -> HostConfig:
+        return replace(host, mounts=[change(mount) for mount in host.mounts]) if host.mounts else host
+
+    return _host(apply)
+
+
+def _bind(**reset: bool) -> Callable[[ContainerCreateBody], ContainerCreateBody]:
+    """Bind options of a later version go back to what was meant before there was a choice."""
+    return _mounts(
+        lambda mount: (
+            mount
+            if mount.bind_options is None
+            else replace(mount, bind_options=replace(mount.bind_options, **reset))
+        )
+    )
+
+
+def _options_of_its_type(mount: Mount) -> Mount:
+    return replace(
+        mount,
+        volume_options=mount.volume_options if mount.type == "volume" else None,
+        tmpfs_options=mount.tmpfs_options if mount.type == "tmpfs" else None,
+    )
+
+
+def _one_endpoint(body: ContainerCreateBody) -> ContainerCreateBody:
+    endpoints = (body.networking_config and body.networking_config.endpoints_config) or {}
+    if len(endpoints) > 1:
+        raise InvalidParameter(
+            f"Container cannot be connected to network endpoints: {', '.join(sorted(endpoints))}"
+        )
+    return body
+
+
+def _no_start_interval(body: ContainerCreateBody) -> ContainerCreateBody:
+    if not body.healthcheck:
+        return body
+    return replace(body, healthcheck=replace(body.healthcheck, start_interval=0))
+
+
+def _plain_security_options(info: SystemInfo) -> SystemInfo:
+    names = [option.partition(",")[0].removeprefix("name=") for option in info.security_options]
+    return replace(info, security_options=names)
+
+
+CONTAINER_CREATE: tuple[Gate[ContainerCreateBody], ...] = (
+    Gate((1, 25), "AutoRemove", _host(lambda host: replace(host, auto_remove=False))),
+    Gate((1, 40), "BindOptions.NonRecursive", _bind(non_recursive=False)),
+    Gate(
+        (1, 40),
+        "IpcMode is private by default",
+        _host(lambda host: replace(host, ipc_mode=host.ipc_mode or "shareable")),
+    ),
+    Gate((1, 40), "KernelMemoryTCP", _host(lambda host: replace(host, kernel_memory_tcp=0))),
+    Gate(
+        (1, 41), "CgroupnsMode", _host(lambda host: replace(host, cgroupns_mode=host.cgroupns_mode or "host"))
+    ),
+    Gate((1, 42), "BindOptions.CreateMountpoint", _bind(create_mountpoint=False)),
+    Gate((1, 42), "options for the type of the mount only", _mounts(_options_of_its_type)),
+    Gate((1, 42), "ConsoleSize", _host(lambda host: replace(host, console_size=[0, 0]))),
+    Gate((1, 43), "Annotations", _host(lambda host: replace(host, annotations=UNSET))),
+    Gate((1, 44), "Healthcheck.StartInterval", _no_start_interval),
+    Gate((1, 44), "BindOptions.ReadOnlyNonRecursive", _bind(read_only_non_recursive=False)),
+    Gate((1, 44), "several EndpointsConfig", _one_endpoint),
+)
+EXEC_CREATE: tuple[Gate[ExecCreateBody], ...] = (
+    Gate((1, 42), "ConsoleSize", lambda body: replace(body, console_size=None)),
+)
+EXEC_START: tuple[Gate[ExecStartBody], ...] = (
+    Gate((1, 42), "ConsoleSize", lambda body: replace(body, console_size=None)),
+)
+SYSTEM_INFO: tuple[Gate[SystemInfo], ...] = (
+    Gate((1, 25), "SecurityOptions with their settings", _plain_security_options),
+)
+
+
+def gated(value: T, gates: tuple[Gate[T], ...], version: Version) -> T:
+    """`value` as a client of `version` means it or wants it."""
+    for gate in gates:
+        if version < gate.since:
+            value = gate.apply(value)
+    return value

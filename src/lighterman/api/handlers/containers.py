@@ -1,0 +1,158 @@
+"""Containers: their life, their streams, and what is told about them."""
+
+from collections.abc import AsyncIterator, Awaitable
+
+from lighterman import containers
+from lighterman.api import errors, gates
+from lighterman.api.decode import encode
+from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Stream, Taken, reply
+from lighterman.api.rooms import Rooms
+from lighterman.apitypes.container import ContainerCreateBody, ContainerWaitResponse
+from lighterman.errdefs import EngineError, InvalidParameter
+
+
+async def list_(request: Request, rooms: Rooms) -> Answer:
+    """ContainerList."""
+    return reply(
+        await containers.list_containers(
+            rooms.containers,
+            all=request.flag("all"),
+            limit=request.integer("limit") if request.text("limit") else 0,
+            size=request.flag("size"),
+            filters=request.filters(),
+        )
+    )
+
+
+async def create(request: Request, rooms: Rooms) -> Answer:
+    """ContainerCreate."""
+    body = await request.body(ContainerCreateBody)
+    body = gates.gated(body, gates.CONTAINER_CREATE, request.version)
+    return reply(await containers.create(rooms.containers, body, name=request.text("name")), 201)
+
+
+async def inspect(request: Request, rooms: Rooms) -> Answer:
+    """ContainerInspect."""
+    return reply(await containers.inspect(rooms.containers, request.names["id"], size=request.flag("size")))
+
+
+async def top(request: Request, rooms: Rooms) -> Answer:
+    """ContainerTop."""
+    return reply(await containers.top(rooms.containers, request.names["id"], ps_args=request.text("ps_args")))
+
+
+async def logs(request: Request, rooms: Rooms) -> Answer:
+    """ContainerLogs. Frames, or a terminal's bytes; labelled as moby does below 1.42 (20.10: not at all)."""
+    options = containers.LogOptions(
+        stdout=request.flag("stdout"),
+        stderr=request.flag("stderr"),
+        follow=request.flag("follow"),
+        timestamps=request.flag("timestamps"),
+        details=request.flag("details"),
+        since=request.text("since"),
+        until=request.text("until"),
+        tail=request.text("tail") or "all",
+    )
+    return Stream(containers.logs(rooms.containers, request.names["id"], options), RAW_STREAM)
+
+
+async def resize(request: Request, rooms: Rooms) -> Answer:
+    """ContainerResize."""
+    rows, columns = request.integer("h"), request.integer("w")
+    await containers.resize(rooms.containers, request.names["id"], rows=rows, columns=columns)
+    return Reply()
+
+
+async def start(request: Request, rooms: Rooms) -> Answer:
+    """ContainerStart. A body is refused: it is the HostConfig of clients before 1.22."""
+    if request.has_body and (await request.read()).strip() not in (b"", b"{}", b"null"):
+        raise InvalidParameter(
+            "starting container with non-empty request body was deprecated since API v1.22 "
+            "and removed in v1.24"
+        )
+    if request.text("checkpoint"):
+        raise InvalidParameter("checkpoint is only supported in experimental mode")
+    await containers.start(rooms.containers, request.names["id"])
+    return Reply(204)
+
+
+async def stop(request: Request, rooms: Rooms) -> Answer:
+    """ContainerStop."""
+    await containers.stop(rooms.containers, request.names["id"], timeout_s=request.seconds("t"))
+    return Reply(204)
+
+
+async def restart(request: Request, rooms: Rooms) -> Answer:
+    """ContainerRestart."""
+    await containers.restart(rooms.containers, request.names["id"], timeout_s=request.seconds("t"))
+    return Reply(204)
+
+
+async def kill(request: Request, rooms: Rooms) -> Answer:
+    """ContainerKill."""
+    await containers.kill(rooms.containers, request.names["id"], signal=request.text("signal"))
+    return Reply(204)
+
+
+async def rename(request: Request, rooms: Rooms) -> Answer:
+    """ContainerRename."""
+    await containers.rename(rooms.containers, request.names["id"], request.text("name"))
+    return Reply(204)
+
+
+async def pause(request: Request, rooms: Rooms) -> Answer:
+    """ContainerPause."""
+    await containers.pause(rooms.containers, request.names["id"])
+    return Reply(204)
+
+
+async def unpause(request: Request, rooms: Rooms) -> Answer:
+    """ContainerUnpause."""
+    await containers.unpause(rooms.containers, request.names["id"])
+    return Reply(204)
+
+
+async def attach(request: Request, rooms: Rooms) -> Answer:
+    """ContainerAttach. Failures are told as dockerd does, which has taken the stream by then."""
+    options = containers.AttachOptions(
+        logs=request.flag("logs"),
+        stream=request.flag("stream"),
+        stdin=request.flag("stdin"),
+        stdout=request.flag("stdout"),
+        stderr=request.flag("stderr"),
+        detach_keys=request.text("detachKeys") or None,
+    )
+    try:
+        await containers.attach(rooms.containers, request.names["id"], options, lambda: request.take(False))
+    except EngineError as error:
+        return errors.raw(error)
+    return Taken()
+
+
+async def wait(request: Request, rooms: Rooms) -> Answer:
+    """ContainerWait. The head is sent at once: a client starts the container when it has seen it."""
+    if request.version < (1, 30):  # no condition then, and one whole answer
+        return reply(await containers.wait(rooms.containers, request.names["id"]))
+    end = containers.wait(rooms.containers, request.names["id"], request.text("condition"))
+    return Stream(_one(end))
+
+
+async def _one(end: Awaitable[ContainerWaitResponse]) -> AsyncIterator[bytes]:
+    yield encode(await end)
+
+
+async def delete(request: Request, rooms: Rooms) -> Answer:
+    """ContainerDelete."""
+    await containers.remove(
+        rooms.containers,
+        request.names["id"],
+        force=request.flag("force"),
+        volumes=request.flag("v"),
+        link=request.flag("link"),
+    )
+    return Reply(204)
+
+
+async def prune(request: Request, rooms: Rooms) -> Answer:
+    """ContainerPrune."""
+    return reply(await containers.prune(rooms.containers, request.filters()))

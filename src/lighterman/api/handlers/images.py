@@ -1,0 +1,102 @@
+"""Images: names, histories, and how they come and go."""
+
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from lighterman.api import errors
+from lighterman.api.request import Answer, Reply, Request, Stream, ended, reply
+from lighterman.api.rooms import Rooms
+from lighterman.apitypes.image import Progress, failure
+from lighterman.apitypes.registry import AuthConfig
+from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.lib.filters import Filters
+
+
+async def list_(request: Request, rooms: Rooms) -> Answer:
+    """ImageList. `filter` is the reference filter of clients before 1.25; dockerd reads it below 1.41."""
+    filters = request.filters()
+    if wanted := request.text("filter"):
+        filters = Filters({**filters.wanted, "reference": (*filters.get("reference"), wanted)})
+    return reply(rooms.images.list(filters, all=request.flag("all"), digests=request.flag("digests")))
+
+
+async def create(request: Request, rooms: Rooms) -> Answer:
+    """ImageCreate: pull from a registry (`fromImage`) or import from the body (`fromSrc=-`)."""
+    platform = request.text("platform") if request.version >= (1, 32) else ""
+    if name := request.text("fromImage"):
+        pulled = await rooms.images.pull(
+            name, request.text("tag"), platform=platform, auth=_credentials(request)
+        )
+        return Stream(_lines(pulled))
+    source = request.text("fromSrc")
+    if not source:
+        raise InvalidParameter('Get "http:": http: no Host in request URL')
+    if source != "-":
+        raise Unimplemented("import from a URL is not implemented yet")
+    imported = await rooms.images.import_(
+        request.chunks(),
+        repo=request.text("repo"),
+        tag=request.text("tag"),
+        message=request.text("message"),
+        changes=request.texts("changes"),
+        platform=platform,
+    )
+    return Stream(_lines(imported))
+
+
+def _credentials(request: Request) -> AuthConfig | None:
+    """What X-Registry-Auth holds; like dockerd, a pull goes on without when it cannot be read."""
+    header = request.headers.get("X-Registry-Auth", "")
+    try:
+        text = urlsafe_b64decode(header + "=" * (-len(header) % 4))
+        return msgspec.json.decode(text, type=AuthConfig) if text else None
+    except ValueError:
+        return None
+
+
+async def _lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
+    """Progress as the wire has it; a failure is the last message, since the head is sent already."""
+    try:
+        async with ended(messages):
+            async for message in messages:
+                yield msgspec.json.encode(message) + b"\r\n"
+    except Exception as error:  # the border: here errors become answers
+        errors.status_of(error)
+        yield msgspec.json.encode(failure(str(error))) + b"\r\n"
+
+
+async def inspect(request: Request, rooms: Rooms) -> Answer:
+    """ImageInspect."""
+    return reply(rooms.images.inspect(request.names["name"]))
+
+
+async def history(request: Request, rooms: Rooms) -> Answer:
+    """ImageHistory."""
+    return reply(rooms.images.history(request.names["name"]))
+
+
+async def tag(request: Request, rooms: Rooms) -> Answer:
+    """ImageTag."""
+    await rooms.images.tag(request.names["name"], request.text("repo"), request.text("tag"))
+    return Reply(201)
+
+
+async def delete(request: Request, rooms: Rooms) -> Answer:
+    """ImageDelete."""
+    return reply(
+        await rooms.images.delete(
+            request.names["name"], force=request.flag("force"), noprune=request.flag("noprune")
+        )
+    )
+
+
+async def prune(request: Request, rooms: Rooms) -> Answer:
+    """ImagePrune."""
+    return reply(await rooms.images.prune(request.filters()))
+
+
+async def load(request: Request, rooms: Rooms) -> Answer:
+    """ImageLoad."""
+    return Stream(_lines(rooms.images.load(request.chunks(), quiet=request.flag("quiet"))))

@@ -1,0 +1,248 @@
+"""The engine about itself, and what happens in it."""
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from msgspec import UNSET
+
+from lighterman.api import gates, versions
+from lighterman.api.decode import encode
+from lighterman.api.request import PLAIN_TEXT, Answer, Reply, Request, Stream, ended, reply
+from lighterman.api.rooms import EngineInfo, Rooms
+from lighterman.apitypes.event import Event
+from lighterman.apitypes.system import (
+    Commit,
+    Component,
+    IndexInfo,
+    Platform,
+    PluginsInfo,
+    RegistryConfig,
+    RuntimeInfo,
+    SwarmInfo,
+    SystemInfo,
+    SystemVersion,
+)
+from lighterman.containers import Containers
+from lighterman.containers.life import Paused, Running
+from lighterman.errdefs import InvalidParameter
+from lighterman.lib.effects import in_thread
+from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
+from lighterman.linux.host import Host, LimitSupport
+from lighterman.linux.mountinfo import read_mountinfo
+
+_HUB = "https://index.docker.io/v1/"
+
+
+async def ping(request: Request, rooms: Rooms) -> Answer:
+    """SystemPing. Nothing between client and engine may keep the answer."""
+    headers = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
+    return Reply(200, b"OK", PLAIN_TEXT, headers)
+
+
+async def ping_head(request: Request, rooms: Rooms) -> Answer:
+    """The headers of SystemPing, by which clients choose their version."""
+    headers = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
+    return Reply(200, b"", PLAIN_TEXT, headers)
+
+
+async def version(request: Request, rooms: Rooms) -> Answer:
+    """SystemVersion."""
+    return reply(engine_version(rooms.engine, rooms.host, rooms.runtime.version()))
+
+
+def engine_version(engine: EngineInfo, host: Host, runtimes: Mapping[str, str]) -> SystemVersion:
+    """What `/version` tells; `runtimes` are names and versions of the OCI runtimes found."""
+    python = f"python{platform.python_version()}"  # where clients show the language of the engine
+    newest, oldest = versions.text(versions.ADVERTISED), versions.text(versions.OLDEST)
+    details = {
+        "ApiVersion": newest,
+        "Arch": host.architecture,
+        "BuildTime": engine.build_time,
+        "Experimental": "false",
+        "GitCommit": engine.git_commit,
+        "GoVersion": python,
+        "KernelVersion": host.kernel,
+        "MinAPIVersion": oldest,
+        "Os": "linux",
+    }
+    return SystemVersion(
+        platform=Platform("Lighterman"),
+        components=[
+            Component("Engine", engine.version, details),
+            *(Component(name, found, {"GitCommit": ""}) for name, found in runtimes.items()),
+        ],
+        version=engine.version,
+        api_version=newest,
+        min_api_version=oldest,
+        git_commit=engine.git_commit,
+        go_version=python,
+        os="linux",
+        arch=host.architecture,
+        kernel_version=host.kernel,
+        build_time=engine.build_time or UNSET,
+    )
+
+
+async def info(request: Request, rooms: Rooms) -> Answer:
+    """SystemInfo."""
+    backing = await in_thread(_file_system, rooms.engine.data_root)
+    told = engine_info(
+        rooms, backing=backing, open_files=len(os.listdir("/proc/self/fd")), now_ns=time.time_ns()
+    )
+    return reply(gates.gated(told, gates.SYSTEM_INFO, request.version))
+
+
+def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> SystemInfo:
+    """What `/info` tells; `backing` is the file system below the data root."""
+    engine, host, limits = rooms.engine, rooms.host, rooms.host.limits
+    running, paused, stopped = _counts(rooms.containers)
+    runtimes = rooms.runtime.version()
+    return SystemInfo(
+        id=engine.id,
+        containers=running + paused + stopped,
+        containers_running=running,
+        containers_paused=paused,
+        containers_stopped=stopped,
+        images=len(rooms.images),
+        driver="overlay2",
+        driver_status=[["Backing Filesystem", backing], ["Supports d_type", "true"]],
+        plugins=PluginsInfo(["local"], ["bridge", "host", "null"], None, ["json-file"]),
+        memory_limit=limits.memory_limit,
+        swap_limit=limits.swap_limit,
+        kernel_memory=limits.kernel_memory,
+        kernel_memory_tcp=limits.kernel_memory_tcp,
+        cpu_cfs_period=limits.cpu_cfs,
+        cpu_cfs_quota=limits.cpu_cfs,
+        cpu_shares=limits.cpu_shares,
+        cpu_set=limits.cpuset,
+        pids_limit=limits.pids_limit,
+        ipv4_forwarding=_is_forwarding(),
+        bridge_nf_iptables=host.features.bridge_nf_iptables,
+        bridge_nf_ip6tables=host.features.bridge_nf_ip6tables,
+        debug=engine.debug,
+        n_fd=open_files,
+        oom_kill_disable=limits.oom_kill_disable,
+        n_goroutines=len(asyncio.all_tasks()),
+        system_time=rfc3339_nano(now_ns),
+        logging_driver=engine.logging_driver,
+        cgroup_driver="cgroupfs",
+        cgroup_version="2" if host.cgroup_mode == "v2" else "1",
+        n_events_listener=rooms.events.listeners,
+        kernel_version=host.kernel,
+        operating_system=host.os_name,
+        os_version=host.os_version,
+        os_type="linux",
+        architecture=host.machine,
+        index_server_address=_HUB,
+        registry_config=_registries(engine),
+        ncpu=host.ncpu,
+        mem_total=host.mem_total_bytes,
+        generic_resources=None,
+        docker_root_dir=engine.data_root,
+        http_proxy="",
+        https_proxy="",
+        no_proxy="",
+        name=host.hostname,
+        labels=list(engine.labels),
+        experimental_build=False,
+        server_version=engine.version,
+        runtimes={name: RuntimeInfo(path) for name, path in sorted(engine.runtimes.items())},
+        default_runtime=engine.default_runtime,
+        swarm=SwarmInfo(),
+        live_restore_enabled=True,  # containers always go on without the engine
+        isolation="",
+        init_binary=engine.init_path,
+        containerd_commit=Commit(),
+        runc_commit=Commit(*[next(iter(runtimes.values()), "")] * 2),
+        init_commit=Commit(),
+        security_options=_security_options(host),
+        warnings=_warnings(limits, forwarding=_is_forwarding()) or None,
+    )
+
+
+def _counts(containers: Containers) -> tuple[int, int, int]:
+    """How many run, are paused, and have no process."""
+    lives = [container.life for container in containers]
+    running = sum(isinstance(life, Running) for life in lives)
+    paused = sum(isinstance(life, Paused) for life in lives)
+    return running, paused, len(lives) - running - paused
+
+
+def _registries(engine: EngineInfo) -> RegistryConfig:
+    mirrors = list(engine.registry_mirrors)
+    networks = [each for each in engine.insecure_registries if "/" in each]
+    hosts = [each for each in engine.insecure_registries if "/" not in each]
+    return RegistryConfig(
+        allow_nondistributable_artifacts_cidrs=[],
+        allow_nondistributable_artifacts_hostnames=[],
+        insecure_registry_cidrs=networks,
+        index_configs={
+            **{host: IndexInfo(host, [], secure=False, official=False) for host in hosts},
+            "docker.io": IndexInfo("docker.io", mirrors, secure=True, official=True),
+        },
+        mirrors=mirrors,
+    )
+
+
+def _security_options(host: Host) -> list[str]:
+    options = ["name=apparmor"] if host.features.apparmor else []
+    options += ["name=seccomp,profile=default"] if host.features.seccomp else []
+    return options + (["name=cgroupns"] if host.cgroup_mode == "v2" else [])
+
+
+def _warnings(limits: LimitSupport, *, forwarding: bool) -> list[str]:
+    """What this host cannot do, in Docker's words. Source: fillSystemInfo of moby."""
+    missing = {
+        "No memory limit support": limits.memory_limit,
+        "No swap limit support": limits.swap_limit,
+        "No oom kill disable support": limits.oom_kill_disable,
+        "No cpu cfs quota support": limits.cpu_cfs,
+        "No cpu cfs period support": limits.cpu_cfs,
+        "No cpu shares support": limits.cpu_shares,
+        "No cpuset support": limits.cpuset,
+        "No pids limit support": limits.pids_limit,
+        "IPv4 forwarding is disabled": forwarding,
+    }
+    return [f"WARNING: {text}" for text, supported in missing.items() if not supported]
+
+
+def _is_forwarding() -> bool:
+    """Whether the host forwards IPv4 now: `ip_forward` of the engine may have switched it on."""
+    return Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+
+
+def _file_system(path: str) -> str:
+    """The type of the file system that holds `path`, in Docker's spelling. Blocks for a file of /proc."""
+    place = Path(path).resolve()
+    mounts = [mount for mount in read_mountinfo() if place.is_relative_to(mount.point)]
+    kind = max(mounts, key=lambda mount: len(str(mount.point))).type
+    return "extfs" if kind in ("ext2", "ext3", "ext4") else kind
+
+
+async def events(request: Request, rooms: Rooms) -> Answer:
+    """SystemEvents."""
+    now_ns = time.time_ns()
+    since_ns, until_ns = _instant(request, "since", now_ns), _instant(request, "until", now_ns)
+    if since_ns is not None and until_ns is not None and since_ns > until_ns:
+        raise InvalidParameter(
+            f"`since` time ({request.text('since')}) cannot be after `until` time ({request.text('until')})"
+        )
+    return Stream(_lines(rooms.events.stream(request.filters(), since_ns=since_ns, until_ns=until_ns)))
+
+
+def _instant(request: Request, name: str, now_ns: int) -> int | None:
+    text = request.text(name)
+    try:
+        return parse_timestamp(text, now_ns=now_ns) if text else None
+    except ValueError as error:
+        raise InvalidParameter(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+
+
+async def _lines(told: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    async with ended(told):
+        async for event in told:
+            yield encode(event)

@@ -1,0 +1,32 @@
+"""Volumes."""
+
+from lighterman.api.request import Answer, Reply, Request, reply
+from lighterman.api.rooms import Rooms
+from lighterman.apitypes.volume import VolumeCreateBody
+
+
+async def list_(request: Request, rooms: Rooms) -> Answer:
+    """VolumeList."""
+    return reply(rooms.volumes.list(request.filters()))
+
+
+async def inspect(request: Request, rooms: Rooms) -> Answer:
+    """VolumeInspect."""
+    return reply(rooms.volumes.inspect(request.names["name"]))
+
+
+async def create(request: Request, rooms: Rooms) -> Answer:
+    """VolumeCreate."""
+    body = await request.body(VolumeCreateBody, empty="got EOF while reading request body")
+    return reply(await rooms.volumes.create(body), 201)
+
+
+async def delete(request: Request, rooms: Rooms) -> Answer:
+    """VolumeDelete."""
+    await rooms.volumes.remove(request.names["name"], force=request.flag("force"))
+    return Reply(204)
+
+
+async def prune(request: Request, rooms: Rooms) -> Answer:
+    """VolumePrune."""
+    return reply(await rooms.volumes.prune(request.filters()))

@@ -1,0 +1,203 @@
+"""Connections that leave HTTP: attach and exec start take over the client's socket.
+
+Three words. A request that will be *hijacked* is known by its first line (`is_hijack`), before HTTP's parser
+sees it; what the client sends behind it is *early*: no HTTP, but the first bytes of the process's stdin; to
+*take* the connection is to get its socket out of the event loop, without a shutdown, for whoever serves the
+stream from then on.
+
+Clients do not wait for the answer before they send (`docker run -i < file`), and without `Upgrade: tcp` a
+parser takes those bytes for the next request. So `Connection` cuts the stream itself: it gathers a head (and
+for a hijacked request the body) until it is whole, and only then gives it to aiohttp.
+
+Internals of aiohttp that this rests on are named at `Connection`; tests/api/test_hijack.py proves them.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from lighterman.api.request import RAW_STREAM
+from lighterman.errdefs import InvalidParameter
+from lighterman.runtime import Client
+
+log = logging.getLogger(__name__)
+
+HEAD_LIMIT_BYTES = 1024 * 1024
+"""A longer head is left to aiohttp's parser, which refuses it. Source: DefaultMaxHeaderBytes of Go."""
+BODY_LIMIT_BYTES = 1024 * 1024
+"""The body of an exec start is some 50 bytes; a larger one is not worth being gathered."""
+EARLY_LIMIT_BYTES = 1024 * 1024
+"""What is kept in memory of a stream that nobody has taken yet; then the client has to wait."""
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_HIJACKED = re.compile(
+    rb"POST (?:\w+://[^/ ]*)?(?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[? ]"
+)
+_UPGRADE = re.compile(rb"^(?:upgrade|expect|connection)[ \t]*:.*?(?:\r?\n)", re.I | re.M)
+_WANTS_UPGRADE = re.compile(rb"^upgrade[ \t]*:", re.I | re.M)
+_WANTS_CONTINUE = re.compile(rb"^expect[ \t]*:[ \t]*100-continue", re.I | re.M)
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.I | re.M)
+_CHUNKED = re.compile(rb"^transfer-encoding[ \t]*:.*chunked", re.I | re.M)
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\n]*)?\r\n")
+
+
+def is_hijack(head: bytes | bytearray) -> bool:
+    """Whether this request's connection may leave HTTP."""
+    return _HIJACKED.match(head) is not None
+
+
+def body_end(data: bytes, start: int) -> int | None:
+    """Where the body that begins at `start` ends, or None while it is not whole. `data` begins with the head.
+
+    Source: RFC 9112, section 6. A broken chunk ends the body: the parser will refuse it.
+    """
+    head = data[:start]
+    if not _CHUNKED.search(head):
+        length = _LENGTH.search(head)
+        end = start + (int(length[1]) if length else 0)
+        return end if end <= len(data) else None
+    at = start
+    while at < len(data):
+        chunk = _CHUNK.match(data, at)
+        if chunk is None:
+            return None if b"\n" not in data[at:] else len(data)
+        size = int(chunk[1], 16)
+        if size == 0:  # trailers, then an empty line
+            end = data.find(b"\r\n\r\n", chunk.end() - 2)
+            return end + 4 if end >= 0 else None
+        at = chunk.end() + size + 2
+    return None
+
+
+@dataclass
+class Hijack:
+    """A request that may take its connection, with what came behind it."""
+
+    upgrades: bool
+    early: bytearray
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, with the stream cut at requests that will be hijacked.
+
+    It rests on these attributes of aiohttp's: `_waiter`, `_messages`, `_request_count` (is a request being
+    answered?), `_force_close`, and that `connection_lost` lets everything go.
+    """
+
+    __slots__ = ("_partial", "hijack")
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._partial = bytearray()
+        self.hijack: Hijack | None = None
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the next byte begins a request."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return not self._messages and (waits or self._request_count == 0)
+
+    def data_received(self, data: bytes) -> None:
+        if self.hijack is not None:
+            self.hijack.early += data
+            if len(self.hijack.early) > EARLY_LIMIT_BYTES and self.transport is not None:
+                self.transport.pause_reading()
+        elif data and (self._partial or self._is_idle):
+            searched = max(0, len(self._partial) - 2)  # the end of a head may lie across two reads
+            self._partial += data
+            end = _HEAD_END.search(self._partial, 0 if is_hijack(self._partial) else searched)
+            if end is not None:
+                self._feed(end.end())
+            elif len(self._partial) > HEAD_LIMIT_BYTES:
+                self._parse(bytes(self._partial))
+        else:
+            super().data_received(data)
+
+    def _feed(self, body_start: int) -> None:
+        """Give what was gathered to the parser, but of a request that will be hijacked only what is HTTP."""
+        data = bytes(self._partial)
+        if not is_hijack(data):
+            self._parse(data)
+            return
+        head, end = data[:body_start], body_end(data, body_start)
+        if end is not None:
+            self.hijack = Hijack(_WANTS_UPGRADE.search(head) is not None, bytearray(data[end:]))
+            # aiohttp has its own idea of an upgrade (no body, a tail of its own), so it sees none.
+            self._parse(_UPGRADE.sub(b"", head) + data[body_start:end])
+        elif len(data) > HEAD_LIMIT_BYTES + BODY_LIMIT_BYTES:
+            self._parse(data)
+        elif len(data) == body_start and _WANTS_CONTINUE.search(head) and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _parse(self, data: bytes) -> None:
+        self._partial.clear()
+        super().data_received(data)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio's own type
+        """The end of what the client sends: of the connection, or only of stdin if it will be a stream."""
+        return True if self.hijack is not None else None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP; whatever a handler raises has been answered before it gets here."""
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer has begun")
+        log.debug("no request: %s", message or exc)
+        response = web.Response(status=status, text=f"{status} {HTTPStatus(status).phrase}")
+        response.force_close()
+        return response
+
+    async def take(self, head: bytes) -> Client:
+        """The connection, out of HTTP and out of the event loop; `head` is the answer still to be written.
+
+        Raises: InvalidParameter when the request came behind another one that was not answered yet,
+        ConnectionResetError when the client is gone.
+        """
+        if self.hijack is None:
+            raise InvalidParameter("a request that takes over its connection cannot be pipelined")
+        transport = self.transport
+        if transport is not None:
+            transport.pause_reading()
+            transport.set_write_buffer_limits(high=0)
+            await self._drain_helper()  # the answers before this one
+        if transport is None or self.transport is None:
+            raise ConnectionResetError("the client is gone")
+        sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        transport.set_protocol(asyncio.Protocol())
+        self.transport = None
+        transport.abort()  # closes the event loop's copy of the descriptor; there is no shutdown
+        self._force_close = True
+        self.connection_lost(None)
+        return Client(sock, bytes(self.hijack.early), head)
+
+
+class Server(web.Server):
+    """aiohttp's server, with `Connection` for each client."""
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+def stream_head(connection: Connection, headers: Mapping[str, str]) -> bytes:
+    """The head that begins a stream, as dockerd writes it: no length, no chunks, no date."""
+    upgrades = connection.hijack is not None and connection.hijack.upgrades
+    lines = [
+        "HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK",
+        f"Content-Type: {RAW_STREAM}",
+        *(["Connection: Upgrade", "Upgrade: tcp"] if upgrades else []),
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
