@@ -115,7 +115,7 @@ def parse_profile(text: str) -> Profile | None:
     try:
         profile = msgspec.convert(_lower_keys(msgspec.json.decode(text)), Profile)
     except msgspec.MsgspecError as error:
-        raise InvalidParameter(f"Decoding seccomp profile failed: {error}") from error
+        raise InvalidParameter(f"Decoding seccomp profile failed: {_told(text, error)}") from error
     if not profile.default_action and not profile.syscalls:
         return None
     _check(profile)
@@ -283,6 +283,16 @@ def _version(text: str) -> tuple[int, int]:
             f'Decoding seccomp profile failed: invalid kernel version: "{text}", expected "<kernel>.<major>"'
         )
     return int(numbers[1]), int(numbers[2])
+
+
+def _told(text: str, error: msgspec.MsgspecError) -> str:
+    """What is wrong, in Go's words where a file name or nothing came in place of JSON: the usual mistakes."""
+    first = text.lstrip(" \t\r\n")[:1]
+    if not first:
+        return "unexpected end of JSON input"
+    if first not in '{["-0123456789tfn':
+        return f"invalid character '{first}' looking for beginning of value"
+    return str(error)
 
 
 def _lower_keys(value: object) -> object:
