@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lighterman.api.serve import request_id
+from lighterman.api import request_id
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.logging import JournalFormatter, LineFormatter, set_up
 

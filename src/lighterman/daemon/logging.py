@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from lighterman.api.serve import request_id
+from lighterman.api import request_id
 from lighterman.daemon.config import LEVELS, EngineConfig
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
