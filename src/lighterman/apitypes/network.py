@@ -1,4 +1,6 @@
-"""Networks on the wire. Source: Network, IPAM, NetworkContainer of the API; nulls as dockerd 20.10 writes them."""
+"""Networks on the wire. Source: Network, IPAM, NetworkContainer of the API.
+Nulls as dockerd 20.10 writes them.
+"""
 
 from msgspec import field
 

@@ -1,4 +1,6 @@
-"""Volumes on the wire. Source: Volume and the Volume operations of the API; nulls as dockerd 20.10 writes them."""
+"""Volumes on the wire. Source: Volume and the Volume operations of the API.
+Nulls as dockerd 20.10 writes them.
+"""
 
 from typing import Any
 

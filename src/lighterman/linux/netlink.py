@@ -31,7 +31,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
 IFLA_NET_NS_FD = 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-IFLA_BRPORT_ISOLATED = 33
+IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 VETH_INFO_PEER = 1
 IFF_UP = 0x1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
@@ -172,14 +172,19 @@ def add_dummy(name: str) -> Request:
     return _new_link([(IFLA_IFNAME, name), (IFLA_LINKINFO, [(IFLA_INFO_KIND, "dummy")])], f"add dummy {name}")
 
 
-def isolate_port(name: str) -> Request:
-    """Make the bridge port `name` unable to reach other isolated ports (Linux 4.18)."""
+def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
+    """Set the bridge port `name`: whether frames may leave by the port they came from, and whether other
+    isolated ports are out of its reach (Linux 4.18)."""
+    settings: list[tuple[int, Value]] = [
+        (IFLA_BRPORT_MODE, bytes([hairpin])),
+        (IFLA_BRPORT_ISOLATED, bytes([isolated])),
+    ]
     info: list[tuple[int, Value]] = [
         (IFLA_INFO_SLAVE_KIND, "bridge"),
-        (IFLA_INFO_SLAVE_DATA, [(IFLA_BRPORT_ISOLATED, b"\1")]),
+        (IFLA_INFO_SLAVE_DATA, settings),
     ]
     payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
-    return Request(RTM_NEWLINK, 0, payload, f"isolate the bridge port {name}")
+    return Request(RTM_NEWLINK, 0, payload, f"set the bridge port {name}")
 
 
 def set_up(name: str) -> Request:

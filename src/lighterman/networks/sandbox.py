@@ -45,7 +45,7 @@ class SandboxWish:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An end in one network. Addresses are "" on `host` and `none`; `gateway` is "" without a default route."""
+    """An end in one network. Addresses are "" on `host` and `none`, `gateway` without a default route."""
 
     id: str
     network_id: str

@@ -1,0 +1,78 @@
+"""The three networks that always exist, decided from what was kept and what the host has. Pure."""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+
+import msgspec
+
+from lighterman.errdefs import InvalidParameter
+from lighterman.networks.config import NetworkConfig
+from lighterman.networks.ipam import choose_subnet, first_host
+from lighterman.networks.row import NetworkRow
+
+BRIDGE, HOST, NONE = "bridge", "host", "none"
+_DRIVERS = {NONE: "null", HOST: "host", BRIDGE: "bridge"}
+
+
+def default_rows(
+    kept: Iterable[NetworkRow],
+    bridge_address: IPv4Interface,
+    config: NetworkConfig,
+    *,
+    ids: Sequence[str],
+    now_ns: int,
+) -> list[NetworkRow]:
+    """none, host and bridge: those `kept` with their ids, new ones with the next of `ids`; the bridge as
+    `config` wants it now."""
+    known = {row.name: row for row in kept}
+    fresh = iter(ids)
+    rows = []
+    for offset, (name, driver) in enumerate(_DRIVERS.items()):
+        row = known.get(name) or NetworkRow(next(fresh), name, driver, now_ns + offset)
+        rows.append(row)
+    rows[-1] = msgspec.structs.replace(
+        rows[-1],
+        bridge=config.bridge_name,
+        subnet=str(bridge_address.network),
+        gateway=str(bridge_address.ip),
+        gateway_wished=bool(config.bip),
+        options=bridge_options(config),
+    )
+    return rows
+
+
+def bridge_options(config: NetworkConfig) -> dict[str, str]:
+    """The Options of the default bridge as inspect tells them. Source: dockerd 20.10."""
+    prefix = "com.docker.network.bridge"
+    return {
+        f"{prefix}.default_bridge": "true",
+        f"{prefix}.enable_icc": str(config.icc).lower(),
+        f"{prefix}.enable_ip_masquerade": str(config.ip_masq).lower(),
+        f"{prefix}.host_binding_ipv4": config.default_host_ip or "0.0.0.0",
+        f"{prefix}.name": config.bridge_name,
+        "com.docker.network.driver.mtu": str(config.mtu),
+    }
+
+
+def bridge_address(
+    config: NetworkConfig,
+    *,
+    on_link: Sequence[IPv4Interface],
+    kept: NetworkRow | None,
+    taken: Iterable[IPv4Network],
+) -> IPv4Interface:
+    """The address of the default bridge: as configured, as its link has it already, as it was, or new.
+
+    Raises: InvalidParameter (bip), PoolsExhausted.
+    """
+    if config.bip:
+        try:
+            return IPv4Interface(config.bip)
+        except ValueError as error:
+            raise InvalidParameter(f"invalid CIDR address: {config.bip}") from error
+    if on_link:
+        return on_link[0]
+    if kept is not None and kept.subnet:
+        return IPv4Interface(f"{kept.gateway}/{IPv4Network(kept.subnet).prefixlen}")
+    subnet = choose_subnet(config.pools, taken)
+    return IPv4Interface(f"{first_host(subnet)}/{subnet.prefixlen}")

@@ -1,0 +1,57 @@
+"""The nft table as an effect: what is in it is known here, and put back when somebody took it away.
+
+All methods block and run in the `Kernel`'s thread; nothing here is touched from elsewhere.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from lighterman.linux.nft import Nft, NftError
+from lighterman.networks import ruleset
+from lighterman.networks.ruleset import BridgeRules, Publication
+
+log = logging.getLogger(__name__)
+
+
+class Firewall:
+    """One engine's table."""
+
+    def __init__(self, nft: Nft, table: str) -> None:
+        self._nft = nft
+        self._table = table
+        self._bridges: Sequence[BridgeRules] = ()
+        self._publications: dict[str, Publication] = {}
+
+    def replace(self, bridges: Sequence[BridgeRules], publications: Mapping[str, Publication]) -> None:
+        """Make the table exactly this, in one transaction. `publications` by sandbox id.
+
+        Raises: NftError.
+        """
+        self._bridges, self._publications = bridges, dict(publications)
+        self._nft.run(ruleset.whole_table(self._table, bridges, publications.values()))
+
+    def publish(self, sandbox_id: str, publication: Publication) -> None:
+        """Send the ports of one container on to it. Raises: NftError."""
+        if not publication.ports:
+            return
+        self._publications[sandbox_id] = publication
+        self._change(ruleset.publish(self._table, publication))
+
+    def withdraw(self, sandbox_id: str) -> None:
+        """Take the ports of one container away; idempotent. Raises: NftError."""
+        publication = self._publications.pop(sandbox_id, None)
+        if publication is not None:
+            self._change(ruleset.withdraw(self._table, publication))
+
+    def drop(self) -> None:
+        """Take the whole table away; idempotent."""
+        self._nft.run(ruleset.drop_table(self._table))
+
+    def _change(self, text: str) -> None:
+        if not text:
+            return
+        try:
+            self._nft.run(text)
+        except NftError as error:  # our elements never clash: the table itself is not as we left it
+            log.warning("nft table %s was changed by others, it is replaced: %s", self._table, error)
+            self.replace(self._bridges, self._publications)

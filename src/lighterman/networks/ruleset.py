@@ -1,0 +1,140 @@
+"""The nft table: texts only, pure.
+
+The chains never change. A bridge, a subnet or a published port is an element of a set or map, so that
+publishing costs 0.1 ms and the whole table is one text that can replace itself in one transaction.
+
+What the chains do, in the order a packet meets them:
+- `martians`: nothing from another link speaks to or as 127.0.0.0/8. The bridges need `route_localnet`
+  for ports on loopback; this is what keeps containers and neighbours away from the host's loopback.
+- `prerouting`, `output` -> `publish`: what is meant for an address of this host is sent to the container
+  that published the port, by exact address first, then by any address.
+- `forward`: between bridges nothing passes but answers and published ports. `within` are the bridges
+  whose containers may speak to each other: with br_netfilter their frames come by here too.
+- `postrouting`: what leaves to the world takes the host's address; what came from the host's loopback or
+  back to its own network takes the bridge's, so that the answer comes back this way.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lighterman.networks.sandbox import PublishedPort
+
+_ANY = ("0.0.0.0", "::")
+_CHAINS = """
+  chain martians {
+    type filter hook prerouting priority -300; policy accept;
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname != "lo" ip saddr 127.0.0.0/8 drop
+  }
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+    fib daddr type local goto publish
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    fib daddr type local goto publish
+  }
+  chain publish {
+    meta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . ip daddr . th dport map @publish_at
+    meta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . th dport map @publish_any
+  }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    iifname != @bridges oifname != @bridges accept
+    ct state established,related accept
+    iifname . oifname @within accept
+    iifname @internal drop
+    oifname @internal drop
+    oifname @bridges ct status dnat accept
+    oifname @bridges drop
+  }
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+    ip saddr @masquerade_from oifname != @bridges masquerade
+    ip saddr 127.0.0.0/8 oifname @bridges masquerade
+    ct status dnat ip saddr @subnets ip daddr @subnets masquerade
+  }
+"""
+
+
+@dataclass(frozen=True)
+class BridgeRules:
+    """A bridge as the table sees it."""
+
+    name: str
+    subnet: str
+    internal: bool
+    icc: bool
+    masquerade: bool
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The IPv4 ports that lead to one container's `address`."""
+
+    address: str
+    ports: Sequence[PublishedPort]
+
+
+def whole_table(table: str, bridges: Sequence[BridgeRules], publications: Iterable[Publication]) -> str:
+    """The text that makes the table, in place of one that may be there, in one transaction."""
+    elements = [
+        _elements("add", table, "bridges", (f'"{bridge.name}"' for bridge in bridges)),
+        _elements("add", table, "internal", (f'"{bridge.name}"' for bridge in bridges if bridge.internal)),
+        _elements("add", table, "within", (f'"{b.name}" . "{b.name}"' for b in bridges if b.icc)),
+        _elements("add", table, "subnets", (bridge.subnet for bridge in bridges)),
+        _elements(
+            "add", table, "masquerade_from", (b.subnet for b in bridges if b.masquerade and not b.internal)
+        ),
+        *(publish(table, publication) for publication in publications),
+    ]
+    return (
+        f"add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n"
+        "  set bridges { type ifname; }\n"
+        "  set internal { type ifname; }\n"
+        "  set within { type ifname . ifname; }\n"
+        "  set subnets { type ipv4_addr; flags interval; }\n"
+        "  set masquerade_from { type ipv4_addr; flags interval; }\n"
+        "  map publish_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }\n"
+        "  map publish_any { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+        f"{_CHAINS}}}\n" + "".join(elements)
+    )
+
+
+def publish(table: str, publication: Publication) -> str:
+    """The text that adds the ports of one container; "" when there is none."""
+    return _ports("add", table, publication)
+
+
+def withdraw(table: str, publication: Publication) -> str:
+    """The text that takes them away, whether they are there or not; "" when there is none."""
+    # nft 1.0.6 has no `destroy`: to add first makes the deletion succeed always
+    return _ports("add", table, publication) + _ports("delete", table, publication)
+
+
+def _ports(verb: str, table: str, publication: Publication) -> str:
+    ours = [port for port in publication.ports if ":" not in port.host_ip]
+    to = publication.address
+    any_address = (
+        f"{port.proto} . {port.host_port} : {to} . {port.container_port}"
+        for port in ours
+        if port.host_ip in _ANY
+    )
+    one_address = (
+        f"{port.proto} . {port.host_ip} . {port.host_port} : {to} . {port.container_port}"
+        for port in ours
+        if port.host_ip not in _ANY
+    )
+    return _elements(verb, table, "publish_any", any_address) + _elements(
+        verb, table, "publish_at", one_address
+    )
+
+
+def _elements(verb: str, table: str, name: str, elements: Iterable[str]) -> str:
+    texts = list(elements)
+    return f"{verb} element inet {table} {name} {{ {', '.join(texts)} }}\n" if texts else ""
+
+
+def drop_table(table: str) -> str:
+    """The text that takes the table away, whether it is there or not."""
+    return f"add table inet {table}\ndelete table inet {table}\n"

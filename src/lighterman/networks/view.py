@@ -1,0 +1,83 @@
+"""How a network looks on the wire, and which ones a list's filters ask for. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from lighterman.apitypes import network as wire
+from lighterman.errdefs import InvalidParameter
+from lighterman.lib.filters import Filters
+from lighterman.lib.go_time import rfc3339_nano
+from lighterman.networks.row import NetworkRow
+from lighterman.networks.sandbox import Endpoint, Sandbox
+
+FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+
+
+def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Network:
+    """The network, with those of `sandboxes` that have an endpoint in it as its Containers."""
+    containers = {
+        sandbox.id: _container(sandbox.name, endpoint)
+        for sandbox in sandboxes
+        for endpoint in sandbox.endpoints
+        if endpoint.network_id == row.id
+    }
+    pools = []
+    if row.subnet:
+        gateway = row.gateway if row.gateway_wished else ""
+        pools = [wire.IPAMConfig(row.subnet, row.ip_range, gateway, row.auxiliary or None)]
+    return wire.Network(
+        name=row.name,
+        id=row.id,
+        created=rfc3339_nano(row.created_ns),
+        scope="local",
+        driver=row.driver,
+        enable_ipv6=False,
+        ipam=wire.IPAM("default", row.ipam_options, pools),
+        internal=row.internal,
+        attachable=row.attachable,
+        ingress=False,
+        config_from=wire.ConfigReference(),
+        config_only=False,
+        containers=dict(sorted(containers.items())),
+        options=row.options,
+        labels=row.labels,
+    )
+
+
+def is_asked_for(row: NetworkRow, filters: Filters, *, used: bool) -> bool:
+    """Whether the list shows `row`; `used` says that it has endpoints.
+
+    Raises InvalidParameter for a `type` or `dangling` that the API does not have.
+    Source: NetworkList; name and id match in part, the others whole.
+    """
+    for kind in filters.get("type"):
+        if kind not in ("builtin", "custom"):
+            raise InvalidParameter(f"Invalid filter: 'type'='{kind}'")
+    dangling = filters.flag("dangling", default=False)
+    is_dangling = not used and not row.predefined
+    return (
+        filters.exact("driver", row.driver)
+        and filters.exact("scope", "local")
+        and filters.exact("type", "builtin" if row.predefined else "custom")
+        and filters.labels(row.labels)
+        and _in_part(filters.get("id"), row.id)
+        and _in_part(filters.get("name"), row.name)
+        and ("dangling" not in filters or dangling == is_dangling)
+    )
+
+
+def _in_part(patterns: tuple[str, ...], value: str) -> bool:
+    return not patterns or any(pattern == value or _searched(pattern, value) for pattern in patterns)
+
+
+def _searched(pattern: str, value: str) -> bool:
+    try:
+        return re.search(pattern, value) is not None
+    except re.error:
+        return False
+
+
+def _container(name: str, endpoint: Endpoint) -> wire.NetworkContainer:
+    ipv4 = f"{endpoint.ipv4}/{endpoint.ipv4_prefix}" if endpoint.ipv4 else ""
+    ipv6 = f"{endpoint.ipv6}/{endpoint.ipv6_prefix}" if endpoint.ipv6 else ""
+    return wire.NetworkContainer(name, endpoint.id, endpoint.mac, ipv4, ipv6)
