@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +28,7 @@ from lighterman.api.request import RAW_STREAM
 from lighterman.errdefs import InvalidParameter
 from lighterman.runtime import Client
 
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 log = logging.getLogger(__name__)
 
 HEAD_LIMIT_BYTES = 1024 * 1024
@@ -92,10 +93,11 @@ class Connection(web.RequestHandler):
     answered?), `_force_close`, and that `connection_lost` lets everything go.
     """
 
-    __slots__ = ("_partial", "hijack")
+    __slots__ = ("_partial", "_server_name", "hijack")
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(self, manager: "Server", **options: Any) -> None:
         super().__init__(manager, **options)
+        self._server_name = manager.name
         self._partial = bytearray()
         self.hijack: Hijack | None = None
 
@@ -156,7 +158,8 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun")
         log.debug("no request: %s", message or exc)
-        response = web.Response(status=status, text=f"{status} {HTTPStatus(status).phrase}")
+        text = f"{status} {HTTPStatus(status).phrase}"
+        response = web.Response(status=status, text=text, headers={"Server": self._server_name})
         response.force_close()
         return response
 
@@ -186,6 +189,11 @@ class Connection(web.RequestHandler):
 
 class Server(web.Server):
     """aiohttp's server, with `Connection` for each client."""
+
+    def __init__(self, handler: _Handler, *, name: str, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self.name = name
+        """The value of the header Server."""
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)

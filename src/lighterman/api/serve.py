@@ -20,7 +20,7 @@ from aiohttp import web
 from lighterman.api import errors, versions
 from lighterman.api.browsers import refuse_browsers
 from lighterman.api.hijack import Connection, Server, stream_head
-from lighterman.api.request import PLAIN_TEXT, Answer, Reply, Request, Stream, ended
+from lighterman.api.request import Answer, Reply, Request, Stream, ended
 from lighterman.api.rooms import Rooms
 from lighterman.api.router import Router, cleaned, location
 from lighterman.api.routes import ROUTES, Flow, Route
@@ -56,6 +56,7 @@ async def serve(
         front = _Front(rooms, routes, group)
         server = Server(
             front.serve_one,
+            name=front.name,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
@@ -87,12 +88,13 @@ class _Front:
         self._numbers = itertools.count(1)
         self._readers: set[asyncio.Task[Any]] = set()
         self._changes: set[asyncio.Task[Answer]] = set()
+        # Clients look for "Docker/" and read a version behind it, so we are called Docker here too.
+        self.name = f"Docker/{rooms.engine.version} (linux)"
         self._headers = {
             "Api-Version": versions.text(versions.ADVERTISED),
             "Docker-Experimental": "false",
             "Ostype": "linux",
-            # Clients look for "Docker/" and read a version behind it, so we are called Docker here too.
-            "Server": f"Docker/{rooms.engine.version} (linux)",
+            "Server": self.name,
         }
 
     async def serve_one(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -141,9 +143,6 @@ class _Front:
 
     def _find(self, http: web.BaseRequest) -> Reply | tuple[Route, Request]:
         """The route and what it is asked. Raises: InvalidParameter, NotFound, Forbidden."""
-        if http.version >= (1, 1) and "Host" not in http.headers:
-            text = b"400 Bad Request: missing required Host header"
-            return Reply(400, text, PLAIN_TEXT, close=True)
         sockname = http.protocol.sockname
         if isinstance(sockname, tuple):
             refuse_browsers(http.headers, sockname[0], self._rooms.host.hostname)
@@ -194,6 +193,8 @@ class _Front:
         headers = {**self._headers, **answer.headers}
         if answer.content_type:
             headers["Content-Type"] = answer.content_type
+        if http.method == "HEAD":  # aiohttp leaves it out, Go does not
+            headers["Content-Length"] = str(len(answer.body))
         response = web.Response(status=answer.status, body=answer.body or None, headers=headers)
         connection = http.protocol
         if answer.close or (isinstance(connection, Connection) and connection.hijack is not None):

@@ -1,0 +1,48 @@
+"""A real server on a unix socket, under uvloop as in the daemon."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from socket import AF_UNIX, socket
+from typing import Any, cast
+
+import pytest
+import uvloop
+from tests.api.peer import Peer, Serve
+
+from lighterman import api
+from lighterman.api.routes import ROUTES, Route
+from lighterman.linux.host import probe_host
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Serves a table of routes; the handlers under test need no rooms, so there are none."""
+
+    @asynccontextmanager
+    async def serving(routes: Sequence[Route] = ROUTES, **options: Any) -> AsyncIterator[Peer]:
+        rooms = api.Rooms(
+            **cast(Any, dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime"))),
+            host=probe_host(),
+            engine=api.EngineInfo(id="test", version="26.11.0", data_root=str(tmp_path)),
+        )
+        listener = socket(AF_UNIX)
+        listener.bind(str(tmp_path / "api.sock"))
+        listener.listen(16)
+        async with api.serve(rooms, [listener], routes=routes, **options):
+            yield Peer(tmp_path / "api.sock")
+
+    return serving
+
+
+@pytest.fixture
+async def peer(serve: Serve) -> AsyncIterator[Peer]:
+    async with serve() as peer:
+        yield peer
