@@ -96,8 +96,8 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
         opened.push_async_callback(runtime.close)
         workers = Workers()
         opened.push_async_callback(workers.close)
-        content = Content(data_root / "content")
-        snapshots = Snapshots(data_root / "snapshots", db, workers)
+        content = Content(data_root)
+        snapshots = Snapshots(content, db, workers)
         opened.push_async_callback(snapshots.close)
         images = await Images.open(
             db=db,
