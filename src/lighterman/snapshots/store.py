@@ -1,53 +1,396 @@
-"""Snapshots and the layers below them."""
+"""Snapshots and the layers below them.
 
-from collections.abc import Mapping
+```
+layers/<id>/diff             immutable; what it is says its row
+layers/<id>/init/diff        the places to mount on, made when a container first needs them
+snapshots/<key>/{diff,work,merged}   a container's own layer; `parent` is a link whose text is the chain id
+```
+A snapshot has no row: its directory is made elsewhere and appears whole, by one rename, which the commit
+of the container's own row makes durable.
+"""
+
+import asyncio
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from lighterman.content import Workers
+from lighterman.content import Content, CountUsage, EmptyDirectory, JobFailed, Workers
+from lighterman.content import Layer as Unpacked
 from lighterman.db import Database
+from lighterman.errdefs import Conflict, NotFound, System
+from lighterman.lib.background import Background
+from lighterman.lib.effects import in_thread, rollback
+from lighterman.linux.sync import fsync_directory, syncfs
+from lighterman.snapshots import overlay
+from lighterman.snapshots.init_layer import copy_root, make_init_layer
+from lighterman.snapshots.layer import ROWS, Layer, chain
+
+TRASH_DELAY_S = 1.0
+"""Removed trees are unlinked together, and not while somebody waits for the next container."""
+_NO_PARENT = "-"
+_SCRATCH = "scratch"
+"""The directory below `layers/` whose init layer is for containers that have no image layers."""
+
+
+@dataclass(frozen=True)
+class NewLayer:
+    """An unpacked layer that waits in its ingest directory to be published."""
+
+    chain_id: str
+    parent: str
+    ingest: Path
+    unpacked: Unpacked
 
 
 class Snapshots:
     """Layers and writable layers of one data root."""
 
-    def __init__(self, root: Path, db: Database, workers: Workers) -> None:
-        raise NotImplementedError
+    def __init__(self, content: Content, db: Database, workers: Workers) -> None:
+        self._content = content
+        self._db = db
+        self._workers = workers
+        self._layers_root = content.root / "layers"
+        self._root = content.root / "snapshots"
+        for path in (self._layers_root, self._root):
+            path.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self._layers = self._whole_layers(ROWS.load(db))
+        self._parents = {
+            path.name: _parent(path) for path in self._root.iterdir() if (path / "parent").is_symlink()
+        }
+        self._mounted = {point.parent.name for point in overlay.mount_points(self._root)}
+        self._doomed: set[str] = set()
+        """Layers that no image has any more, but a container."""
+        self._inits: dict[str, asyncio.Lock] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._background = Background()
+        self._emptying: asyncio.Task[None] | None = None
+        scratch = content.new_ingest()
+        self._by_fds = overlay.takes_fds(scratch)
+        scratch.rmdir()
+
+    # --- writable layers ---
 
     async def prepare(self, key: str, parent: str | None) -> None:
         """Make the writable layer `key` on top of the layer `parent` (a chain id), or on nothing.
 
-        Raises: Conflict when there is one, System.
+        Raises: Conflict when there is one, NotFound when the layer is not there, System.
         """
-        raise NotImplementedError
+        if key in self._parents:
+            raise Conflict(f"snapshot {key} exists already")
+        if parent is not None and parent not in self._layers:
+            raise NotFound(f"layer {parent} is not there")
+        self._parents[key] = parent
+        async with rollback() as undo:
+            undo.callback(self._parents.pop, key)
+            await self._need_init_layer(parent)
+            try:
+                await in_thread(self._make, key, parent)
+            except OSError as error:
+                raise System(f"error creating overlay mount to {self._root / key}: {error}") from error
 
     async def mount(self, key: str, *, volatile: bool = False) -> Path:
         """The merged root file system of `key`, mounted. Idempotent. Raises: NotFound, System."""
-        raise NotImplementedError
+        directory = self._directory(key)
+        if key not in self._mounted:
+            if ending := self._ending.get(key):
+                await ending  # two mounts of one upper at a time are allowed, and wrong
+            try:
+                await in_thread(self._mount, key, volatile)
+            except KeyError as error:
+                raise System(f"layer {error} of {key} is lost") from error
+            except OSError as error:
+                raise System(f"error creating overlay mount to {directory}/merged: {error}") from error
+            self._mounted.add(key)
+        return directory / "merged"
 
     async def unmount(self, key: str) -> None:
         """Take the mount of `key` away. Idempotent; never waits for the disk."""
-        raise NotImplementedError
+        if key not in self._mounted:
+            return
+        directory = self._root / key
+        tree = await in_thread(_detach_all, directory / "merged")
+        self._mounted.discard(key)
+        if tree:
+            task = self._background.start(self._end(key, tree, directory / "work"))
+            self._ending[key] = task
 
     async def remove(self, key: str) -> None:
         """Unmount and remove the writable layer `key`. Idempotent; the bytes go in the background."""
-        raise NotImplementedError
+        await self.unmount(key)
+        await in_thread(self._content.discard, self._root / key)
+        self._parents.pop(key, None)
+        if self._doomed:
+            await self.remove_layers(list(self._doomed))
+        self._empty_trash()
 
     async def size(self, key: str) -> int:
-        """Bytes written above the image. Raises: NotFound."""
-        raise NotImplementedError
+        """Bytes written above the image. Raises: NotFound, System."""
+        return await self._usage(self._directory(key) / "diff")
 
     def dirs(self, key: str) -> Mapping[str, str]:
         """LowerDir, MergedDir, UpperDir and WorkDir of `key`, as GraphDriver.Data has them.
 
         Raises: NotFound.
         """
-        raise NotImplementedError
+        directory = self._directory(key)
+        return {
+            "LowerDir": ":".join(map(str, self._lowers(self._parents[key]))),
+            "MergedDir": str(directory / "merged"),
+            "UpperDir": str(directory / "diff"),
+            "WorkDir": str(directory / "work"),
+        }
 
-    async def reconcile(self, keep: set[str], mounted: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-        """At start: keep the writable layers `keep`, and of their mounts those of `mounted`; the rest,
-        unfinished work and the trash go."""
-        raise NotImplementedError
+    # --- layers ---
+
+    def layer(self, chain_id: str) -> Layer | None:
+        """What is known of a layer, None when it is not here."""
+        return self._layers.get(chain_id)
+
+    def layer_dirs(self, chain_id: str) -> Mapping[str, str]:
+        """The same as `dirs` for an image, whose top layer is `chain_id`. Raises: KeyError."""
+        top, *below = (self._diff(link) for link in chain(self._layers, chain_id))
+        data = {"LowerDir": ":".join(map(str, below))} if below else {}
+        return data | {
+            "MergedDir": str(top.parent / "merged"),
+            "UpperDir": str(top),
+            "WorkDir": str(top.parent / "work"),
+        }
+
+    async def publish(self, layers: Sequence[NewLayer]) -> None:
+        """Make unpacked layers durable and visible, blobs and directories. Lower ones come first.
+
+        Raises: System (disk full); then nothing is visible, and the ingest directories are as they were or
+        gone. A layer that is here already is left alone.
+        """
+        fresh = [new for new in layers if new.chain_id not in self._layers]
+        if not fresh:
+            return
+        rows = {new.chain_id: _row(new) for new in fresh}
+        try:
+            await in_thread(self._move, [(new, rows[new.chain_id]) for new in fresh])
+        except OSError as error:
+            raise System(f"cannot keep a layer: {error}") from error
+        await self._db.write(*(ROWS.put(chain_id, row) for chain_id, row in rows.items()))
+        self._layers.update(rows)
+
+    def revive(self, chain_ids: Iterable[str]) -> None:
+        """An image has these layers again: they stay when the container that kept them goes."""
+        self._doomed.difference_update(chain_ids)
+
+    async def remove_layers(self, chain_ids: Collection[str]) -> list[str]:
+        """Remove layers that no image has; those that a container stands on go when it goes.
+
+        The chain ids of the ones that no longer are, top layers first.
+        """
+        used = self._used()
+        self._doomed.update(chain_id for chain_id in chain_ids if chain_id in self._layers)
+        gone = [chain_id for chain_id in self._doomed if chain_id not in used]
+        if not gone:
+            return []
+        gone.sort(key=lambda chain_id: len(chain(self._layers, chain_id)), reverse=True)
+        await self._db.write(*(ROWS.delete(chain_id) for chain_id in gone))
+        rows = [self._layers.pop(chain_id) for chain_id in gone]
+        self._doomed.difference_update(gone)
+        blobs = {layer.blob for layer in self._layers.values()}
+        await in_thread(self._discard_layers, rows, blobs)
+        self._empty_trash()
+        return gone
+
+    def layer_ids(self) -> list[str]:
+        """The chain ids of all layers that are here."""
+        return list(self._layers)
+
+    # --- life ---
+
+    async def reconcile(self, keep: set[str], mounted: Collection[str] = ()) -> None:
+        """At start: keep the writable layers `keep`, and of their mounts those of `mounted`.
+
+        All else goes: unfinished work, layers without a row, blobs without a layer.
+        """
+        for key in list(self._mounted - set(mounted) | (self._mounted - keep)):
+            await self.unmount(key)
+        await in_thread(self._discard_strangers, keep)
+        self._parents = {key: parent for key, parent in self._parents.items() if key in keep}
+        self._empty_trash()
 
     async def close(self) -> None:
         """Wait for what still works in the background; mounts stay."""
-        raise NotImplementedError
+        if self._emptying is not None:
+            self._emptying.cancel()  # the next start goes on with it
+        await self._background.close()
+
+    # --- inside ---
+
+    def _directory(self, key: str) -> Path:
+        if key not in self._parents:
+            raise NotFound(f"snapshot {key} is not there")
+        return self._root / key
+
+    def _diff(self, chain_id: str) -> Path:
+        return self._layers_root / self._layers[chain_id].directory / "diff"
+
+    def _init(self, parent: str | None) -> Path:
+        directory = self._layers[parent].directory if parent else _SCRATCH
+        return self._layers_root / directory / "init"
+
+    def _lowers(self, parent: str | None) -> list[Path]:
+        return [self._init(parent) / "diff", *map(self._diff, chain(self._layers, parent))]
+
+    def _used(self) -> set[str]:
+        used: set[str] = set()
+        for parent in set(self._parents.values()) & set(self._layers):
+            used.update(chain(self._layers, parent))
+        return used
+
+    def _whole_layers(self, rows: dict[str, Layer]) -> dict[str, Layer]:
+        """The layers that have a directory, as all below them have; the other rows are deleted."""
+        here = {path.parent.name for path in self._layers_root.glob("*/diff")}
+        whole: dict[str, Layer] = {}
+        for chain_id, row in rows.items():
+            try:
+                links = chain(rows, chain_id)
+            except KeyError:
+                links = []
+            if links and all(rows[link].directory in here for link in links):
+                whole[chain_id] = row
+            else:
+                self._db.write_soon(ROWS.delete(chain_id))
+        return whole
+
+    async def _need_init_layer(self, parent: str | None) -> None:
+        place = self._init(parent)
+        if place.is_dir():
+            return
+        async with self._inits.setdefault(parent or "", asyncio.Lock()):
+            if not place.is_dir():
+                try:
+                    await in_thread(self._make_init, parent, place)
+                except OSError as error:
+                    raise System(f"cannot make the init layer {place}: {error}") from error
+        self._inits.pop(parent or "", None)
+
+    def _make_init(self, parent: str | None, place: Path) -> None:
+        ingest = self._content.new_ingest()
+        lowers = [self._diff(link) for link in chain(self._layers, parent)]
+        make_init_layer(lowers, ingest, by_fds=self._by_fds)
+        place.parent.mkdir(mode=0o710, exist_ok=True)
+        os.rename(ingest, place)
+
+    def _make(self, key: str, parent: str | None) -> None:
+        ingest = self._content.new_ingest()
+        for name, mode in (("diff", 0o755), ("work", 0o700), ("merged", 0o700)):
+            (ingest / name).mkdir(mode=mode)
+        copy_root(self._init(parent) / "diff", ingest / "diff")
+        os.symlink(parent or _NO_PARENT, ingest / "parent")
+        os.chmod(ingest, 0o710)
+        os.rename(ingest, self._root / key)
+
+    def _mount(self, key: str, volatile: bool) -> None:
+        directory = self._root / key
+        overlay.mount_overlay(
+            self._lowers(self._parents[key]),
+            directory / "diff",
+            directory / "work",
+            directory / "merged",
+            volatile=volatile,
+            by_fds=self._by_fds,
+        )
+
+    async def _end(self, key: str, trees: list[int], work: Path) -> None:
+        await in_thread(_close_all, trees)
+        with suppress(OSError):  # the snapshot may be in the trash by now
+            overlay.forget_volatile(work)
+        self._ending.pop(key, None)
+
+    async def _usage(self, directory: Path) -> int:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return (await self._workers.run(CountUsage(), [fd])).size_bytes
+        except JobFailed as error:
+            raise System(f"cannot count {directory}: {error}") from error
+        finally:
+            os.close(fd)
+
+    def _move(self, layers: Sequence[tuple[NewLayer, Layer]]) -> None:
+        fd = os.open(self._layers_root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            syncfs(fd)  # once for all: a row promises that the bytes are there
+        finally:
+            os.close(fd)
+        for new, row in layers:
+            self._content.adopt(new.ingest / "blob", row.blob)
+            os.chmod(new.ingest, 0o710)
+            os.rename(new.ingest, self._layers_root / row.directory)
+        fsync_directory(self._layers_root)
+
+    def _discard_layers(self, rows: Sequence[Layer], blobs: Collection[str]) -> None:
+        for row in rows:
+            self._content.discard(self._layers_root / row.directory)
+            if row.blob not in blobs:
+                self._content.remove(row.blob)
+
+    def _discard_strangers(self, keep: set[str]) -> None:
+        for path in self._root.iterdir():
+            if path.name not in keep or path.name not in self._parents:
+                for point in overlay.mount_points(path):
+                    _close_all(_detach_all(point))
+                self._content.discard(path)
+        known = {layer.directory for layer in self._layers.values()} | {_SCRATCH}
+        for path in self._layers_root.iterdir():
+            if path.name not in known:
+                self._content.discard(path)
+        for digest in self._content.digests() - {layer.blob for layer in self._layers.values()}:
+            self._content.remove(digest)
+        for point in overlay.mount_points(self._content.root / "ingest"):
+            _close_all(_detach_all(point))
+        self._content.discard_ingest()
+
+    def _empty_trash(self) -> None:
+        if self._emptying is None or self._emptying.done():
+            self._emptying = self._background.start(self._empty())
+
+    async def _empty(self) -> None:
+        trash = self._content.root / "trash"
+        await asyncio.sleep(TRASH_DELAY_S)
+        while ending := list(self._ending.values()):
+            await asyncio.wait(ending)
+        while any(trash.iterdir()):
+            fd = os.open(trash, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                await self._workers.run(EmptyDirectory(), [fd])
+            finally:
+                os.close(fd)
+
+
+def _row(new: NewLayer) -> Layer:
+    unpacked = new.unpacked
+    return Layer(
+        directory=new.ingest.name,
+        parent=new.parent,
+        diff_id=unpacked.diff_id,
+        blob=unpacked.digest,
+        blob_bytes=unpacked.blob_bytes,
+        media_type=unpacked.media_type,
+        size_bytes=unpacked.size_bytes,
+    )
+
+
+def _parent(snapshot: Path) -> str | None:
+    text = os.readlink(snapshot / "parent")
+    return None if text == _NO_PARENT else text
+
+
+def _detach_all(target: Path) -> list[int]:
+    """Take away what is mounted at and below `target`; the fds that still hold it."""
+    trees: list[int] = []
+    for point in [*overlay.mount_points(target), target]:
+        while (tree := overlay.detach(point)) is not None:
+            trees.append(tree)
+    return trees
+
+
+def _close_all(trees: Iterable[int]) -> None:
+    for tree in trees:
+        os.close(tree)

@@ -1,0 +1,92 @@
+"""Overlay mounts of directories: blocking, a fraction of a millisecond each but for `unmount_slowly`."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lighterman.linux import mount
+from lighterman.linux.mountinfo import read_mountinfo
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@contextmanager
+def opened(directories: Sequence[Path]) -> Iterator[list[int]]:
+    """O_PATH fds of the directories, closed at the end."""
+    fds: list[int] = []
+    try:
+        for directory in directories:
+            fds.append(os.open(directory, _DIRECTORY))
+        yield fds
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def takes_fds(scratch: Path) -> bool:
+    """Whether this kernel's overlay takes its layers as open files (6.13); `scratch` is a directory."""
+    with opened([scratch, scratch]) as lowers:
+        try:
+            os.close(mount.overlay(lowers, None, None))
+        except OSError:
+            return False
+    return True
+
+
+def mount_overlay(
+    lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool, by_fds: bool
+) -> None:
+    """Mount at `target`; `lowers` are topmost first. `volatile` never writes out, not even when asked to.
+
+    Raises: OSError.
+    """
+    options = ["volatile"] if volatile else []
+    with opened(lowers) as fds:
+        if by_fds:
+            tree = mount.overlay(fds, str(upper), str(work), options)
+            try:
+                mount.move_mount(tree, str(target))
+            finally:
+                os.close(tree)
+        else:
+            # names of open files need no escapes and fit 200 times into the page that mount(2) takes
+            below = ":".join(f"/proc/self/fd/{fd}" for fd in fds)
+            text = ",".join([f"lowerdir={below},upperdir={upper},workdir={work}", *options])
+            mount.mount("overlay", str(target), "overlay", 0, text)
+
+
+def detach(target: Path) -> int | None:
+    """Take the mount at `target` out of sight at once; None: there was none.
+
+    The fd that is returned still holds it. Closing it ends the file system, which writes out everything
+    dirty in the file system below: 100 ms and more. So whoever closes it must not be waited for.
+    """
+    tree = None
+    with suppress(FileNotFoundError):
+        tree = os.open(target, _DIRECTORY)
+    if tree is None:
+        return None
+    try:
+        mount.umount(str(target), detach=True)
+    except OSError as error:
+        os.close(tree)
+        if error.errno == errno.EINVAL:  # nothing is mounted there
+            return None
+        raise
+    return tree
+
+
+def forget_volatile(work: Path) -> None:
+    """Let an upper be mounted again that was `volatile` and is now cleanly unmounted."""
+    with suppress(FileNotFoundError):
+        (work / "work" / "incompat" / "volatile").rmdir()
+        (work / "work" / "incompat").rmdir()
+
+
+def mount_points(below: Path) -> list[Path]:
+    """What is mounted below a directory, the deepest first."""
+    inside = f"{below}/"
+    found = [Path(entry.point) for entry in read_mountinfo() if entry.point.startswith(inside)]
+    return sorted(found, key=lambda point: len(point.parts), reverse=True)
