@@ -1,0 +1,114 @@
+"""The start of a process by the OCI runtime: its stdio made, the runtime run to its end, the pid read.
+
+The current directory is the run's own directory: the paths of a run are longer than a socket's path may be.
+"""
+
+import _socket
+import fcntl
+import os
+import select
+import time
+
+from lighterman.linux import process, sockets
+from lighterman.runtime.caller import spawn
+from lighterman.runtime.fields import Fields
+
+PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
+_TIOCSWINSZ = 0x5414
+
+
+class Launched:
+    """A process that runs, and our ends of its stdio."""
+
+    __slots__ = ("input", "outputs", "pid", "started_ns", "ticks")
+
+    def __init__(self, pid: int, started_ns: int, input: int | None, outputs: list[int]) -> None:
+        self.pid, self.started_ns = pid, started_ns
+        self.input = input
+        """Write end of stdin, or None."""
+        self.outputs = outputs
+        """Read ends of stdout and stderr; of a terminal, its master."""
+        self.ticks = process.start_time(pid) or 0
+
+
+class LaunchFailed(Exception):
+    """The OCI runtime ended with an error; its log tells which."""
+
+
+def launch(request: Fields) -> Launched:
+    """Run `argv` of the request. Raises: LaunchFailed, OSError."""
+    if request.flag("tty"):
+        return _launch_on_terminal(request)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    stdin, input = os.pipe() if request.flag("stdin") else (null, None)
+    output, stdout = _output_pipe()
+    errors, stderr = _output_pipe()
+    runtime = spawn(request.items("argv"), (stdin, stdout, stderr))
+    for fd in {null, stdin, stdout, stderr}:
+        os.close(fd)
+    _check(runtime)
+    return Launched(_read_pid(), time.time_ns(), input, [output, errors])
+
+
+def _output_pipe() -> tuple[int, int]:
+    reader, writer = os.pipe()
+    try:
+        fcntl.fcntl(reader, _F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        return reader, writer  # over the share of pipe memory: a small pipe serves as well, slower
+    return reader, writer
+
+
+def _launch_on_terminal(request: Fields) -> Launched:
+    listening = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    listening.bind("console.sock")
+    listening.listen(1)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    log = os.open("oci.stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    runtime = spawn(request.items("argv"), (null, null, log))
+    os.close(null)
+    os.close(log)
+    master = _receive_master(listening, runtime, request)
+    _check(runtime)
+    listening.close()
+    os.unlink("console.sock")
+    if master is None:
+        raise LaunchFailed
+    return Launched(_read_pid(), time.time_ns(), os.dup(master), [master])
+
+
+def _receive_master(listening: _socket.socket, runtime: int, request: Fields) -> int | None:
+    """The terminal's master, sized before the process can ask; None when the runtime ended without."""
+    ended = os.pidfd_open(runtime)
+    poll = select.poll()
+    poll.register(listening.fileno(), select.POLLIN)
+    poll.register(ended, select.POLLIN)
+    ready = [fd for fd, _ in poll.poll()]
+    os.close(ended)
+    if listening.fileno() not in ready:
+        return None
+    fd, _ = listening._accept()  # type: ignore[attr-defined]  # `socket.socket` is made of it
+    connection = _socket.socket(fileno=fd)
+    _, fds = sockets.receive(connection)
+    connection.close()
+    if request.number("rows"):
+        set_size(fds[0], request.number("rows"), request.number("columns"))
+    return fds[0]
+
+
+def set_size(master: int, rows: int, columns: int) -> None:
+    """Source: TIOCSWINSZ(2const), struct winsize."""
+    size = rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4)
+    fcntl.ioctl(master, _TIOCSWINSZ, size)
+
+
+def _check(runtime: int) -> None:
+    _, status = os.waitpid(runtime, 0)
+    if status != 0:
+        raise LaunchFailed
+
+
+def _read_pid() -> int:
+    with open("pid") as file:
+        return int(file.read())
