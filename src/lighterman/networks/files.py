@@ -1,20 +1,119 @@
-"""The texts of the files in a container that tell it its name, its neighbours and its name servers: pure."""
+"""The texts of the files in a container that tell it its name, its neighbours and its name servers: pure.
 
-from collections.abc import Sequence
+Source: what dockerd 20.10 writes into /etc/hosts, /etc/hostname and /etc/resolv.conf.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+_FALLBACK = ("8.8.8.8", "8.8.4.4")
+RESOLVED_STUB, RESOLVED_CONF = "127.0.0.53", "/run/systemd/resolve/resolv.conf"
+"""Where the servers are when the host's own resolv.conf names nothing but this stub."""
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """What a resolv.conf says: addresses, domains and options in their order."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def hosts_file(
-    hostname: str, domainname: str, addresses: Sequence[str], extra: Sequence[tuple[str, str]]
+    hostname: str,
+    domainname: str,
+    addresses: Sequence[str],
+    extra: Sequence[tuple[str, str]] = (),
+    *,
+    host_text: str = "",
 ) -> str:
-    """`/etc/hosts`; `addresses` are the container's own, `extra` (name, address) of ExtraHosts and links."""
-    raise NotImplementedError
+    """`/etc/hosts`; `addresses` are the container's own, `extra` (name, address) of ExtraHosts and links.
+
+    `host_text` is the host's own file, to begin with in a container on the host's network.
+    """
+    begin = host_text if not host_text or host_text.endswith("\n") else f"{host_text}\n"
+    lines = [f"{address}\t{name}\n" for name, address in extra]
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short = full.partition(".")[0]
+    names = full if short == full else f"{full} {short}"
+    lines += [f"{address}\t{names}\n" for address in addresses]
+    return (begin or _HOSTS) + "".join(lines)
 
 
-def resolv_conf(host_text: str, *, dns: Sequence[str], search: Sequence[str], options: Sequence[str]) -> str:
-    """`/etc/resolv.conf` from the host's, overridden by what is not empty."""
-    raise NotImplementedError
+def parse_resolv_conf(text: str) -> Resolver:
+    """The last `search` or `domain` counts, as in resolv.conf(5); comments and the rest are left out."""
+    servers: list[str] = []
+    search: tuple[str, ...] = ()
+    options: list[str] = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if len(words) < 2:
+            continue
+        match words[0]:
+            case "nameserver":
+                servers.append(words[1])
+            case "search" | "domain":
+                search = tuple(words[1:])
+            case "options":
+                options += words[1:]
+    return Resolver(tuple(servers), search, tuple(options))
+
+
+def resolv_conf(
+    host_text: str,
+    *,
+    dns: Sequence[str] = (),
+    search: Sequence[str] = (),
+    options: Sequence[str] = (),
+    on_host: bool = False,
+) -> str:
+    """`/etc/resolv.conf` from the host's, overridden by what is not empty; a search of "." is none.
+
+    Servers on the host's loopback are out of reach for a container, unless it is `on_host` network; when
+    none is left, Google's public ones serve, as in dockerd. On the host's network without a wish of its
+    own a container has the host's text unchanged.
+    """
+    if on_host and not (dns or search or options):
+        return host_text
+    host = parse_resolv_conf(host_text)
+    servers = tuple(dns) or (host.servers if on_host else reachable(host.servers) or _FALLBACK)
+    domains = tuple(search) or host.search
+    if domains == (".",):
+        domains = ()
+    return render(Resolver(servers, domains, tuple(options) or host.options))
+
+
+def reachable(servers: Iterable[str]) -> tuple[str, ...]:
+    """Those of `servers` that a container with IPv4 only can reach: no loopback, no IPv6."""
+    return tuple(server for server in servers if _is_reachable(server))
+
+
+def render(resolver: Resolver) -> str:
+    """The text of a resolv.conf, its lines in dockerd's order."""
+    lines = [f"search {' '.join(resolver.search)}\n"] if resolver.search else []
+    lines += [f"nameserver {server}\n" for server in resolver.servers]
+    lines += [f"options {' '.join(resolver.options)}\n"] if resolver.options else []
+    return "".join(lines)
 
 
 def hostname_file(hostname: str) -> str:
     """`/etc/hostname`."""
-    raise NotImplementedError
+    return f"{hostname}\n"
+
+
+def _is_reachable(server: str) -> bool:
+    try:
+        address = ipaddress.ip_address(server.partition("%")[0])
+    except ValueError:
+        return False
+    return address.version == 4 and not address.is_loopback

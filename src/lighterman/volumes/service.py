@@ -1,68 +1,194 @@
-"""Signatures first; the rooms above type-check against them."""
+"""The room itself: rows, directories and mounts."""
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from lighterman.apitypes import volume as wire
-from lighterman.db import Database
+from lighterman.db import Database, Rows
 from lighterman.events import Events
+from lighterman.lib.effects import in_thread
 from lighterman.lib.filters import Filters
-from lighterman.volumes.volume import VolumeRow
+from lighterman.volumes import directories
+from lighterman.volumes.errors import NoSuchVolume, VolumeInUse
+from lighterman.volumes.volume import (
+    LOCAL,
+    VolumeRow,
+    check_create,
+    is_asked_for,
+    is_pruned,
+    mount_plan,
+    on_the_wire,
+)
 
 Users = Callable[[str], Sequence[str]]
 """The ids of all containers, running or not, that refer to the volume of this name."""
+_ROWS: Rows[VolumeRow] = Rows("volumes", VolumeRow)
 
 
 class Volumes:
     """All volumes of this engine."""
 
+    def __init__(self, root: Path, db: Database, events: Events, users: Users) -> None:
+        self._root = root
+        root.mkdir(mode=0o701, parents=True, exist_ok=True)
+        self._db = db
+        self._events = events
+        self._users = users
+        self._rows = _ROWS.load(db)
+        self._holders: dict[str, set[str]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
     @classmethod
     async def open(cls, *, root: Path, db: Database, events: Events, users: Users) -> Volumes:
         """The room over `root`, the directory "volumes" of the data root."""
-        raise NotImplementedError
+        return cls(root, db, events, users)
 
     async def reconcile(self, holders: Collection[tuple[str, str]]) -> None:
-        """At start: `holders` are (volume name, container id) of what runs; other mounts are undone."""
-        raise NotImplementedError
+        """At start: `holders` are (volume name, container id) of what runs.
+
+        Mounts that nobody holds are undone, removals that were cut short are finished, a directory whose
+        row was never written is taken away if it is empty and adopted if it is not.
+        """
+        for name, holder in holders:
+            self._holders.setdefault(name, set()).add(holder)
+        tidy = partial(directories.tidy, self._root, known=set(self._rows), held=set(self._holders))
+        found = await in_thread(tidy)
+        gone = [name for name in found.removed if name in self._rows]
+        for name in found.adopted:
+            self._rows[name] = VolumeRow(name, time.time_ns())
+        await self._db.write(
+            *(_ROWS.put(name, self._rows[name]) for name in found.adopted),
+            *(_ROWS.delete(name) for name in gone),
+        )
+        for name in gone:
+            del self._rows[name]
 
     async def create(self, body: wire.VolumeCreateBody) -> wire.Volume:
-        """For VolumeCreate: the new volume, or the one of that name; "" makes a name of 64 hex digits."""
-        raise NotImplementedError
+        """For VolumeCreate: the new volume, or the one of that name; "" makes a name of 64 hex digits.
+
+        Raises: BadVolume, NoSuchDriver.
+        """
+        name = body.name or secrets.token_hex(32)
+        check_create(name, body.driver, body.driver_opts or {})
+        async with self._lock(name):
+            if name not in self._rows:
+                row = VolumeRow(name, time.time_ns(), body.driver_opts, body.labels, not body.name)
+                await in_thread(directories.make, self._root, name)
+                await self._db.write(_ROWS.put(name, row))
+                self._rows[name] = row
+                self._events.publish("volume", "create", name, {"driver": LOCAL})
+        return self.inspect(name)
 
     def find(self, name: str) -> VolumeRow:
-        """Raises NotFound."""
-        raise NotImplementedError
+        """Raises NoSuchVolume."""
+        if name not in self._rows:
+            raise NoSuchVolume(name)
+        return self._rows[name]
 
     def path(self, name: str) -> Path:
         """The data directory of the volume, whether it exists or not."""
-        raise NotImplementedError
+        return self._root / name / "_data"
 
     def inspect(self, name: str) -> wire.Volume:
-        """For VolumeInspect."""
-        raise NotImplementedError
+        """For VolumeInspect. Raises NoSuchVolume."""
+        return on_the_wire(self.find(name), self.path(name))
 
     def list(self, filters: Filters) -> wire.VolumeListResponse:
-        """For VolumeList."""
-        raise NotImplementedError
+        """For VolumeList; a warning for each volume whose directory somebody took away."""
+        filters.check(("dangling", "driver", "label", "name"))
+        rows = [
+            row
+            for row in self._rows.values()
+            if is_asked_for(row, filters, used=bool(self._users_of(row.name)))
+        ]
+        rows.sort(key=lambda row: row.name)
+        lost = [row.name for row in rows if not self.path(row.name).is_dir()]
+        warnings = [f"volume {name}: its directory {self.path(name)} is gone" for name in lost]
+        return wire.VolumeListResponse(
+            [on_the_wire(row, self.path(row.name)) for row in rows], warnings or None
+        )
 
-    async def remove(self, name: str, *, force: bool) -> None:
-        """For VolumeDelete."""
-        raise NotImplementedError
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """For VolumeDelete; `force` is content with a volume that is not there.
 
-    async def prune(self, filters: Filters) -> wire.VolumePruneResponse:
-        """For VolumePrune."""
-        raise NotImplementedError
+        Raises: NoSuchVolume, VolumeInUse.
+        """
+        async with self._lock(name):
+            if name not in self._rows:
+                if force:
+                    return
+                raise NoSuchVolume(name)
+            users = self._users_of(name)
+            if users:
+                raise VolumeInUse(name, users)
+            removed = await in_thread(directories.set_aside, self._root, name)
+            await self._db.write(_ROWS.delete(name))
+            del self._rows[name]
+            self._events.publish("volume", "destroy", name, {"driver": LOCAL})
+            await in_thread(directories.delete_tree, removed)
 
-    async def mount(self, name: str, holder: str) -> Path:
-        """The data directory, mounted if the volume wants it; `holder` is a container id."""
-        raise NotImplementedError
+    async def prune(self, filters: Filters, *, anonymous_only: bool = False) -> wire.VolumePruneResponse:
+        """For VolumePrune: what no container refers to. Versions from 1.42 on take anonymous ones only,
+        unless the filter `all` is set."""
+        filters.check(("all", "label", "label!"))
+        everything = not anonymous_only or filters.flag("all", default=False)
+        deleted, reclaimed = [], 0
+        for row in list(self._rows.values()):
+            unused = row.name in self._rows and not self._users_of(row.name)
+            if unused and (everything or row.anonymous) and is_pruned(row, filters):
+                reclaimed += await in_thread(directories.size_bytes, self.path(row.name))
+                await self.remove(row.name, force=True)
+                deleted.append(row.name)
+        self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return wire.VolumePruneResponse(deleted, reclaimed)
+
+    async def mount(
+        self, name: str, holder: str, *, destination: str, writable: bool = True, propagation: str = ""
+    ) -> Path:
+        """The data directory, mounted if the volume wants it; `holder` is a container id, the rest is told
+        in the event. Raises: NoSuchVolume, MountFailed."""
+        plan = mount_plan(self.find(name).options)
+        async with self._lock(name):
+            await in_thread(directories.mount, self.path(name), plan)
+            self._holders.setdefault(name, set()).add(holder)
+        self._events.publish(
+            "volume",
+            "mount",
+            name,
+            {
+                "container": holder,
+                "destination": destination,
+                "driver": LOCAL,
+                "propagation": propagation,
+                "read/write": str(writable).lower(),
+            },
+        )
+        return self.path(name)
 
     async def unmount(self, name: str, holder: str) -> None:
         """Idempotent; the last holder takes the mount away."""
-        raise NotImplementedError
+        async with self._lock(name):
+            holders = self._holders.get(name, set())
+            if holder not in holders:
+                return
+            if holders == {holder} and name in self._rows and mount_plan(self._rows[name].options):
+                await in_thread(directories.unmount, self.path(name))
+            holders.discard(holder)
+        self._events.publish("volume", "unmount", name, {"container": holder, "driver": LOCAL})
 
     async def is_empty(self, name: str) -> bool:
         """Whether nothing is in it, so that the image's files are copied up."""
-        raise NotImplementedError
+        return await in_thread(directories.is_empty, self.path(name))
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def _users_of(self, name: str) -> Sequence[str]:
+        holders = self._holders.get(name, set())
+        return list(dict.fromkeys([*self._users(name), *sorted(holders)]))

@@ -1,0 +1,34 @@
+"""What this room refuses, in dockerd's words."""
+
+from collections.abc import Sequence
+
+from lighterman.errdefs import Conflict, InvalidParameter, NotFound, System
+
+
+class NoSuchVolume(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"get {name}: no such volume")
+
+
+class NoSuchDriver(NotFound):
+    def __init__(self, name: str, driver: str) -> None:
+        super().__init__(
+            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+        )
+
+
+class BadVolume(InvalidParameter):
+    """A name or an option that cannot be; `reason` says why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"create {name}: {reason}")
+
+
+class VolumeInUse(Conflict):
+    def __init__(self, name: str, users: Sequence[str]) -> None:
+        super().__init__(f"remove {name}: volume is in use - [{', '.join(users)}]")
+
+
+class MountFailed(System):
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"error while mounting volume '{path}': {reason}")

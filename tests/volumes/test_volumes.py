@@ -1,0 +1,208 @@
+"""Volumes: names, directories, who holds them."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lighterman.apitypes.volume import VolumeCreateBody
+from lighterman.db import Database
+from lighterman.errdefs import Conflict, EngineError, InvalidParameter, NotFound, System
+from lighterman.events import Events
+from lighterman.lib.filters import Filters
+from lighterman.volumes import Volumes
+
+USED: dict[str, list[str]] = {"used": ["4f0c" * 16]}
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Database:
+    return Database(tmp_path / "state.db")
+
+
+@pytest.fixture
+async def volumes(tmp_path: Path, db: Database) -> AsyncIterator[Volumes]:
+    yield await opened(tmp_path, db)
+    db.close()
+
+
+async def opened(root: Path, db: Database) -> Volumes:
+    return await Volumes.open(
+        root=root / "volumes", db=db, events=Events(db), users=lambda name: USED.get(name, [])
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "text"),
+    [
+        (
+            VolumeCreateBody("a/b"),
+            InvalidParameter,
+            'create a/b: "a/b" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            "If you intended to pass a host directory, use absolute path",
+        ),
+        (
+            VolumeCreateBody("v1", "nope"),
+            NotFound,
+            'create v1: error looking up volume plugin nope: plugin "nope" not found',
+        ),
+        (
+            VolumeCreateBody("v1", driver_opts={"foo": "bar"}),
+            InvalidParameter,
+            'create v1: invalid option: "foo"',
+        ),
+        (
+            VolumeCreateBody("v1", driver_opts={"type": "tmpfs"}),
+            InvalidParameter,
+            'create v1: missing required option: "device"',
+        ),
+        (
+            VolumeCreateBody("v1", driver_opts={"size": "1g"}),
+            InvalidParameter,
+            "create v1: quota size requested but no quota support",
+        ),
+        (
+            VolumeCreateBody("v"),
+            InvalidParameter,
+            "create v: volume name is too short, names should be at least two alphanumeric characters",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_dockers_words(
+    volumes: Volumes, body: VolumeCreateBody, kind: type[EngineError], text: str
+) -> None:
+    with pytest.raises(kind) as refused:
+        await volumes.create(body)
+    assert str(refused.value) == text
+    assert volumes.list(Filters()).volumes == []
+
+
+async def test_a_volume_outlives_the_engine(volumes: Volumes, tmp_path: Path, db: Database) -> None:
+    made = await volumes.create(VolumeCreateBody("ref_v", labels={"a": "b"}))
+    assert made.mountpoint == str(tmp_path / "volumes/ref_v/_data")
+    assert (made.options, made.labels) == (None, {"a": "b"})
+    (volumes.path("ref_v") / "file").write_text("kept")
+    again = await opened(tmp_path, db)
+    await again.reconcile([])
+    assert again.inspect("ref_v") == made
+    assert not await again.is_empty("ref_v")
+
+
+async def test_a_second_create_answers_the_first_volume(volumes: Volumes) -> None:
+    first = await volumes.create(VolumeCreateBody("ref_v", labels={"a": "b"}))
+    assert await volumes.create(VolumeCreateBody("ref_v")) == first
+
+
+async def test_without_a_name_it_gets_64_digits(volumes: Volumes) -> None:
+    made = await volumes.create(VolumeCreateBody())
+    assert len(made.name) == 64
+    assert made.labels is None
+
+
+async def test_a_volume_in_use_stays(volumes: Volumes) -> None:
+    await volumes.create(VolumeCreateBody("used"))
+    with pytest.raises(Conflict, match=r"remove used: volume is in use - \[(4f0c){16}\]"):
+        await volumes.remove("used")
+    await volumes.create(VolumeCreateBody("held"))
+    await volumes.mount("held", "c1", destination="/d")
+    with pytest.raises(Conflict, match=r"remove held: volume is in use - \[c1\]"):
+        await volumes.remove("held", force=True)
+    await volumes.unmount("held", "c1")
+    await volumes.unmount("held", "c1")
+    await volumes.remove("held")
+
+
+async def test_removal_takes_the_files_and_force_is_content_without(volumes: Volumes, tmp_path: Path) -> None:
+    await volumes.create(VolumeCreateBody("ref_v"))
+    (volumes.path("ref_v") / "file").write_text("gone")
+    await volumes.remove("ref_v")
+    assert os.listdir(tmp_path / "volumes") == []
+    await volumes.remove("ref_v", force=True)
+    with pytest.raises(NotFound, match="get ref_v: no such volume"):
+        await volumes.remove("ref_v")
+
+
+async def test_prune_takes_what_nobody_uses(volumes: Volumes) -> None:
+    for name in ("used", "free", "spared"):
+        await volumes.create(VolumeCreateBody(name, labels={"keep": "1"} if name == "spared" else None))
+    (volumes.path("free") / "file").write_bytes(bytes(1000))
+    pruned = await volumes.prune(Filters({"label!": ("keep",)}))
+    assert (pruned.volumes_deleted, pruned.space_reclaimed) == (["free"], 1000)
+    assert (await volumes.prune(Filters(), anonymous_only=True)).volumes_deleted == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"dangling": ("true",)}, ["free"]),
+        ({"dangling": ("0",)}, ["used"]),
+        ({"name": ("re",)}, ["free"]),
+        ({"label": ("a=b",)}, ["used"]),
+        ({"driver": ("other",)}, []),
+    ],
+)
+async def test_the_list_is_filtered(
+    volumes: Volumes, filters: dict[str, tuple[str, ...]], names: list[str]
+) -> None:
+    await volumes.create(VolumeCreateBody("used", labels={"a": "b"}))
+    await volumes.create(VolumeCreateBody("free"))
+    assert [volume.name for volume in volumes.list(Filters(filters)).volumes] == names
+    with pytest.raises(InvalidParameter, match="Invalid filter 'foo'"):
+        volumes.list(Filters({"foo": ("x",)}))
+
+
+async def test_a_directory_that_vanished_is_told(volumes: Volumes) -> None:
+    await volumes.create(VolumeCreateBody("ref_v"))
+    volumes.path("ref_v").rmdir()
+    assert volumes.list(Filters()).warnings == [
+        f"volume ref_v: its directory {volumes.path('ref_v')} is gone"
+    ]
+    with pytest.raises(System, match="no such file or directory"):
+        await volumes.mount("ref_v", "c1", destination="/d")
+    await volumes.remove("ref_v")
+
+
+async def test_a_start_finishes_what_a_kill_cut_short(volumes: Volumes, tmp_path: Path, db: Database) -> None:
+    await volumes.create(VolumeCreateBody("half"))
+    root = tmp_path / "volumes"
+    (root / "half").rename(root / ".removed-half")  # killed between the rename and the row
+    (root / "unborn/_data").mkdir(parents=True)  # killed between the directory and the row
+    (root / "found/_data/file").mkdir(parents=True)
+    again = await opened(tmp_path, db)
+    await again.reconcile([])
+    assert [volume.name for volume in again.list(Filters()).volumes] == ["found"]
+    assert os.listdir(root) == ["found"]
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+async def test_options_are_mounted_while_somebody_holds_the_volume(volumes: Volumes, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("seen")
+    wish = {"type": "none", "o": "bind,ro", "device": str(source)}
+    await volumes.create(VolumeCreateBody("bound", driver_opts=wish))
+    first = await volumes.mount("bound", "c1", destination="/d")
+    await volumes.mount("bound", "c2", destination="/d")
+    await volumes.unmount("bound", "c1")
+    assert (first / "file").read_text() == "seen"
+    with pytest.raises(OSError, match="Read-only"):
+        (first / "new").write_text("")
+    await volumes.unmount("bound", "c2")
+    assert await volumes.is_empty("bound")
+    await volumes.remove("bound")
+    assert (source / "file").exists()
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+async def test_a_mount_that_fails_is_told_as_docker_does(volumes: Volumes) -> None:
+    wish = {"type": "none", "o": "bind", "device": "/nonexistent"}
+    await volumes.create(VolumeCreateBody("lost", driver_opts=wish))
+    with pytest.raises(
+        System, match=r"failed to mount local volume: mount /nonexistent:.*: no such file or dir"
+    ):
+        await volumes.mount("lost", "c1", destination="/d")
+    await volumes.remove("lost")
