@@ -90,12 +90,14 @@ async def find_runtimes(
         return OciRuntimes(found, default, {})
     broken: dict[str, str] = {}
     for name in PREFERRED:
-        broken[name] = "not installed"
-        if name in found and not (broken[name] := await try_runtime(zygote, found[name], exec_root, layout)):
-            del broken[name]
+        if name not in found:
+            broken[name] = "not installed"
+        elif why := await try_runtime(zygote, found[name], exec_root, layout):
+            log.warning("the OCI runtime %s does not work here: %s", name, why)
+            broken[name] = why
+            del found[name]
+        else:
             return OciRuntimes(found, name, broken)
-        if found.pop(name, None):
-            log.warning("the OCI runtime %s does not work here: %s", name, broken[name])
     return OciRuntimes(found, "", broken)
 
 
