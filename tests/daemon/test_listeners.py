@@ -3,6 +3,8 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,28 @@ def test_only_a_socket_that_systemd_passed_can_be_named() -> None:
     environment = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
     with pytest.raises(System, match="too few socket activated files"):
         open_listeners([FdHost(9)], group=GROUP, environment=environment)
+
+
+SERVER = """
+import os, socket
+from lighterman.daemon.listeners import FdHost, open_listeners
+(listener,) = open_listeners([FdHost(3)], group="0")
+assert not os.get_inheritable(3)
+listener.setblocking(True)
+listener.accept()[0].sendall(b"served")
+"""
+SUPERVISOR = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
+"""
+
+
+def test_a_socket_of_systemd_is_served() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISOR, str(listener.fileno()), SERVER], pass_fds=(listener.fileno(),)
+        )
+        with server, socket.create_connection(listener.getsockname(), timeout=10) as client:
+            assert client.recv(6) == b"served"
