@@ -138,9 +138,8 @@ def test_counters_of_devices_are_read_with_and_without_operations(tmp_path: Path
 def test_the_directory_that_the_v2_mount_hides_is_removed_too() -> None:
     hidden = f"{LAYOUT.unified}{PARENT}"
     script = "umount {0} && {1}"
-    subprocess.run(
-        ["unshare", "-m", "sh", "-c", script.format(LAYOUT.unified, f"mkdir {hidden}")], check=True
-    )
+    make = script.format(LAYOUT.unified, f"mkdir -p {hidden}/c && echo 1 >{hidden}/c/cgroup.procs")
+    subprocess.run(["unshare", "-m", "sh", "-c", make], check=True)
     open_cgroup(LAYOUT, PARENT).remove()
     seen = subprocess.run(["unshare", "-m", "sh", "-c", script.format(LAYOUT.unified, f"test -e {hidden}")])
     assert seen.returncode == 1

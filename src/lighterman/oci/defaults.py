@@ -73,10 +73,7 @@ def default_mounts(*, shm_bytes: int | None, privileged: bool, readonly_rootfs: 
     mounts = [
         _mount("/proc", "proc", "proc", *QUIET),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount(
-            *("/dev/pts", "devpts", "devpts"),
-            *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        ),
+        _mount("/dev/pts", "devpts", "devpts", *TERMINALS),
         _mount("/sys", "sysfs", "sysfs", *QUIET, *sys_ro),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", *cgroup_ro, *QUIET),
         _mount("/dev/mqueue", "mqueue", "mqueue", *QUIET),
@@ -105,6 +102,7 @@ def default_device_rules(*, privileged: bool) -> tuple[DeviceRule, ...]:
 
 
 QUIET = ("nosuid", "noexec", "nodev")
+TERMINALS = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
 
 
 def _mount(destination: str, kind: str, source: str, *options: str) -> Mount:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -167,13 +168,16 @@ class CgroupV1(Cgroup):
         """Remove the plain directory that runtimes make where they see no v2 mount.
 
         They run in a mount namespace without it (crun 1.8 refuses hybrids), so below it, on the tmpfs that
-        holds all hierarchies. A clone of that tmpfs' mount alone shows what the v2 mount hides from us.
+        holds all hierarchies; a file lies in it where they meant cgroup.procs (crun 1.8.1, runc 1.1.5).
+        A clone of that tmpfs' mount alone shows what the v2 mount hides from us.
         """
         assert self._layout.unified is not None
         tmpfs = self._layout.unified.parent
         fd = open_tree(str(tmpfs), recursive=False)
         try:
-            remove_tree(Path(f"/proc/self/fd/{fd}") / self._layout.unified.name / self.path.lstrip("/"))
+            hidden = Path(f"/proc/self/fd/{fd}") / self._layout.unified.name / self.path.lstrip("/")
+            if hidden.exists():
+                shutil.rmtree(hidden)
         finally:
             os.close(fd)
 
