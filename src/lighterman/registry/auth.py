@@ -1,0 +1,56 @@
+"""Who we are to a registry: challenges and what answers them.
+
+Source: RFC 9110 on `WWW-Authenticate`; distribution's token authentication specification.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lighterman.apitypes.registry import AuthConfig
+
+_SCHEME = re.compile(r"\s*([A-Za-z]+)(?:\s+|$)(.*)", re.DOTALL)
+_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a registry asks for: `scheme` is "basic" or "bearer"."""
+
+    scheme: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
+    """The challenges of `WWW-Authenticate` headers; what cannot be read is left out."""
+    found: list[Challenge] = []
+    for header in headers:
+        match = _SCHEME.fullmatch(header)
+        if match:
+            parameters = {
+                name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(match[2])
+            }
+            found.append(Challenge(match[1].lower(), parameters))
+    return found
+
+
+def credentials(auth: AuthConfig | None) -> tuple[str, str] | None:
+    """User and password of an AuthConfig, from whichever of its fields has them."""
+    if auth is None:
+        return None
+    if auth.username or auth.password:
+        return auth.username, auth.password
+    if not auth.auth:
+        return None
+    try:
+        text = base64.b64decode(auth.auth, validate=True).decode()
+    except ValueError:
+        return None
+    user, colon, password = text.partition(":")
+    return (user, password.strip("\0")) if colon else None
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an `Authorization` header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

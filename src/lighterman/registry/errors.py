@@ -1,0 +1,67 @@
+"""What a registry answers that is no success, and what that is called here.
+
+Source: the error codes of the distribution-spec; texts and kinds of dockerd's distribution/errors.go.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from lighterman.errdefs import EngineError, NotFound, System, Unauthorized
+from lighterman.reference import Reference
+
+
+class _Error(Struct):
+    code: str = "UNKNOWN"
+    message: str = ""
+
+
+class _Errors(Struct):
+    errors: list[_Error] | None = None
+
+
+class RegistryError(System):
+    """A registry that cannot be used, or does not want to be."""
+
+
+def refused(status: int, reason: str, body: bytes, reference: Reference) -> EngineError:
+    """The error for an answer other than success to a request about `reference`."""
+    first = _first_error(body)
+    if status >= 500 or (first is None and status not in (401, 403, 404)):
+        return RegistryError(f"received unexpected HTTP status: {status} {reason}")
+    if first is None:
+        return _without_words(status, body, reference)
+    said = f"{first.code.replace('_', ' ').lower()}: {first.message}"
+    match first.code:
+        case "DENIED":
+            return _denied(reference, said)
+        case "MANIFEST_UNKNOWN":
+            return NotFound(f"manifest for {reference.familiar()} not found: {said}")
+        case "NAME_UNKNOWN":
+            return NotFound(f"repository {reference.familiar_name} not found: {said}")
+        case "UNAUTHORIZED":
+            return Unauthorized(said)
+    return RegistryError(said)
+
+
+def _without_words(status: int, body: bytes, reference: Reference) -> EngineError:
+    if status == 401:
+        return Unauthorized("unauthorized: authentication required")
+    if status == 403:
+        return _denied(reference, "denied: requested access to the resource is denied")
+    text = body[:200].decode(errors="replace")
+    return RegistryError(f'error parsing HTTP {status} response body: not JSON: "{text}"')
+
+
+def _denied(reference: Reference, said: str) -> EngineError:
+    return NotFound(
+        f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
+        f"'docker login': {said}"
+    )
+
+
+def _first_error(body: bytes) -> _Error | None:
+    try:
+        errors = msgspec.json.decode(body, type=_Errors).errors
+    except msgspec.DecodeError:
+        return None
+    return errors[0] if errors else None
