@@ -42,7 +42,7 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 _HIJACKED = re.compile(
     rb"POST (?:\w+://[^/ ]*)?(?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[? ]"
 )
-_UPGRADE = re.compile(rb"^(?:upgrade|expect|connection)[ \t]*:.*?(?:\r?\n)", re.I | re.M)
+_OURS = re.compile(rb"^(?:upgrade|expect|connection)[ \t]*:.*?(?:\r?\n)", re.I | re.M)
 _WANTS_UPGRADE = re.compile(rb"^upgrade[ \t]*:", re.I | re.M)
 _WANTS_CONTINUE = re.compile(rb"^expect[ \t]*:[ \t]*100-continue", re.I | re.M)
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.I | re.M)
@@ -133,7 +133,7 @@ class Connection(web.RequestHandler):
         if end is not None:
             self.hijack = Hijack(_WANTS_UPGRADE.search(head) is not None, bytearray(data[end:]))
             # aiohttp has its own idea of an upgrade (no body, a tail of its own), so it sees none.
-            self._parse(_UPGRADE.sub(b"", head) + data[body_start:end])
+            self._parse(_OURS.sub(b"", head) + data[body_start:end])
         elif len(data) > HEAD_LIMIT_BYTES + BODY_LIMIT_BYTES:
             self._parse(data)
         elif len(data) == body_start and _WANTS_CONTINUE.search(head) and self.transport is not None:

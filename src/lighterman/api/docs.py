@@ -1,0 +1,53 @@
+"""The document of the API, made from the table of routes: `python -m lighterman.api.docs > docs/api.md`."""
+
+from lighterman.api import versions
+from lighterman.api.routes import MISSING, SERVED, Flow, Route
+
+_FLOWS = {
+    Flow.PLAIN: "",
+    Flow.STREAM: "streams",
+    Flow.HIJACK: "takes over the connection",
+}
+
+
+def document() -> str:
+    """The text of docs/api.md."""
+    return "\n".join(
+        [
+            "# The API",
+            "",
+            "Made from `src/lighterman/api/routes.py` by `python -m lighterman.api.docs`; a test compares.",
+            "What an operation takes and gives is the specification of Docker Engine API "
+            f"{versions.text(versions.ADVERTISED)}.",
+            "",
+            f"Served are versions {versions.text(versions.OLDEST)} to {versions.text(versions.ADVERTISED)} "
+            "(`/v1.NN/` before the path; without it the newest). What differs for older clients is the table "
+            "in `src/lighterman/api/gates.py`.",
+            "",
+            f"{len({route.operation for route in SERVED})} operations are answered, "
+            f"{len(MISSING)} are still to come and answer 501.",
+            "",
+            "## Served",
+            "",
+            *_table(SERVED),
+            "",
+            "## Still to come",
+            "",
+            *_table(MISSING),
+            "",
+        ]
+    )
+
+
+def _table(routes: tuple[Route, ...]) -> list[str]:
+    return ["| operation | request | since | |", "|---|---|---|---|", *map(_row, routes)]
+
+
+def _row(route: Route) -> str:
+    path = route.path.replace(":.*", "")
+    since = versions.text(route.since) if route.since > versions.OLDEST else ""
+    return f"| {route.operation} | `{route.method} {path}` | {since} | {_FLOWS[route.flow]} |"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

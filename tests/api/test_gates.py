@@ -1,0 +1,84 @@
+"""What older clients send and get: each row of the table, on both sides of its version."""
+
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
+from lighterman.api.gates import CONTAINER_CREATE, Gate, gated
+from lighterman.apitypes.container import (
+    BindOptions,
+    ContainerCreateBody,
+    EndpointSettings,
+    HealthConfig,
+    HostConfig,
+    Mount,
+    NetworkingConfig,
+    TmpfsOptions,
+    VolumeOptions,
+)
+from lighterman.errdefs import InvalidParameter
+
+NEWEST = (1, 44)
+
+
+def host(**fields: Any) -> ContainerCreateBody:
+    return ContainerCreateBody(host_config=HostConfig(**fields))
+
+
+def bound(**options: Any) -> ContainerCreateBody:
+    return host(mounts=[Mount(type="bind", bind_options=BindOptions(**options))])
+
+
+FROM_140 = {"ipc_mode": "shareable", "cgroupns_mode": "host"}
+
+
+@pytest.mark.parametrize(
+    ("since", "sent", "meant"),
+    [
+        ((1, 25), host(auto_remove=True), host(auto_remove=False)),
+        ((1, 40), bound(non_recursive=True), bound(non_recursive=False)),
+        ((1, 40), host(ipc_mode=""), host(ipc_mode="shareable")),
+        ((1, 40), host(kernel_memory_tcp=5), host(kernel_memory_tcp=0)),
+        ((1, 41), host(cgroupns_mode=""), host(cgroupns_mode="host")),
+        ((1, 42), bound(create_mountpoint=True), bound(create_mountpoint=False)),
+        (
+            (1, 42),
+            host(mounts=[Mount(type="bind", volume_options=VolumeOptions(), tmpfs_options=TmpfsOptions())]),
+            host(mounts=[Mount(type="bind")]),
+        ),
+        ((1, 42), host(console_size=[3, 4]), host(console_size=[0, 0])),
+        ((1, 43), host(annotations={"a": "b"}), host(annotations=UNSET)),
+        (
+            (1, 44),
+            ContainerCreateBody(healthcheck=HealthConfig(start_interval=5)),
+            ContainerCreateBody(healthcheck=HealthConfig()),
+        ),
+        ((1, 44), bound(read_only_non_recursive=True), bound(read_only_non_recursive=False)),
+    ],
+)
+def test_a_field_acts_from_its_version_on(
+    since: tuple[int, int], sent: ContainerCreateBody, meant: ContainerCreateBody
+) -> None:
+    gates = tuple(gate for gate in CONTAINER_CREATE if gate.since == since)
+    below = (since[0], since[1] - 1)
+    assert gated(sent, gates, below) == gated(meant, gates, below)
+    assert gated(sent, gates, since) == sent
+
+
+def test_what_was_wished_is_kept() -> None:
+    wished = host(ipc_mode="private", cgroupns_mode="private")
+    assert gated(wished, CONTAINER_CREATE, (1, 36)) == wished
+
+
+def test_below_1_44_a_container_is_created_in_one_network() -> None:
+    both: dict[str, EndpointSettings | None] = {"b": EndpointSettings(), "a": EndpointSettings()}
+    body = ContainerCreateBody(networking_config=NetworkingConfig(both))
+    with pytest.raises(InvalidParameter, match="connected to network endpoints: a, b"):
+        gated(body, CONTAINER_CREATE, (1, 36))
+    assert gated(body, CONTAINER_CREATE, NEWEST) == body
+
+
+def test_a_gate_acts_below_its_version_only() -> None:
+    gate = Gate((1, 30), "doubling", lambda value: value * 2)
+    assert [gated(1, (gate,), version) for version in ((1, 29), (1, 30), (1, 31))] == [2, 1, 1]
