@@ -46,7 +46,6 @@ def test_a_process_is_seen_frozen_thawed_killed_and_its_cgroup_removed(cgroup: C
         assert cgroup.pids() == [sleeper.pid]
         cgroup.freeze()
         assert cgroup.frozen()
-        assert Path(f"/proc/{sleeper.pid}/wchan").exists()
         cgroup.thaw()
         assert not cgroup.frozen()
         cgroup.kill()
@@ -55,6 +54,14 @@ def test_a_process_is_seen_frozen_thawed_killed_and_its_cgroup_removed(cgroup: C
     assert not cgroup.exists()
     assert not any((mount / cgroup.path.lstrip("/")).exists() for mount in LAYOUT.v1.values())
     cgroup.remove()
+
+
+def test_a_frozen_process_can_be_killed(cgroup: CgroupV1) -> None:
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        enter(cgroup, sleeper.pid)
+        cgroup.freeze()
+        cgroup.kill()
+        assert sleeper.wait() == -9
 
 
 def test_processes_below_count_and_go_with_it(cgroup: CgroupV1) -> None:

@@ -36,6 +36,8 @@ def fake_root(root: Path, *, mountinfo: str) -> Path:
         "proc/meminfo": "MemFree: 1 kB\nMemTotal:       16384 kB\n",
         "proc/sys/net/ipv4/ip_forward": "1\n",
         "proc/self/ns/cgroup": "",
+        "proc/self/ns/user": "",
+        "proc/sys/user/max_user_namespaces": "0\n",
         "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "0\n",
         "sys/module/bridge/refcnt": "0\n",
     }.items():
@@ -60,6 +62,7 @@ def test_the_facts_come_from_the_files_of_the_root(tmp_path: Path) -> None:
     assert features.ipv4_forwarding
     assert features.cgroup_namespaces
     assert {features.apparmor, features.seccomp, features.time_namespaces} == {False}
+    assert not features.user_namespaces  # the kernel has them, the administrator allows none
 
 
 def test_a_driver_is_there_when_it_is_built_in_or_loaded_or_lies_ready(tmp_path: Path) -> None:

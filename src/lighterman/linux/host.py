@@ -238,9 +238,9 @@ def _mem_total_bytes(root: Path) -> int:
 
 
 def _features(root: Path, version: tuple[int, int], drivers: frozenset[str]) -> Features:
-    def on(file: str) -> bool:
-        path = root / "proc/sys/net" / file
-        return path.exists() and path.read_text().strip() == "1"
+    def sysctl(file: str) -> str:
+        path = root / "proc/sys" / file
+        return path.read_text().strip() if path.exists() else ""
 
     def there(path: str) -> bool:
         return (root / path).exists()
@@ -249,12 +249,12 @@ def _features(root: Path, version: tuple[int, int], drivers: frozenset[str]) -> 
         seccomp=there("proc/sys/kernel/seccomp/actions_avail"),
         apparmor=there("sys/kernel/security/apparmor/profiles"),
         selinux=there("sys/fs/selinux/enforce"),
-        user_namespaces=there("proc/self/ns/user"),
+        user_namespaces=there("proc/self/ns/user") and sysctl("user/max_user_namespaces") != "0",
         cgroup_namespaces=there("proc/self/ns/cgroup"),
         time_namespaces=there("proc/self/ns/time"),
-        ipv4_forwarding=on("ipv4/ip_forward"),
-        bridge_nf_iptables=on("bridge/bridge-nf-call-iptables"),
-        bridge_nf_ip6tables=on("bridge/bridge-nf-call-ip6tables"),
+        ipv4_forwarding=sysctl("net/ipv4/ip_forward") == "1",
+        bridge_nf_iptables=sysctl("net/bridge/bridge-nf-call-iptables") == "1",
+        bridge_nf_ip6tables=sysctl("net/bridge/bridge-nf-call-ip6tables") == "1",
         overlayfs="overlay" in drivers,
         mount_api=version >= (5, 2),
         mount_setattr=version >= (5, 12),

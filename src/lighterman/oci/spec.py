@@ -49,6 +49,26 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     ambient: tuple[str, ...] = ()
 
 
+class Scheduler(Struct, frozen=True, kw_only=True):
+    """1.1. Times are ns."""
+
+    policy: str
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+
+
+class IOPriority(Struct, frozen=True, kw_only=True):
+    """1.1."""
+
+    class_: str = field(name="class")
+    """IOPRIO_CLASS_BE, ..."""
+    priority: int
+
+
 class Process(Struct, frozen=True, kw_only=True):
     """A container's first process, or one of `exec`."""
 
@@ -64,6 +84,8 @@ class Process(Struct, frozen=True, kw_only=True):
     apparmor_profile: str = ""
     oom_score_adj: int | None = None
     selinux_label: str = ""
+    scheduler: Scheduler | None = None
+    io_priority: IOPriority | None = None
 
 
 class Root(Struct, frozen=True, kw_only=True):
@@ -147,6 +169,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     kernel_tcp: int | None = field(name="kernelTCP", default=None)
     swappiness: int | None = None
     disable_oom_killer: bool | None = field(name="disableOOMKiller", default=None)
+    use_hierarchy: bool | None = None
+    check_before_update: bool | None = None
 
 
 class CPU(Struct, frozen=True, kw_only=True):
@@ -206,6 +230,13 @@ class Network(Struct, frozen=True, kw_only=True):
     priorities: tuple[InterfacePriority, ...] = ()
 
 
+class Rdma(Struct, frozen=True, kw_only=True):
+    """What may be used of one RDMA device."""
+
+    hca_handles: int | None = None
+    hca_objects: int | None = None
+
+
 class Resources(Struct, frozen=True, kw_only=True):
     """The limits of a container's cgroup."""
 
@@ -216,6 +247,7 @@ class Resources(Struct, frozen=True, kw_only=True):
     block_io: BlockIO | None = field(name="blockIO", default=None)
     hugepage_limits: tuple[HugepageLimit, ...] = ()
     network: Network | None = None
+    rdma: dict[str, Rdma] = {}
     unified: dict[str, str] = {}
 
 
@@ -257,6 +289,8 @@ class IntelRdt(Struct, frozen=True, kw_only=True):
     clos_id: str = field(name="closID", default="")
     l3_cache_schema: str = field(name="l3CacheSchema", default="")
     mem_bw_schema: str = field(name="memBwSchema", default="")
+    enable_cmt: bool = field(name="enableCMT", default=False)
+    enable_mbm: bool = field(name="enableMBM", default=False)
 
 
 class Linux(Struct, frozen=True, kw_only=True):

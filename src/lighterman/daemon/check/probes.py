@@ -106,10 +106,10 @@ def probe_storage(data_root: Path) -> list[Finding]:
 def probe_firewall() -> list[Finding]:
     """libnftables, and a table with NAT in a network namespace of its own."""
     try:
-        return [_tried("Firewall", "nftables", lambda: with_own_network(_make_table), "NAT, maps and sets")]
+        Nft().close()
     except OSError as error:
-        why = f"libnftables cannot be loaded: {error}"
-        return [Finding("Firewall", "nftables", State.MISSING, why, ("libnftables1",))]
+        return [Finding("Firewall", "nftables", State.MISSING, str(error), ("libnftables1",))]
+    return [_tried("Firewall", "nftables", lambda: with_own_network(_make_table), "NAT and maps")]
 
 
 def probe_network(host: Host) -> list[Finding]:
@@ -128,7 +128,8 @@ def _tried(topic: str, name: str, call: Callable[[], None], detail: str) -> Find
     try:
         call()
     except (OSError, NftError) as error:
-        return Finding(topic, name, State.MISSING, str(error).partition("\n")[0])
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        return Finding(topic, name, State.MISSING, why.partition("\n")[0])
     return Finding(topic, name, State.OK, detail)
 
 
@@ -185,7 +186,7 @@ def _mount_overlay(place: Path) -> None:
 
 
 def _make_table() -> None:
-    """Raises: NftError, OSError when there is no library."""
+    """Raises: NftError."""
     nft = Nft()
     try:
         nft.run(TABLE)

@@ -94,6 +94,8 @@ class CgroupV1(Cgroup):
 
     def kill(self) -> None:
         kill_all(self.pids)
+        if self.frozen():  # a frozen process of v1 ends only when it is thawed
+            self.thaw()
 
     def remove(self) -> None:
         for mount in {*self._layout.v1.values(), *([self._layout.unified] if self._layout.unified else [])}:
