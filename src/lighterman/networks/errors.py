@@ -57,6 +57,10 @@ class PortFailed(System):
         super().__init__(reason)
 
 
+class PortTaken(PortFailed):
+    """Somebody has it: another may do."""
+
+
 class ConnectivityFailed(System):
     """The ports of an endpoint could not be published."""
 

@@ -8,11 +8,12 @@ what does reach it (IPv6, for one) is carried to the container by a relay.
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from lighterman.errdefs import InvalidParameter
-from lighterman.networks.errors import PortFailed
+from lighterman.networks.errors import PortFailed, PortTaken
 from lighterman.networks.sandbox import PortWish, PublishedPort
 
 _BACKLOG = 128
@@ -73,21 +74,23 @@ class Ports:
 
     def _hold_one(self, held: HeldPorts, wish: PortWish) -> None:
         addresses = self._addresses(wish)
-        fixed = wish.host_port_first and wish.host_port_first == max(
-            wish.host_port_last, wish.host_port_first
-        )
-        for host_port in self._candidates(wish):
+        last = max(wish.host_port_first, wish.host_port_last)
+        for host_port in range(wish.host_port_first, last + 1) if wish.host_port_first else self._onwards():
             ports = [PublishedPort(wish.container_port, wish.proto, ip, host_port) for ip in addresses]
-            if not fixed and any(_key(port) in self._taken for port in ports):
-                continue
             try:
                 self._bind_all(held, ports)
-            except PortFailed:
-                if fixed:
+            except PortTaken:
+                if host_port == wish.host_port_first == last:  # there is no other that would do
                     raise
-                continue
-            return
+            else:
+                self._next = self._next if wish.host_port_first else host_port + 1
+                return
         raise PortFailed("all ports are allocated")
+
+    def _onwards(self) -> Iterable[int]:
+        """All ephemeral ports from the last given one on: one that was given back rests a while."""
+        begin = self._next if self._next in self._ephemeral else self._ephemeral.start
+        return chain(range(begin, self._ephemeral.stop), range(self._ephemeral.start, begin))
 
     def _bind_all(self, held: HeldPorts, ports: Sequence[PublishedPort]) -> None:
         mine = HeldPorts()
@@ -102,7 +105,7 @@ class Ports:
 
     def _bind(self, held: HeldPorts, port: PublishedPort) -> None:
         if _key(port) in self._taken:
-            raise PortFailed(f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated")
+            raise PortTaken(f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated")
         sock = _listen(port)
         self._taken.add(_key(port))
         held.ports.append(port)
@@ -117,15 +120,6 @@ class Ports:
             except ValueError as error:
                 raise InvalidParameter(f"invalid IP address: {wished}") from error
         return ["0.0.0.0", "::"] if self._ipv6 else ["0.0.0.0"]
-
-    def _candidates(self, wish: PortWish) -> Iterator[int]:
-        if wish.host_port_first:
-            yield from range(wish.host_port_first, max(wish.host_port_last, wish.host_port_first) + 1)
-            return
-        for offset in range(len(self._ephemeral)):  # onwards from the last one: a closed port rests a while
-            host_port = self._ephemeral[(self._next - self._ephemeral.start + offset) % len(self._ephemeral)]
-            self._next = host_port + 1
-            yield host_port
 
 
 def ephemeral_ports(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> range:
@@ -168,7 +162,8 @@ def _listen(port: PublishedPort) -> socket.socket | None:
     except OSError as error:
         sock.close()
         host = f"[{port.host_ip}]" if version == 6 else port.host_ip
-        raise PortFailed(
+        kind_of_failure = PortTaken if error.errno == errno.EADDRINUSE else PortFailed
+        raise kind_of_failure(
             f"Error starting userland proxy: listen {port.proto}{version} {host}:{port.host_port}: "
             f"bind: {(error.strerror or str(error)).lower()}"
         ) from error
