@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lighterman.apitypes.event import Event
 from lighterman.apitypes.volume import VolumeCreateBody
-from lighterman.db import Database
+from lighterman.db import Database, Rows
 from lighterman.errdefs import Conflict, EngineError, InvalidParameter, NotFound, System
 from lighterman.events import Events
 from lighterman.lib.filters import Filters
@@ -112,6 +113,33 @@ async def test_a_volume_in_use_stays(volumes: Volumes) -> None:
     await volumes.unmount("held", "c1")
     await volumes.unmount("held", "c1")
     await volumes.remove("held")
+
+
+async def test_who_uses_a_volume_is_told(volumes: Volumes, db: Database) -> None:
+    await volumes.create(VolumeCreateBody("ref_v"))
+    await volumes.mount("ref_v", "c1")  # the engine itself: to copy files up
+    await volumes.unmount("ref_v", "c1")
+    await volumes.mount("ref_v", "c1", destination="/d", writable=False)
+    await volumes.unmount("ref_v", "c1")
+    await volumes.unmount("ref_v", "c1")
+    await volumes.remove("ref_v")
+    await db.write()  # all before it is written
+    told = [(event.action, event.actor.attributes) for event in Rows("events", Event).load(db).values()]
+    assert told == [
+        ("create", {"driver": "local"}),
+        (
+            "mount",
+            {
+                "container": "c1",
+                "destination": "/d",
+                "driver": "local",
+                "propagation": "",
+                "read/write": "false",
+            },
+        ),
+        ("unmount", {"container": "c1", "driver": "local"}),
+        ("destroy", {"driver": "local"}),
+    ]
 
 
 async def test_removal_takes_the_files_and_force_is_content_without(volumes: Volumes, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Volumes:
         self._events = events
         self._users = users
         self._rows = _ROWS.load(db)
-        self._holders: dict[str, set[str]] = {}
+        self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
         self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod
@@ -56,8 +56,10 @@ class Volumes:
         row was never written is taken away if it is empty and adopted if it is not.
         """
         for name, holder in holders:
-            self._holders.setdefault(name, set()).add(holder)
-        tidy = partial(directories.tidy, self._root, known=set(self._rows), held=set(self._holders))
+            self._holders.setdefault(name, {})[holder] = 1
+        tidy = partial(
+            directories.tidy, self._root, known=set(self._rows), held={name for name, _holder in holders}
+        )
         found = await in_thread(tidy)
         gone = [name for name in found.removed if name in self._rows]
         for name in found.adopted:
@@ -149,38 +151,40 @@ class Volumes:
         return wire.VolumePruneResponse(deleted, reclaimed)
 
     async def mount(
-        self, name: str, holder: str, *, destination: str, writable: bool = True, propagation: str = ""
+        self, name: str, holder: str, *, destination: str = "", writable: bool = True, propagation: str = ""
     ) -> Path:
-        """The data directory, mounted if the volume wants it; `holder` is a container id, the rest is told
-        in the event. Raises: NoSuchVolume, MountFailed."""
+        """The data directory, mounted if the volume wants it; `holder` is a container id.
+
+        With `destination`, the place where the container sees it, the event `mount` is published, and
+        `unmount` in the end; without it the engine itself only looks in. Raises: NoSuchVolume, MountFailed.
+        """
         plan = mount_plan(self.find(name).options)
         async with self._lock(name):
             await in_thread(directories.mount, self.path(name), plan)
-            self._holders.setdefault(name, set()).add(holder)
-        self._events.publish(
-            "volume",
-            "mount",
-            name,
-            {
+            told = self._holders.setdefault(name, {}).setdefault(holder, 0)
+            self._holders[name][holder] = told + bool(destination)
+        if destination:
+            attributes = {
                 "container": holder,
                 "destination": destination,
                 "driver": LOCAL,
                 "propagation": propagation,
                 "read/write": str(writable).lower(),
-            },
-        )
+            }
+            self._events.publish("volume", "mount", name, attributes)
         return self.path(name)
 
     async def unmount(self, name: str, holder: str) -> None:
-        """Idempotent; the last holder takes the mount away."""
+        """Let go of the volume wherever `holder` has it; idempotent. The last one takes the mount away."""
         async with self._lock(name):
-            holders = self._holders.get(name, set())
+            holders = self._holders.get(name, {})
             if holder not in holders:
                 return
-            if holders == {holder} and name in self._rows and mount_plan(self._rows[name].options):
+            if len(holders) == 1 and name in self._rows and mount_plan(self._rows[name].options):
                 await in_thread(directories.unmount, self.path(name))
-            holders.discard(holder)
-        self._events.publish("volume", "unmount", name, {"container": holder, "driver": LOCAL})
+            told = holders.pop(holder)
+        for _ in range(told):
+            self._events.publish("volume", "unmount", name, {"container": holder, "driver": LOCAL})
 
     async def is_empty(self, name: str) -> bool:
         """Whether nothing is in it, so that the image's files are copied up."""
@@ -190,5 +194,5 @@ class Volumes:
         return self._locks.setdefault(name, asyncio.Lock())
 
     def _users_of(self, name: str) -> Sequence[str]:
-        holders = self._holders.get(name, set())
+        holders = self._holders.get(name, {})
         return list(dict.fromkeys([*self._users(name), *sorted(holders)]))
