@@ -40,7 +40,7 @@ def document() -> str:
 
 
 def _table(routes: tuple[Route, ...]) -> list[str]:
-    return ["| operation | request | since | |", "|---|---|---|---|", *map(_row, routes)]
+    return ["| operation | request | since | connection |", "|---|---|---|---|", *map(_row, routes)]
 
 
 def _row(route: Route) -> str:
