@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lighterman.errdefs import System
+from lighterman.linux.mountinfo import read_mountinfo
+
+NO_UPPER = ("overlay", "nfs", "nfs4", "cifs", "9p", "vfat", "exfat")
+"""File systems that lack what an upper layer needs (trusted xattrs, d_type, RENAME_WHITEOUT)."""
 
 
 def prepare_process() -> None:
@@ -29,7 +33,7 @@ def prepare_process() -> None:
 
 
 def claim_data_root(root: Path) -> None:
-    """Make the data root, unless something that is not ours lies there already.
+    """Make the data root, unless something that is not ours lies there already, or it can hold no layers.
 
     Raises: System: dockerd's own root must never be taken for ours and tidied up.
     """
@@ -37,6 +41,11 @@ def claim_data_root(root: Path) -> None:
     found = {entry.name for entry in root.iterdir()}
     if found - {"lost+found", "lock"} and "state.db" not in found:
         raise System(f"{root} is not empty and is no data root of Lighterman: name another --data-root")
+    below = [mount for mount in read_mountinfo() if root.resolve().is_relative_to(mount.point)]
+    if (kind := max(below, key=lambda mount: len(mount.point)).type) in NO_UPPER:
+        raise System(
+            f"{root} cannot hold layers: overlayfs has no upper layer on {kind}; name another --data-root"
+        )
 
 
 def claim_exec_root(root: Path) -> None:
