@@ -1,4 +1,4 @@
-"""rtnetlink: links, addresses, routes and neighbours over one raw socket.
+"""rtnetlink: links, addresses and routes over one raw socket.
 
 A `Request` is a value: a function named as `ip` names it builds one, nothing happens before a `Netlink`
 sends it. `Netlink.batch` sends any number as one write; the kernel works through them in order and answers
@@ -20,11 +20,10 @@ from types import TracebackType
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
-RTM_NEWNEIGH = 28
 
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_DUMP = 0x300
-NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
 NLM_F_ACK_TLVS = 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
@@ -38,8 +37,6 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN = 254
 RTPROT_BOOT, RTN_UNICAST = 3, 1
-NDA_DST, NDA_LLADDR = 1, 2
-NUD_PERMANENT = 0x80
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLMSGERR_ATTR_MSG = 1
@@ -48,7 +45,6 @@ _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
 _IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst and src length, tos, table, protocol, scope, type, flags
-_NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -167,11 +163,6 @@ def add_bridge(name: str, *, mac: str, mtu: int) -> Request:
     return _new_link(attributes, f"add bridge {name}")
 
 
-def add_dummy(name: str) -> Request:
-    """A dummy link that is up: it swallows what is sent to it."""
-    return _new_link([(IFLA_IFNAME, name), (IFLA_LINKINFO, [(IFLA_INFO_KIND, "dummy")])], f"add dummy {name}")
-
-
 def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
     """Set the bridge port `name`: whether frames may leave by the port they came from, and whether other
     isolated ports are out of its reach (Linux 4.18)."""
@@ -237,18 +228,6 @@ def add_route(subnet: Subnet, gateway: Address, index: int) -> Request:
         NLM_F_CREATE | NLM_F_EXCL,
         header + pack(attributes),
         f"add route {subnet} via {gateway}",
-    )
-
-
-def add_neighbour(index: int, address: Address, mac: str) -> Request:
-    """A permanent neighbour entry."""
-    header = _NDMSG.pack(_family_of(address.version), index, NUD_PERMANENT, 0, 0)
-    attributes: list[tuple[int, Value]] = [(NDA_DST, address.packed), (NDA_LLADDR, mac_bytes(mac))]
-    return Request(
-        RTM_NEWNEIGH,
-        NLM_F_CREATE | NLM_F_REPLACE,
-        header + pack(attributes),
-        f"add neighbour {address} {mac}",
     )
 
 
