@@ -1,12 +1,123 @@
-"""Making a container."""
+"""Making a container: the plan, then volumes and the writable layer, and the record last."""
 
-from lighterman.apitypes.container import ContainerCreateBody, ContainerCreateResponse
-from lighterman.containers.state import Containers
+import os
+import secrets
+import time
+from random import SystemRandom
+
+from lighterman.apitypes.container import ContainerCreateBody, ContainerCreateResponse, LogConfig
+from lighterman.apitypes.volume import VolumeCreateBody
+from lighterman.containers.copy_up import copy_up
+from lighterman.containers.host_devices import find_block_io, find_devices
+from lighterman.containers.life import Creating, Made
+from lighterman.containers.mounts import BindMount
+from lighterman.containers.names import check_name, made_up_name
+from lighterman.containers.plan_create import CreatePlan, Engine, plan_create
+from lighterman.containers.state import Container, Containers
+from lighterman.errdefs import InvalidParameter
+from lighterman.lib.effects import in_thread, rollback
+
+_CHANCE = SystemRandom()
+
+
+def new_id() -> str:
+    """64 hex digits of chance."""
+    return secrets.token_hex(32)
 
 
 async def create(cs: Containers, body: ContainerCreateBody, *, name: str = "") -> ContainerCreateResponse:
     """Make a container without starting it.
 
-    Raises: InvalidParameter, NotFound (no such image), NameTaken. Source: ContainerCreate.
+    Raises: InvalidParameter, NotFound (no such image), NameTaken, Unimplemented. Source: ContainerCreate.
     """
-    raise NotImplementedError
+    if body == ContainerCreateBody():
+        raise InvalidParameter("Config cannot be empty in order to create a container")
+    name = check_name(name) if name else made_up_name(cs.names, _CHANCE)
+    container, plan, parent = _planned(cs, body, name)
+    async with rollback() as undo:
+        for volume in plan.volumes:
+            if volume.anonymous:
+                undo.push_async_callback(cs.volumes.remove, volume.name, force=True)
+        undo.push_async_callback(cs.snapshots.remove, container.id)
+        undo.callback(cs.abandon, container.id)  # the first of the undo: what refers to nothing can go
+        cs.claim(container)
+        if _concerns_the_host(plan):
+            await in_thread(_check_the_host, plan)
+        for volume in plan.volumes:
+            await cs.volumes.create(
+                VolumeCreateBody(volume.name, volume.driver, volume.options, volume.labels)
+            )
+        await cs.snapshots.prepare(container.id, parent)
+        await copy_up(cs, container)
+        container = await cs.record(container, Made(), durable=True)
+    cs.publish(container, "create")
+    return ContainerCreateResponse(container.id, plan.warnings)
+
+
+def _planned(
+    cs: Containers, body: ContainerCreateBody, name: str
+) -> tuple[Container, CreatePlan, str | None]:
+    """The container that is to be, its plan, and the layer that it stands on."""
+    if not body.image:
+        wanting = "image" if body.cmd or body.entrypoint else "command"
+        raise InvalidParameter(f"No {wanting} specified")
+    image = cs.images.find(body.image)
+    container_id = new_id()
+    plan = plan_create(
+        body,
+        container_id,
+        image=image,
+        host=cs.host,
+        engine=_engine(cs),
+        peer=cs.find,
+        new_name=new_id,
+    )
+    container = Container(
+        id=container_id,
+        name=name,
+        created_ns=time.time_ns(),
+        image_id=image.id,
+        config=plan.config,
+        host_config=plan.host_config,
+        endpoints=plan.endpoints,
+        mounts=plan.mounts,
+        life=Creating(),
+    )
+    return container, plan, image.top_chain
+
+
+def _engine(cs: Containers) -> Engine:
+    settings = cs.settings
+    return Engine(
+        runtimes=settings.runtimes | cs.runtime.version().keys(),
+        log=LogConfig(settings.log_driver, dict(settings.log_opts)),
+        has_init=bool(settings.init_path),
+    )
+
+
+def _concerns_the_host(plan: CreatePlan) -> bool:
+    """Whether something is to be looked at; the usual container spares the way to a thread."""
+    wish = plan.host_config
+    return any(
+        (
+            plan.mounts,
+            wish.devices,
+            wish.blkio_weight_device,
+            wish.blkio_device_read_bps,
+            wish.blkio_device_write_bps,
+            wish.blkio_device_read_iops,
+            wish.blkio_device_write_iops,
+        )
+    )
+
+
+def _check_the_host(plan: CreatePlan) -> None:
+    """Look whether the files and devices that are wished exist. Blocks. Raises InvalidParameter."""
+    for mount in plan.mounts:
+        if isinstance(mount, BindMount) and not mount.create_source and not os.path.exists(mount.source):
+            raise InvalidParameter(
+                f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
+            )
+    if plan.host_config.devices:
+        find_devices(plan.host_config)
+    find_block_io(plan.host_config)

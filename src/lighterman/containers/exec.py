@@ -1,15 +1,56 @@
-"""Further processes."""
+"""Further processes in a running container."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
-from lighterman.apitypes.exec import ExecCreateBody, ExecCreateResponse, ExecInspectResponse, ExecStartBody
-from lighterman.containers.state import Containers
-from lighterman.runtime import Client
+from msgspec import structs
+
+from lighterman.apitypes.exec import (
+    ExecCreateBody,
+    ExecCreateResponse,
+    ExecInspectResponse,
+    ExecStartBody,
+)
+from lighterman.containers.attach import send
+from lighterman.containers.create import new_id
+from lighterman.containers.errors import NoSuchExec, NotRunning
+from lighterman.containers.execs import KEPT_S, Exec, ExecEnded, ExecRunning, Prepared, view
+from lighterman.containers.life import Paused, Restarting
+from lighterman.containers.process import further_process
+from lighterman.containers.start import find_user
+from lighterman.containers.state import Container, Containers
+from lighterman.errdefs import Conflict, EngineError, InvalidParameter
+from lighterman.lib import detach_keys
+from lighterman.lib.effects import in_thread
+from lighterman.lib.frames import STDOUT, frame
+from lighterman.oci import spec as oci
+from lighterman.runtime import AttachTo, Client, ProcessGone, ProcessIO
+
+NOT_STARTED = 126
+"""The exit code of an exec that could not be started. Source: measured, for a missing program too."""
 
 
 async def exec_create(cs: Containers, ref: str, body: ExecCreateBody) -> ExecCreateResponse:
-    """Prepare a process. Raises: NoSuchContainer, NotRunning, Conflict, InvalidParameter. Source: ContainerExec."""
-    raise NotImplementedError
+    """Prepare a process.
+
+    Raises: NoSuchContainer, NotRunning, Conflict, InvalidParameter. Source: ContainerExec.
+    """
+    if not body.cmd:
+        raise InvalidParameter("No exec command specified")
+    container = cs.find(ref)
+    _check_runs(container, ref)
+    if body.detach_keys:
+        detach_keys.parse(body.detach_keys)
+    for variable in body.env or ():
+        if not variable.partition("=")[0]:
+            raise InvalidParameter(f"invalid environment variable: {variable}")
+    if body.working_dir and not body.working_dir.startswith("/"):
+        raise InvalidParameter(f"the working directory '{body.working_dir}' needs to be an absolute path")
+    _forget_old(cs)
+    one = Exec(id=new_id(), container_id=container.id, wish=body)
+    cs.execs[one.id] = one
+    cs.publish(container, f"exec_create: {one.command}", execID=one.id)
+    return ExecCreateResponse(one.id)
 
 
 async def exec_start(
@@ -17,17 +58,131 @@ async def exec_start(
 ) -> None:
     """Run it: detached, or on the stream that `take` gives.
 
-    Raises (before the stream is taken): NoSuchExec, NotRunning, Conflict; detached also StartFailed.
-    Source: ExecStart.
+    Raises (before the stream is taken): NoSuchExec, NotRunning, Conflict, InvalidParameter; detached also
+    StartFailed, which is told on the stream otherwise. Source: ExecStart.
     """
-    raise NotImplementedError
+    one = _find(cs, exec_id)
+    container = cs.find(one.container_id)
+    _check_startable(one, container)
+    size = body.console_size or one.wish.console_size
+    process = await _process(cs, container, one.wish)
+    if one.life != Prepared() or one is not cs.execs.get(exec_id):
+        raise Conflict(f"Error: Exec command {exec_id} is already running")
+    cs.execs[exec_id] = structs.replace(one, life=ExecRunning(0))  # nobody else may start it now
+    client = None
+    try:
+        client = None if body.detach else await take()
+        cs.publish(container, f"exec_start: {one.command}", execID=exec_id)
+        await _run(cs, one, process, client, size)
+    except BaseException as error:
+        now_s = asyncio.get_running_loop().time()
+        cs.execs[exec_id] = structs.replace(one, life=ExecEnded(NOT_STARTED, now_s))
+        if client is None or not isinstance(error, EngineError):
+            raise
+        await _tell(client, one.wish, str(error))
+
+
+async def _run(
+    cs: Containers, one: Exec, process: oci.Process, client: Client | None, size: Sequence[int] | None
+) -> None:
+    wish = one.wish
+    rows, columns = size if size else (0, 0)
+    io = ProcessIO(
+        tty=wish.tty,
+        stdin=wish.attach_stdin,
+        stdin_once=True,
+        log=None,
+        size=(rows, columns) if wish.tty and rows and columns else None,
+    )
+    attached = () if client is None else ((client, _attach_to(wish)),)
+    running = await cs.runtime.exec(one.container_id, one.id, oci.encode(process), io, attached=attached)
+    now = cs.execs.get(one.id)
+    if now is not None and isinstance(now.life, ExecRunning):  # it has not ended meanwhile
+        cs.execs[one.id] = structs.replace(now, life=ExecRunning(running.pid))
+
+
+def _attach_to(wish: ExecCreateBody) -> AttachTo:
+    keys = detach_keys.parse(wish.detach_keys) if wish.detach_keys else detach_keys.DEFAULT
+    return AttachTo(
+        stdin=wish.attach_stdin,
+        stdout=wish.attach_stdout,
+        stderr=wish.attach_stderr,
+        detach_keys=keys if wish.tty else b"",
+        framed=not wish.tty,
+    )
+
+
+async def _tell(client: Client, wish: ExecCreateBody, text: str) -> None:
+    """A failure after the stream was taken, in the form that dockerd uses: one line of output."""
+    line = f"{text}\r\n".encode()
+    await send(client, client.head + (line if wish.tty else frame(STDOUT, line)))
+    client.sock.close()
+
+
+async def _process(cs: Containers, container: Container, wish: ExecCreateBody) -> oci.Process:
+    """What runs, as the container's own process is confined. Raises: InvalidParameter (no such user)."""
+    root = await cs.snapshots.mount(container.id)  # it is mounted: the container runs
+    user = await in_thread(
+        find_user, root, wish.user or container.config.user, container.host_config.group_add or ()
+    )
+    return further_process(
+        container,
+        cs.host,
+        user,
+        args=wish.cmd or (),
+        env=wish.env or (),
+        tty=wish.tty,
+        privileged=wish.privileged,
+        working_dir=wish.working_dir,
+    )
 
 
 async def exec_resize(cs: Containers, exec_id: str, *, rows: int, columns: int) -> None:
-    """Set the size of its terminal. Raises: NoSuchExec, System. Source: ExecResize."""
-    raise NotImplementedError
+    """Set the size of its terminal. Raises: NoSuchExec, Conflict. Source: ExecResize."""
+    one = _find(cs, exec_id)
+    gone = Conflict("cannot resize a stopped container: unknown")
+    if not isinstance(one.life, ExecRunning):
+        raise gone
+    try:
+        await cs.runtime.resize(one.container_id, rows, columns, one.id)
+    except ProcessGone:
+        raise gone from None
 
 
 def exec_inspect(cs: Containers, exec_id: str) -> ExecInspectResponse:
     """All about it. Raises: NoSuchExec. Source: ExecInspect."""
-    raise NotImplementedError
+    return view(_find(cs, exec_id))
+
+
+def _find(cs: Containers, exec_id: str) -> Exec:
+    if exec_id not in cs.execs:
+        raise NoSuchExec(exec_id)
+    return cs.execs[exec_id]
+
+
+def _check_runs(container: Container, ref: str) -> None:
+    if isinstance(container.life, Paused):
+        raise Conflict(f"Container {ref} is paused, unpause the container before exec")
+    if isinstance(container.life, Restarting):
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    if not container.runs:
+        raise NotRunning(container.id)
+
+
+def _check_startable(one: Exec, container: Container) -> None:
+    match one.life:
+        case ExecRunning():
+            raise Conflict(f"Error: Exec command {one.id} is already running")
+        case ExecEnded():
+            raise Conflict(f"Error: Exec command {one.id} has already run")
+    _check_runs(container, container.id)
+
+
+def _forget_old(cs: Containers) -> None:
+    """Drop what ended a while ago, so that health checks and scripts do not fill the memory."""
+    limit_s = asyncio.get_running_loop().time() - KEPT_S
+    cs.execs = {
+        id: one
+        for id, one in cs.execs.items()
+        if not (isinstance(one.life, ExecEnded) and one.life.at_s < limit_s)
+    }

@@ -1,8 +1,34 @@
 """Sending signals."""
 
+from lighterman.containers.ending import KILL, deliver, kill_to_end, let_rest, stop_signal
+from lighterman.containers.errors import NotRunning
+from lighterman.containers.life import Restarting
+from lighterman.containers.signals import is_known, parse_signal
 from lighterman.containers.state import Containers
+from lighterman.errdefs import Conflict, InvalidParameter
 
 
 async def kill(cs: Containers, ref: str, *, signal: str = "") -> None:
-    """Send `signal` ("" is KILL). Raises: NoSuchContainer, NotRunning, InvalidParameter. Source: ContainerKill."""
-    raise NotImplementedError
+    """Send `signal` ("" is KILL, and then wait for the end).
+
+    Raises: NoSuchContainer, Conflict, InvalidParameter. Source: ContainerKill.
+    """
+    number = parse_signal(signal) if signal else KILL
+    container = cs.find(ref)
+    if not is_known(number):
+        raise InvalidParameter(
+            f"Cannot kill container: {ref}: The linux daemon does not support signal {number}"
+        )
+    if not container.runs and not isinstance(container.life, Restarting):
+        raise Conflict(f"Cannot kill container: {ref}: {NotRunning(container.id)}")
+    if number == KILL:
+        await kill_to_end(cs, container.id)
+        return
+    async with cs.locked(container.id) as container:
+        ends_it = number == stop_signal(container)
+        if ends_it:
+            container = await let_rest(cs, container)
+        try:
+            await deliver(cs, container, number, thaw=ends_it)
+        except NotRunning as error:
+            raise Conflict(f"Cannot kill container: {ref}: {error}") from None

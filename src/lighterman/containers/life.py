@@ -50,9 +50,13 @@ class Restarting(Struct, frozen=True, tag=True):
 
 
 class Removing(Struct, frozen=True, tag=True):
-    """Half gone; a crash meanwhile is finished at the next start. `before` is what it was."""
+    """Half gone; a crash meanwhile is finished at the next start. `before` is what it was.
+
+    `volumes` go with it; they are no longer among its mounts.
+    """
 
     before: Created | Exited
+    volumes: tuple[str, ...] = ()
 
 
 Life: TypeAlias = Creating | Created | Running | Paused | Exited | Restarting | Removing
@@ -97,7 +101,9 @@ class GaveUp(Struct, frozen=True):
 
 
 class Condemned(Struct, frozen=True):
-    """Its removal has begun."""
+    """Its removal has begun, and that of these volumes."""
+
+    volumes: tuple[str, ...] = ()
 
 
 Event: TypeAlias = Made | Started | StartRefused | Froze | Thawed | Ended | GaveUp | Condemned
@@ -131,10 +137,10 @@ def step(life: Life, event: Event) -> Life:
             return Exited(code, oom_killed, life.started_ns, at_ns, event.error)
         case Restarting(code, oom_killed, started_ns, finished_ns), GaveUp():
             return Exited(code, oom_killed, started_ns, finished_ns)
-        case Created() | Exited(), Condemned():
-            return Removing(life)
-        case Creating(), Condemned():
-            return Removing(Created())
+        case Created() | Exited(), Condemned(volumes):
+            return Removing(life, volumes)
+        case Creating(), Condemned(volumes):
+            return Removing(Created(), volumes)
     raise ImpossibleStep(life, event)
 
 

@@ -1,13 +1,28 @@
-"""Logs."""
+"""Logs: what a container has written, and with `follow` what it writes from now on."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote_plus
 
-from lighterman.containers.state import Containers
+from lighterman.containers.log_reader import LogReader
+from lighterman.containers.state import Container, Containers
+from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.lib.effects import in_thread
+from lighterman.lib.frames import STDERR, STDOUT, header
+from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
+from lighterman.lib.json_log import Line, decode_lines
+from lighterman.linux import inotify
+
+_CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
 @dataclass(frozen=True)
 class LogOptions:
+    """What a client asks for."""
+
     stdout: bool = False
     stderr: bool = False
     follow: bool = False
@@ -18,9 +33,132 @@ class LogOptions:
     tail: str = "all"
 
 
+@dataclass(frozen=True)
+class Selection:
+    """`LogOptions`, understood. Instants are RFC3339Nano without the Z, which compare as texts."""
+
+    streams: frozenset[str]
+    framed: bool
+    timestamps: bool
+    details: bool
+    since: str
+    until: str
+    tail: int | None
+
+
 def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     """What the container wrote, in 8-byte frames unless it has a terminal.
 
-    Raises at once: NoSuchContainer, InvalidParameter. Source: ContainerLogs.
+    Raises at once: NoSuchContainer, InvalidParameter, Unimplemented. Source: ContainerLogs.
     """
-    raise NotImplementedError
+    if not (options.stdout or options.stderr):
+        raise InvalidParameter("Bad parameters: you must choose at least one stream")
+    container = cs.find(ref)
+    if container.host_config.log_config.type != "json-file":
+        raise Unimplemented("configured logging driver does not support reading")
+    wished = select(options, framed=not container.config.tty, now_ns=time.time_ns())
+    follow = options.follow and container.runs
+    return _follow(cs, container, wished) if follow else _read(cs, container, wished)
+
+
+def select(options: LogOptions, *, framed: bool, now_ns: int) -> Selection:
+    """What `options` mean. Raises InvalidParameter in Docker's words."""
+    return Selection(
+        streams=frozenset(name for name in ("stdout", "stderr") if getattr(options, name)),
+        framed=framed,
+        timestamps=options.timestamps,
+        details=options.details,
+        since=_instant(options.since, now_ns),
+        until=_instant(options.until, now_ns),
+        tail=int(options.tail) if options.tail.isdecimal() else None,
+    )
+
+
+def _instant(text: str, now_ns: int) -> str:
+    if text in ("", "0"):
+        return ""
+    try:
+        return rfc3339_nano(parse_timestamp(text, now_ns=now_ns)).removesuffix("Z")
+    except ValueError as error:
+        raise InvalidParameter(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+
+
+def render(lines: Sequence[Line], wished: Selection) -> bytes:
+    """The selected ones of `lines` as a client gets them. Pure."""
+    pieces: list[bytes] = []
+    for line in lines:
+        if line.stream not in wished.streams:
+            continue
+        instant = line.time.removesuffix("Z")
+        if instant < wished.since or (wished.until and instant > wished.until):
+            continue
+        text = line.log
+        if wished.details:
+            text = f"{_attributes(line.attrs)} {text}"
+        if wished.timestamps:
+            text = f"{fixed(instant)}Z {text}"
+        payload = text.encode()
+        if wished.framed:
+            pieces.append(header(STDERR if line.stream == "stderr" else STDOUT, len(payload)))
+        pieces.append(payload)
+    return b"".join(pieces)
+
+
+def fixed(instant: str) -> str:
+    """The instant with all nine decimals, as logs have them."""
+    whole, _, fraction = instant.partition(".")
+    return f"{whole}.{fraction.ljust(9, '0')}"
+
+
+def _attributes(attrs: dict[str, str]) -> str:
+    return ",".join(f"{quote_plus(key)}={quote_plus(attrs[key])}" for key in sorted(attrs))
+
+
+async def _read(cs: Containers, container: Container, wished: Selection) -> AsyncIterator[bytes]:
+    """All that is there."""
+    reader = await in_thread(lambda: LogReader(cs.settings.log_path(container.id), tail=wished.tail))
+    try:
+        while block := await in_thread(reader.read):
+            if part := render(decode_lines(block), wished):
+                yield part
+    finally:
+        reader.close()
+
+
+async def _follow(cs: Containers, container: Container, wished: Selection) -> AsyncIterator[bytes]:
+    """All that is there, and what comes until this run of the container ends or `until` is reached."""
+    ended = cs.live(container.id).next_exit
+    watch = await in_thread(inotify.open_watch, str(cs.settings.home(container.id)), _CHANGES)
+    reader: LogReader | None = None
+    try:
+        reader = await in_thread(lambda: LogReader(cs.settings.log_path(container.id), tail=wished.tail))
+        while True:
+            last = ended.done() or _is_past(wished.until)  # asked before the read: what came before is read
+            while block := await in_thread(reader.read):
+                if part := render(decode_lines(block), wished):
+                    yield part
+            if last:
+                return
+            await _changed(watch, ended, wished.until)
+    finally:
+        os.close(watch)
+        if reader is not None:
+            reader.close()
+
+
+def _is_past(until: str) -> bool:
+    return bool(until) and rfc3339_nano(time.time_ns()).removesuffix("Z") > until
+
+
+async def _changed(watch: int, ended: "asyncio.Future[int]", until: str) -> None:
+    """Wait until the log has changed, the run has ended, or `until` has come."""
+    loop = asyncio.get_running_loop()
+    changed: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(watch, lambda: None if changed.done() else changed.set_result(None))
+    try:
+        left_s = (parse_timestamp(f"{until}Z", now_ns=0) - time.time_ns()) / 10**9 if until else None
+        await asyncio.wait([changed, ended], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(watch)
+    if changed.done():
+        os.read(watch, 64 * 1024)

@@ -1,13 +1,32 @@
 """Freezing and thawing."""
 
+from lighterman.containers.errors import NotRunning
+from lighterman.containers.life import Froze, Paused, Restarting, Running, Thawed
 from lighterman.containers.state import Containers
+from lighterman.errdefs import Conflict
 
 
 async def pause(cs: Containers, ref: str) -> None:
     """Freeze all processes. Raises: NoSuchContainer, Conflict. Source: ContainerPause."""
-    raise NotImplementedError
+    async with cs.locked(ref) as container:
+        match container.life:
+            case Running():
+                await cs.runtime.pause(container.id)
+                container = await cs.record(container, Froze())
+                cs.publish(container, "pause")
+            case Paused():
+                raise Conflict(f"Container {container.id} is already paused")
+            case Restarting():
+                raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+            case _:
+                raise NotRunning(container.id)
 
 
 async def unpause(cs: Containers, ref: str) -> None:
     """Thaw them. Raises: NoSuchContainer, Conflict. Source: ContainerUnpause."""
-    raise NotImplementedError
+    async with cs.locked(ref) as container:
+        if not isinstance(container.life, Paused):
+            raise Conflict(f"Container {container.id} is not paused")
+        await cs.runtime.unpause(container.id)
+        container = await cs.record(container, Thawed())
+        cs.publish(container, "unpause")

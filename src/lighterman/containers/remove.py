@@ -1,6 +1,23 @@
-"""Removing."""
+"""Removing: nothing is left, or what is left is finished at the next start."""
 
-from lighterman.containers.state import Containers
+import shutil
+
+from lighterman.containers.ending import kill_to_end
+from lighterman.containers.errors import UnderRemoval
+from lighterman.containers.life import (
+    Condemned,
+    Created,
+    Creating,
+    Exited,
+    Paused,
+    Removing,
+    Restarting,
+    Running,
+)
+from lighterman.containers.mounts import VolumeMount
+from lighterman.containers.state import Container, Containers
+from lighterman.errdefs import Conflict
+from lighterman.lib.effects import in_thread, together
 
 
 async def remove(
@@ -10,4 +27,62 @@ async def remove(
 
     Raises: NoSuchContainer, Conflict. Source: ContainerDelete.
     """
-    raise NotImplementedError
+    if link:
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    container = cs.find(ref)
+    if cs.live(container.id).removing:
+        raise UnderRemoval(container.id)
+    if force and isinstance(container.life, Running | Paused | Restarting):
+        await kill_to_end(cs, container.id)
+    async with cs.locked(container.id) as container:
+        await dismantle(cs, container, volumes=volumes)
+
+
+async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> None:
+    """Take a container apart that has no process (with its lock held).
+
+    Raises: Conflict for one that has. What fails leaves it `Removing`: the next `remove` goes on.
+    """
+    live = cs.live(container.id)
+    live.removing = True
+    try:
+        container, doomed = await _condemn(cs, container, volumes=volumes)
+        await together(
+            cs.snapshots.remove(container.id),
+            in_thread(lambda: shutil.rmtree(cs.settings.home(container.id), ignore_errors=True)),
+        )
+        for name in doomed:
+            await _remove_volume(cs, name)
+        await cs.forget(container.id)
+    finally:
+        live.removing = False
+    cs.publish(container, "destroy")
+
+
+async def _condemn(
+    cs: Containers, container: Container, *, volumes: bool
+) -> tuple[Container, tuple[str, ...]]:
+    """The container as it is written down before it is taken apart, and the volumes that go with it."""
+    match container.life:
+        case Removing(_, doomed):
+            return container, doomed
+        case Created() | Exited() | Creating():
+            anonymous = [
+                mount for mount in container.mounts if isinstance(mount, VolumeMount) and mount.anonymous
+            ]
+            doomed = tuple(mount.name for mount in anonymous) if volumes else ()
+            rest = tuple(mount for mount in container.mounts if mount.name not in doomed or not mount.name)
+            return await cs.record(container, Condemned(doomed), mounts=rest), doomed
+    state, advice = "running", "Stop the container before attempting removal or force remove"
+    if isinstance(container.life, Paused):
+        state, advice = "paused", f"Unpause and then {advice[0].lower()}{advice[1:]}"
+    elif isinstance(container.life, Restarting):
+        state = "restarting"
+    raise Conflict(f"You cannot remove a {state} container {container.id}. {advice}")
+
+
+async def _remove_volume(cs: Containers, name: str) -> None:
+    try:
+        await cs.volumes.remove(name, force=True)
+    except Conflict:  # another container has it by VolumesFrom
+        return

@@ -68,14 +68,15 @@ def _make(root_fd: int, path: str) -> None:
         os.close(parent_fd)
 
 
-def is_directory(root: Path, path: str) -> bool | None:
-    """Whether `path` is a directory; None when there is nothing."""
+def open_directory(root: Path, path: str) -> int | None:
+    """An fd of the directory `path`, owned by the caller; None when there is nothing.
+
+    Raises: InvalidParameter in Docker's words when there is something else.
+    """
     with _opened(root, os.O_PATH | os.O_DIRECTORY) as root_fd:
         try:
-            fd = openat2(root_fd, path.encode(), os.O_PATH, resolve=IN_ROOT)
-        except OSError:
+            return openat2(root_fd, path.encode(), os.O_RDONLY | os.O_DIRECTORY, resolve=IN_ROOT)
+        except FileNotFoundError:
             return None
-        try:
-            return stat.S_ISDIR(os.fstat(fd).st_mode)
-        finally:
-            os.close(fd)
+        except NotADirectoryError as error:
+            raise InvalidParameter(f"cannot mount volume over existing file, file exists {path}") from error

@@ -1,6 +1,31 @@
-"""Starting."""
+"""Starting: what is prepared side by side, the run, the record; or everything taken back."""
 
-from lighterman.containers.state import Containers
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import structs
+
+from lighterman.apitypes.container import HostConfig
+from lighterman.containers.files import write_files
+from lighterman.containers.host_devices import find_block_io, find_devices
+from lighterman.containers.identity import Identity, resolve_identity
+from lighterman.containers.life import Started, StartRefused
+from lighterman.containers.log_options import log_file
+from lighterman.containers.merge import given
+from lighterman.containers.mounts import BindMount
+from lighterman.containers.plan_start import StartPlan, plan_start
+from lighterman.containers.remove import remove
+from lighterman.containers.rootfs import make_directory, read_text
+from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
+from lighterman.containers.state import Container, Containers
+from lighterman.errdefs import EngineError
+from lighterman.lib.effects import in_thread, rollback, together
+from lighterman.networks import Sandbox
+from lighterman.oci import spec as oci
+from lighterman.runtime import ProcessIO, StartFailed
 
 
 async def start(cs: Containers, ref: str) -> None:
@@ -9,4 +34,147 @@ async def start(cs: Containers, ref: str) -> None:
     Raises: NoSuchContainer, RunsAlready (304), Conflict (paused), runtime.StartFailed.
     Source: ContainerStart; order of events as measured on dockerd 20.10.24.
     """
-    raise NotImplementedError
+    container = cs.find(ref)
+    try:
+        async with cs.locked(ref) as container:
+            plan = plan_start(container, cs.find)
+            await run(cs, plan, restart_count=0, stopped_by_user=False)
+    except StartFailed:
+        if container.host_config.auto_remove:
+            await remove(cs, container.id, volumes=True)
+        raise
+
+
+async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by_user: bool) -> None:
+    """Start what is planned, with the container's lock held; a failure is kept in its life.
+
+    Raises: StartFailed and what the rooms below raise; then nothing is left but the record.
+    """
+    container = structs.replace(
+        plan.container,
+        attempted=True,
+        host_config=_with_runtime(cs, plan.container.host_config),
+        restart_count=restart_count,
+        stopped_by_user=stopped_by_user,
+    )
+    try:
+        async with rollback() as undo:
+            facts = await _prepare(cs, plan, undo)
+            container = await cs.record(container, await _run(cs, plan, facts, undo))
+    except EngineError as error:
+        code = error.exit_code if isinstance(error, StartFailed) else 128
+        await cs.record(container, StartRefused(code, str(error)))
+        raise
+    cs.publish(container, "start")
+
+
+def _with_runtime(cs: Containers, wish: HostConfig) -> HostConfig:
+    """The runtime that is used is kept, so that a change of the default moves no container."""
+    default = cs.settings.default_runtime or next(iter(cs.runtime.version()), "")
+    return structs.replace(wish, runtime=given(wish.runtime) or default)
+
+
+async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Prepared:
+    """Make all that the process needs around it; root, network and files side by side."""
+    container = plan.container
+    undo.callback(cs.live(container.id).turn_away)
+    undo.push_async_callback(cs.networks.disconnect, container.id)
+    sandbox = cs.networks.reserve(plan.sandbox) if plan.sandbox else None
+    undo.push_async_callback(cs.snapshots.unmount, container.id)
+    (root, looked_up), _, hostname = await together(
+        _root(cs, plan), _connect(cs, sandbox), in_thread(write_files, cs.settings, plan, sandbox)
+    )
+    volumes: dict[str, Path] = {}
+    for mount in plan.volumes:
+        undo.push_async_callback(cs.volumes.unmount, mount.name, container.id)
+        volumes[mount.name] = await cs.volumes.mount(
+            mount.name, container.id, destination=mount.target, writable=not mount.read_only
+        )
+    return Prepared(
+        root=root,
+        netns=_netns(sandbox, plan.network_of),
+        files=cs.settings.home((plan.network_of or container).id),
+        volumes=volumes,
+        user=looked_up.user,
+        hostname=hostname,
+        devices=looked_up.devices,
+        device_rules=looked_up.device_rules,
+        block_io=looked_up.block_io,
+        pid_namespace_pid=plan.pid_of.pid if plan.pid_of else 0,
+        init_path=cs.settings.init_path,
+    )
+
+
+def _netns(sandbox: Sandbox | None, network_of: Container | None) -> str:
+    """The path of the network namespace: one of its own, another container's, or "" for the host's."""
+    if network_of is not None:
+        return f"/proc/{network_of.pid}/ns/net"
+    return sandbox.key if sandbox else ""
+
+
+async def _connect(cs: Containers, sandbox: Sandbox | None) -> None:
+    if sandbox is not None:
+        await cs.networks.connect(sandbox)
+
+
+@dataclass(frozen=True)
+class _LookedUp:
+    """What only the mounted root and the host's devices can tell."""
+
+    user: Identity
+    devices: tuple[oci.Device, ...]
+    device_rules: tuple[oci.DeviceRule, ...]
+    block_io: oci.BlockIO | None
+
+
+async def _root(cs: Containers, plan: StartPlan) -> tuple[Path, _LookedUp]:
+    root = await cs.snapshots.mount(plan.container.id)
+    return root, await in_thread(_look_up, plan, root)
+
+
+def _look_up(plan: StartPlan, root: Path) -> _LookedUp:
+    """Find the user in the root, make the working directory and missing sources of binds. Blocks."""
+    config, wish = plan.container.config, plan.container.host_config
+    if config.working_dir not in ("", "/"):
+        make_directory(root, config.working_dir)
+    for mount in plan.mounts:
+        if isinstance(mount, BindMount) and mount.create_source and not os.path.exists(mount.source):
+            os.makedirs(mount.source, 0o755)
+    devices, rules = find_devices(wish)
+    return _LookedUp(
+        user=find_user(root, config.user, wish.group_add or ()),
+        devices=devices,
+        device_rules=rules,
+        block_io=find_block_io(wish),
+    )
+
+
+def find_user(root: Path, user: str, group_add: Sequence[str]) -> Identity:
+    """Who `user` is in the file system at `root`. Blocks for microseconds. Raises InvalidParameter."""
+    passwd, group = read_text(root, "/etc/passwd"), read_text(root, "/etc/group")
+    return resolve_identity(user, group_add, passwd, group)
+
+
+async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExitStack) -> Started:
+    container = plan.container
+    config, wish = container.config, container.host_config
+    rows, columns = wish.console_size
+    io = ProcessIO(
+        tty=config.tty,
+        stdin=config.open_stdin,
+        stdin_once=config.stdin_once,
+        log=log_file(cs.settings.log_path(container.id), wish.log_config, config),
+        size=(rows, columns) if config.tty and rows and columns else None,
+    )
+    undo.push_async_callback(cs.runtime.delete, container.id)
+    live = cs.live(container.id)
+    running = await cs.runtime.run(
+        container.id,
+        oci.encode(oci_spec(plan, facts, cs.host)),
+        io,
+        runtime=given(wish.runtime) or cs.settings.default_runtime,
+        seccomp=seccomp_filter(container, cs.host),
+        attached=tuple(live.waiting),
+    )
+    live.waiting.clear()  # they are the monitor's now
+    return Started(running.pid, running.started_ns)

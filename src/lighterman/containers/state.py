@@ -55,6 +55,11 @@ class Container(Struct, frozen=True, kw_only=True):
         """Whether it has a process."""
         return isinstance(self.life, Running | Paused)
 
+    @property
+    def pid(self) -> int:
+        """The host's pid of its process; 0 without one."""
+        return self.life.pid if isinstance(self.life, Running | Paused) else 0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -71,6 +76,10 @@ class Settings:
         """The directory of a container's files: hosts, hostname, resolv.conf and the log."""
         return self.data_root / "containers" / container_id
 
+    def log_path(self, container_id: str) -> Path:
+        """The log in Docker's json-file form."""
+        return self.home(container_id) / f"{container_id}-json.log"
+
 
 @dataclass
 class Live:
@@ -81,7 +90,16 @@ class Live:
     removed: "asyncio.Future[int]" = field(default_factory=lambda: _future())
     waiting: list[tuple[Client, AttachTo]] = field(default_factory=list)  # attached before the start
     last_delay_s: float = 0.0
-    backoff: asyncio.Event | None = None  # set: the restart that it waits for is called off
+    called_off: asyncio.Event = field(default_factory=asyncio.Event)  # the restart that it waits for
+
+    removing: bool = False  # its parts are being taken down just now
+    restarting: bool = False  # `restart` stops it: it is not to be removed for that
+
+    def turn_away(self) -> None:
+        """Close the streams of those who wait for a start that failed."""
+        for client, _ in self.waiting:
+            client.sock.close()
+        self.waiting.clear()
 
     def tell_exit(self, code: int) -> None:
         """Wake all who wait for the end of this run."""
@@ -244,9 +262,8 @@ class Containers:
         del self._by_name[gone.name]
         del self._sorted_ids[bisect.bisect_left(self._sorted_ids, container_id)]
         self.execs = {id: one for id, one in self.execs.items() if one.container_id != container_id}
-        for client, _ in live.waiting:
-            client.sock.close()
-        live.next_exit.cancel()
+        live.turn_away()
+        live.tell_exit(exit_code(gone.life))
         live.removed.set_result(exit_code(gone.life))
 
     def _remember(self, container: Container) -> None:

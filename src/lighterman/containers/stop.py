@@ -1,11 +1,36 @@
-"""Stopping."""
+"""Stopping: a signal, a while to heed it, and force."""
 
+from contextlib import suppress
+
+from lighterman.containers.ending import (
+    deliver,
+    ended_within,
+    is_at_rest,
+    kill_to_end,
+    let_rest,
+    stop_signal,
+    stop_timeout_s,
+)
+from lighterman.containers.errors import NotRunning, StoppedAlready
+from lighterman.containers.signals import parse_signal
 from lighterman.containers.state import Containers
 
 
 async def stop(cs: Containers, ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
     """Send the stop signal; after `timeout_s` SIGKILL (None: the container's own, -1: never).
 
-    Raises: NoSuchContainer, StoppedAlready (304). Source: ContainerStop.
+    Raises: NoSuchContainer, StoppedAlready (304), InvalidParameter. Source: ContainerStop.
     """
-    raise NotImplementedError
+    asked = parse_signal(signal) if signal else None
+    container = cs.find(ref)
+    async with cs.locked(container.id) as container:
+        if is_at_rest(container):
+            raise StoppedAlready
+        container = await let_rest(cs, container)
+        gone = cs.live(container.id).next_exit if container.runs else None
+        if gone is not None:
+            with suppress(NotRunning):  # it ended just now, and `exited` is about to take the lock
+                await deliver(cs, container, asked or stop_signal(container), thaw=True)
+    if gone is not None and not await ended_within(gone, stop_timeout_s(container, timeout_s)):
+        await kill_to_end(cs, container.id)
+    cs.publish(container, "stop")

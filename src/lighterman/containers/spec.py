@@ -1,0 +1,222 @@
+"""A container that is prepared, as the OCI runtime wants to hear of it. Pure.
+
+`Prepared` holds the facts that only the preparation could tell; `oci_spec` decides nothing that a client
+could have got wrong: that was refused before.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from lighterman.apitypes.container import HostConfig, Resources
+from lighterman.containers.identity import Identity
+from lighterman.containers.merge import given
+from lighterman.containers.mounts import BindMount, Mounted, TmpfsMount, VolumeMount
+from lighterman.containers.plan_start import StartPlan
+from lighterman.containers.process import INIT, capabilities, first_process
+from lighterman.containers.security import UNCONFINED, parse_security_opt
+from lighterman.containers.state import Container
+from lighterman.linux.cgroup import cgroup_path
+from lighterman.linux.host import Host
+from lighterman.oci import spec as oci
+from lighterman.oci.defaults import NETWORK_SYSCTLS, default_device_rules, default_mounts, masked_paths
+from lighterman.oci.devices import device_rules
+from lighterman.oci.seccomp import default_profile, parse_profile, resolve
+
+NANO = 10**9
+PERIOD_US = 100_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the preparation found and made."""
+
+    root: Path  # the merged root file system
+    netns: str  # path of the network namespace, "" for the host's
+    files: Path  # the directory with hosts, hostname and resolv.conf
+    volumes: Mapping[str, Path]  # the data directories, by name
+    user: Identity
+    hostname: str
+    devices: tuple[oci.Device, ...] = ()
+    device_rules: tuple[oci.DeviceRule, ...] = ()
+    block_io: oci.BlockIO | None = None
+    pid_namespace_pid: int = 0
+    init_path: str = ""
+
+
+def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
+    """The whole `config.json` but for the seccomp filter, which the runtime gets beside it."""
+    container = plan.container
+    wish = container.host_config
+    uts_host = wish.uts_mode == "host"
+    return oci.Spec(
+        oci_version=oci.OCI_VERSION,
+        process=first_process(container, host, facts.hostname, facts.user),
+        root=oci.Root(path=str(facts.root), readonly=wish.readonly_rootfs),
+        hostname="" if uts_host else facts.hostname,
+        mounts=tuple(_mounts(plan, facts)),
+        annotations=given(wish.annotations) or {},
+        linux=oci.Linux(
+            sysctl=_sysctls(container, facts),
+            resources=_resources(wish, facts),
+            cgroups_path=cgroup_path(container.id, wish.cgroup_parent),
+            namespaces=tuple(_namespaces(wish, facts)),
+            devices=facts.devices,
+            rootfs_propagation=_root_propagation(plan.mounts),
+            masked_paths=masked_paths(wish.masked_paths, host.thermal_paths),
+            readonly_paths=tuple(wish.readonly_paths or ()),
+        ),
+    )
+
+
+def seccomp_filter(container: Container, host: Host) -> oci.LinuxSeccomp | None:
+    """The filter of system calls; None for a privileged or unconfined container."""
+    wish = container.host_config
+    profile = parse_security_opt(wish.security_opt or (), host.features).seccomp
+    if wish.privileged or profile == UNCONFINED or not host.features.seccomp:
+        return None
+    return _resolved(profile, capabilities(container, host), host.architecture, host.kernel_version)
+
+
+@lru_cache(maxsize=64)
+def _resolved(
+    profile_text: str, bounding: tuple[str, ...], architecture: str, kernel: tuple[int, int]
+) -> oci.LinuxSeccomp | None:
+    profile = parse_profile(profile_text) if profile_text else default_profile()
+    return None if profile is None else resolve(profile, bounding, architecture, kernel)
+
+
+# Mounts
+
+
+def _mounts(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
+    """The usual ones, less those that the container has something else for; then its own, parents first."""
+    own = {mount.target: _mount(mount, facts) for mount in plan.mounts}
+    own |= {mount.destination: mount for mount in _files(plan, facts) if mount.destination not in own}
+    own |= {mount.destination: mount for mount in _host_ipc(plan.container.host_config)}
+    wish = plan.container.host_config
+    usual = default_mounts(
+        shm_bytes=wish.shm_size if wish.ipc_mode in ("private", "shareable") else None,
+        privileged=wish.privileged,
+        readonly_rootfs=wish.readonly_rootfs,
+    )
+    for mount in usual:
+        below_dev = mount.destination.startswith("/dev/") and "/dev" in own
+        if mount.destination not in own and not below_dev:
+            yield mount
+    yield from sorted(own.values(), key=lambda mount: mount.destination.count("/"))
+
+
+def _mount(mount: Mounted, facts: Prepared) -> oci.Mount:
+    ro = ("ro",) if mount.read_only else ()
+    match mount:
+        case BindMount():
+            bind = "rbind" if mount.recursive else "bind"
+            return _bind(mount.source, mount.target, bind, mount.propagation, *ro)
+        case VolumeMount():
+            return _bind(str(facts.volumes[mount.name]), mount.target, "rbind", "rprivate", *ro)
+        case TmpfsMount():
+            return oci.Mount(
+                destination=mount.target,
+                type="tmpfs",
+                source="tmpfs",
+                options=("noexec", "nosuid", "nodev", *mount.options, *ro),
+            )
+
+
+def _bind(source: str, target: str, *options: str) -> oci.Mount:
+    return oci.Mount(destination=target, type="bind", source=source, options=options)
+
+
+def _files(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
+    wish = plan.container.host_config
+    ro = ("ro",) if wish.readonly_rootfs else ()
+    for name in ("resolv.conf", "hostname", "hosts"):
+        yield _bind(str(facts.files / name), f"/etc/{name}", "rbind", "rprivate", *ro)
+    if wish.init is True:
+        yield _bind(facts.init_path, INIT, "bind", "ro")
+
+
+def _host_ipc(wish: HostConfig) -> Iterable[oci.Mount]:
+    if wish.ipc_mode == "host":
+        for path in ("/dev/shm", "/dev/mqueue"):
+            yield _bind(path, path, "rbind", "nosuid", "noexec", "nodev")
+
+
+def _root_propagation(mounts: Iterable[Mounted]) -> str:
+    """What a bind that passes mounts on demands of the root."""
+    kinds = {mount.propagation for mount in mounts if isinstance(mount, BindMount)}
+    if kinds & {"shared", "rshared"}:
+        return "shared"
+    return "rslave" if kinds & {"slave", "rslave"} else ""
+
+
+# Namespaces and limits
+
+
+def _namespaces(wish: HostConfig, facts: Prepared) -> Iterable[oci.Namespace]:
+    yield oci.Namespace(type="mount")
+    if facts.netns:
+        yield oci.Namespace(type="network", path=facts.netns)
+    if wish.uts_mode != "host":
+        yield oci.Namespace(type="uts")
+    if facts.pid_namespace_pid:
+        yield oci.Namespace(type="pid", path=f"/proc/{facts.pid_namespace_pid}/ns/pid")
+    elif wish.pid_mode != "host":
+        yield oci.Namespace(type="pid")
+    if wish.ipc_mode != "host":
+        yield oci.Namespace(type="ipc")
+    if wish.cgroupns_mode == "private":
+        yield oci.Namespace(type="cgroup")
+
+
+def _sysctls(container: Container, facts: Prepared) -> dict[str, str]:
+    wish = container.host_config
+    own = given(wish.sysctls) or {}
+    usual = NETWORK_SYSCTLS if facts.netns and not wish.network_mode.startswith("container:") else {}
+    domain = container.config.domainname
+    names = {"kernel.domainname": domain} if domain and wish.uts_mode != "host" else {}
+    return {**usual, **names, **own}
+
+
+def _resources(wish: HostConfig, facts: Prepared) -> oci.Resources:
+    return oci.Resources(
+        devices=(
+            *default_device_rules(privileged=wish.privileged),
+            *facts.device_rules,
+            *device_rules(wish.device_cgroup_rules),
+        ),
+        memory=_memory(wish),
+        cpu=_cpu(wish),
+        pids=None if wish.pids_limit is None else oci.Pids(limit=max(wish.pids_limit, 0) or -1),
+        block_io=facts.block_io,
+    )
+
+
+def _memory(wish: Resources) -> oci.Memory | None:
+    if (
+        not (wish.memory or wish.memory_reservation or wish.oom_kill_disable)
+        and wish.memory_swappiness is None
+    ):
+        return None
+    return oci.Memory(
+        limit=wish.memory or None,
+        reservation=wish.memory_reservation or None,
+        swap=wish.memory_swap or None,
+        swappiness=wish.memory_swappiness,
+        disable_oom_killer=wish.oom_kill_disable or None,
+    )
+
+
+def _cpu(wish: Resources) -> oci.CPU | None:
+    cpu = oci.CPU(
+        shares=wish.cpu_shares or None,
+        quota=wish.nano_cpus * PERIOD_US // NANO if wish.nano_cpus else wish.cpu_quota or None,
+        period=PERIOD_US if wish.nano_cpus else wish.cpu_period or None,
+        realtime_runtime=wish.cpu_realtime_runtime or None,
+        realtime_period=wish.cpu_realtime_period or None,
+        cpus=wish.cpuset_cpus,
+        mems=wish.cpuset_mems,
+    )
+    return None if cpu == oci.CPU() else cpu
