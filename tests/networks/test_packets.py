@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -257,6 +258,35 @@ async def test_after_a_kill_what_runs_is_kept_and_the_rest_goes(tmp_path: Path) 
             assert leftovers(tmp_path) == [kept.id[:12], f"{kept.id}.json"]
             await after.disconnect(kept.id)
         assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("lines", [1, 2, 5, 9])
+def test_a_kill_at_any_moment_leaves_nothing_after_the_next_start(tmp_path: Path, lines: int) -> None:
+    async def test() -> None:
+        churn = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).parent / "churn.py"),
+            str(tmp_path),
+            CONFIG.bridge_name,
+            CONFIG.bip,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert churn.stdout is not None
+        for _ in range(lines):
+            await churn.stdout.readline()
+        churn.kill()
+        await churn.wait()
+        async with opened(tmp_path):
+            assert leftovers(tmp_path) == []
+            with Netlink() as netlink:
+                assert [link.name for link in netlink.links() if link.kind == "veth"] == []
+            nft = Nft()
+            table = nft.run(f"list table inet {CONFIG.table}")
+            nft.close()
+            maps = [entry["map"] for entry in table if "map" in entry]
+            assert [published for published in maps if "elem" in published] == []
+
+    private_host.run(test)
 
 
 @on_own_host
