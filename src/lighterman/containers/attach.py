@@ -68,7 +68,7 @@ def attach_to(container: Container, options: AttachOptions) -> AttachTo:
 
 
 async def _hand_over(cs: Containers, container_id: str, client: Client, to: AttachTo) -> None:
-    """By the container's life as it is now: to its monitor, to those who wait for the start, or to the end."""
+    """By the container's life as it is now: to its monitor, to those who wait for a start, or to the end."""
     if container_id not in cs:
         await finish(client)
         return

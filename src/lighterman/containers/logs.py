@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
@@ -152,13 +153,20 @@ def _is_past(until: str) -> bool:
 
 async def _changed(watch: int, ended: "asyncio.Future[int]", until: str) -> None:
     """Wait until the log has changed, the run has ended, or `until` has come."""
-    loop = asyncio.get_running_loop()
-    changed: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(watch, lambda: None if changed.done() else changed.set_result(None))
+    loop, wake = asyncio.get_running_loop(), asyncio.Event()
+
+    def end(_: object) -> None:
+        wake.set()
+
+    loop.add_reader(watch, wake.set)
+    ended.add_done_callback(end)
     try:
         left_s = (parse_timestamp(f"{until}Z", now_ns=0) - time.time_ns()) / 10**9 if until else None
-        await asyncio.wait([changed, ended], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await wake.wait()
     finally:
         loop.remove_reader(watch)
-    if changed.done():
+        ended.remove_done_callback(end)
+    with suppress(BlockingIOError):  # woken by the end: nothing has changed
         os.read(watch, 64 * 1024)
