@@ -24,19 +24,22 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Serve:
-    """Serves a table of routes; the handlers under test need no rooms, so there are none."""
+    """Serves a table of routes with the rooms that the handlers under test need, and no others."""
 
     @asynccontextmanager
-    async def serving(routes: Sequence[Route] = ROUTES, **options: Any) -> AsyncIterator[Peer]:
-        rooms = api.Rooms(
-            **cast(Any, dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime"))),
+    async def serving(
+        routes: Sequence[Route] = ROUTES, *, rooms: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncIterator[Peer]:
+        absent = dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime"))
+        served = api.Rooms(
+            **cast(Any, {**absent, **(rooms or {})}),
             host=probe_host(),
             engine=api.EngineInfo(id="test", version="26.11.0", data_root=str(tmp_path)),
         )
         listener = socket(AF_UNIX)
         listener.bind(str(tmp_path / "api.sock"))
         listener.listen(16)
-        async with api.serve(rooms, [listener], routes=routes, **options):
+        async with api.serve(served, [listener], routes=routes, **options):
             yield Peer(tmp_path / "api.sock")
 
     return serving

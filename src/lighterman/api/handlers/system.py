@@ -138,7 +138,7 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         os_type="linux",
         architecture=host.machine,
         index_server_address=_HUB,
-        registry_config=_registries(engine),
+        registry_config=registries(engine),
         ncpu=host.ncpu,
         mem_total=host.mem_total_bytes,
         generic_resources=None,
@@ -159,8 +159,8 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         containerd_commit=Commit(),
         runc_commit=Commit(*[next(iter(runtimes.values()), "")] * 2),
         init_commit=Commit(),
-        security_options=_security_options(host),
-        warnings=_warnings(limits, forwarding=_is_forwarding()) or None,
+        security_options=security_options(host),
+        warnings=limit_warnings(limits, forwarding=_is_forwarding()) or None,
     )
 
 
@@ -172,7 +172,7 @@ def _counts(containers: Containers) -> tuple[int, int, int]:
     return running, paused, len(lives) - running - paused
 
 
-def _registries(engine: EngineInfo) -> RegistryConfig:
+def registries(engine: EngineInfo) -> RegistryConfig:
     mirrors = list(engine.registry_mirrors)
     networks = [each for each in engine.insecure_registries if "/" in each]
     hosts = [each for each in engine.insecure_registries if "/" not in each]
@@ -188,13 +188,13 @@ def _registries(engine: EngineInfo) -> RegistryConfig:
     )
 
 
-def _security_options(host: Host) -> list[str]:
+def security_options(host: Host) -> list[str]:
     options = ["name=apparmor"] if host.features.apparmor else []
     options += ["name=seccomp,profile=default"] if host.features.seccomp else []
     return options + (["name=cgroupns"] if host.cgroup_mode == "v2" else [])
 
 
-def _warnings(limits: LimitSupport, *, forwarding: bool) -> list[str]:
+def limit_warnings(limits: LimitSupport, *, forwarding: bool) -> list[str]:
     """What this host cannot do, in Docker's words. Source: fillSystemInfo of moby."""
     missing = {
         "No memory limit support": limits.memory_limit,
