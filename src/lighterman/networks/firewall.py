@@ -43,9 +43,13 @@ class Firewall:
         if publication is not None:
             self._change(ruleset.withdraw(self._table, publication))
 
-    def drop(self) -> None:
-        """Take the whole table away; idempotent."""
-        self._nft.run(ruleset.drop_table(self._table))
+    def heal(self) -> None:
+        """Put the table back as it should be, after somebody else touched it. Says so; so too if it fails."""
+        try:
+            self.replace(self._bridges, self._publications)
+            log.warning("op=heal nft table %s was changed by others, it is as it was", self._table)
+        except NftError as error:
+            log.error("op=heal nft table %s was changed by others and stays so: %s", self._table, error)
 
     def _change(self, text: str) -> None:
         if not text:

@@ -133,8 +133,3 @@ def _ports(verb: str, table: str, publication: Publication) -> str:
 def _elements(verb: str, table: str, name: str, elements: Iterable[str]) -> str:
     texts = list(elements)
     return f"{verb} element inet {table} {name} {{ {', '.join(texts)} }}\n" if texts else ""
-
-
-def drop_table(table: str) -> str:
-    """The text that takes the table away, whether it is there or not."""
-    return f"add table inet {table}\ndelete table inet {table}\n"

@@ -26,6 +26,7 @@ from lighterman.networks.create import check_create
 from lighterman.networks.defaults import BRIDGE, bridge_address, default_rows
 from lighterman.networks.errors import ConnectivityFailed, PortFailed
 from lighterman.networks.firewall import Firewall
+from lighterman.networks.guard import Guard
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.plan import (
     bridge_of,
@@ -87,6 +88,7 @@ class Networks:
         self._pins.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._records = Records(exec_root / "sandboxes")
         self._firewall = Firewall(kernel.nft, config.table)
+        self._guard = Guard(kernel, self._firewall, config.table)
         self._ports = Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip)
         self._veth_prefix = links.veth_prefix(config.bridge_name)
         self._held: dict[str, _Held] = {}
@@ -116,6 +118,7 @@ class Networks:
         """Let go of sockets and the thread; links, namespaces and rules stay for what goes on running."""
         if self._reaper is not None:
             self._reaper.cancel()
+        self._guard.close()
         for held in self._held.values():
             for relay in held.relays:
                 relay.close()
@@ -137,7 +140,7 @@ class Networks:
         await self._kernel.call(partial(self._restore, dict(running), remembered, list(self._held.values())))
         for held in self._held.values():
             await self._serve(held)
-        self._reap_later()
+        await self._guard.start()
 
     def reserve(self, wish: SandboxWish) -> Sandbox:
         """Decide addresses, MACs and ports and hold them; idempotent for each id. Takes microseconds.
