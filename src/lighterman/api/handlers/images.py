@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from lighterman.api import errors
-from lighterman.api.request import Answer, Reply, Request, Stream, ended, reply
+from lighterman.api.request import JSON, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.image import Progress, failure
 from lighterman.apitypes.registry import AuthConfig
@@ -19,7 +19,7 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
     filters = request.filters()
     if wanted := request.text("filter"):
         filters = Filters({**filters.wanted, "reference": (*filters.get("reference"), wanted)})
-    return reply(rooms.images.list(filters, all=request.flag("all"), digests=request.flag("digests")))
+    return reply(rooms.images.list(filters, all=request.flag("all")))
 
 
 async def create(request: Request, rooms: Rooms) -> Answer:
@@ -43,7 +43,7 @@ async def create(request: Request, rooms: Rooms) -> Answer:
         changes=request.texts("changes"),
         platform=platform,
     )
-    return Stream(_lines(imported))
+    return Reply(200, _line(imported), JSON)
 
 
 def _credentials(request: Request) -> AuthConfig | None:
@@ -56,15 +56,19 @@ def _credentials(request: Request) -> AuthConfig | None:
         return None
 
 
+def _line(message: Progress) -> bytes:
+    return msgspec.json.encode(message) + b"\r\n"
+
+
 async def _lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
     """Progress as the wire has it; a failure is the last message, since the head is sent already."""
     try:
         async with ended(messages):
             async for message in messages:
-                yield msgspec.json.encode(message) + b"\r\n"
+                yield _line(message)
     except Exception as error:  # the border: here errors become answers
         errors.status_of(error)
-        yield msgspec.json.encode(failure(str(error))) + b"\r\n"
+        yield _line(failure(str(error)))
 
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
