@@ -118,8 +118,8 @@ class Failed(Struct, frozen=True, tag=True):
 class JobFailed(Exception):
     """A worker's job did not work.
 
-    `kind`: "refused" (hostile or too big), "damaged" (no archive, wrong digest), "registry" (with the HTTP
-    `status`, 0 for none), "system" (disk full, ...).
+    `kind`: "refused" (hostile or too big), "damaged" (no archive), "mismatch" (not what the digest says),
+    "registry" (with the HTTP `status`, 0 for none), "system" (disk full, ...).
     """
 
     def __init__(self, failed: Failed) -> None:

@@ -50,6 +50,7 @@ AHEAD_FROM_BYTES = 32 << 20
 RATIO_MAX = 200
 FREE_OF_RATIO = 16 << 30
 """An archive may unpack to so many bytes, and to RATIO_MAX times its size beyond that."""
+UNKNOWN_SIZE_MAX = 1 << 40
 ARCHIVE_FILES_MAX = 20_000
 
 Report = Callable[[Step], None]
@@ -78,8 +79,10 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
                 return _empty(fds[0])
     except Refused as error:
         return Failed("refused", str(error))
-    except (tar.TarError, Broken, WrongContent) as error:
+    except (tar.TarError, Broken) as error:
         return Failed("damaged", str(error))
+    except WrongContent as error:
+        return Failed("mismatch", str(error))
     except DownloadFailed as error:
         return Failed("registry", str(error), error.status)
     except OSError as error:
@@ -90,11 +93,12 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
 def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer:
     directory = fds[0]
     arriving = download(job.source, job.size) if isinstance(job.source, Download) else read(fds[1])
+    received, content, made = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    # the first bytes before the first file: a job that gets none may be tried again here
+    kind, chunks = peeked(_reported(arriving, job, report))
     os.mkdir("diff", 0o755, dir_fd=directory)
     root = os.open("diff", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
     blob = FileSink(os.open("blob", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
-    received, content, made = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-    kind, chunks = peeked(_reported(arriving, job, report))
     kept = kind in (GZIP, ZSTD)
     if kept:
         chunks = tee(chunks, received, blob)
@@ -105,7 +109,8 @@ def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer
         flow = tee(decompressed(kind, tee(chunks, received)), content, gzip)
     if job.size < 0 or job.size >= AHEAD_FROM_BYTES:
         flow = ahead(flow)
-    unpacked = unpack(root, tar.TarReader(flow), bytes_max=FREE_OF_RATIO + RATIO_MAX * max(job.size, 0))
+    bytes_max = UNKNOWN_SIZE_MAX if job.size < 0 else FREE_OF_RATIO + RATIO_MAX * job.size
+    unpacked = unpack(root, tar.TarReader(flow), bytes_max=bytes_max)
     if gzip is not None:
         gzip.finish()
     digest = _checked("filesystem layer verification failed for digest", job.digest, received)

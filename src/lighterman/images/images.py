@@ -1,7 +1,10 @@
-"""The room's one service."""
+"""The room's one service: a door to the verbs beside it."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
+from lighterman import __version__
 from lighterman.apitypes.image import (
     HistoryItem,
     ImageDeleted,
@@ -9,22 +12,35 @@ from lighterman.apitypes.image import (
     ImagesPruned,
     ImageSummary,
     Progress,
+    failure,
 )
-from lighterman.apitypes.registry import AuthConfig
-from lighterman.content import Content
+from lighterman.apitypes.registry import AuthConfig, Platform
+from lighterman.content import Content, Workers
 from lighterman.db import Database
+from lighterman.errdefs import EngineError
 from lighterman.events import Events
-from lighterman.images.image import Image, ImageUser
+from lighterman.images.delete import delete_image, prune_images
+from lighterman.images.image import Image
+from lighterman.images.layers import Layers
+from lighterman.images.load import Loader
+from lighterman.images.progress import Emit, status, stream
+from lighterman.images.pull import Puller, PullWish, pulled_reference
+from lighterman.images.store import Store, Users
+from lighterman.images.view import image_history, inspect_image, list_images
 from lighterman.lib.filters import Filters
-from lighterman.registry import Registry
+from lighterman.reference import parse_reference
+from lighterman.registry import Registry, normalized, parse_platform
 from lighterman.snapshots import Snapshots
-
-Users = Callable[[str], Sequence[ImageUser]]
-"""The containers made from an image id; handed in by the wiring."""
 
 
 class Images:
     """Images of one engine."""
+
+    def __init__(self, store: Store, layers: Layers, registry: Registry, workers: Workers) -> None:
+        self._store = store
+        self._host = normalized(Platform(os.uname().machine, "linux"))
+        self._puller = Puller(store, layers, registry, workers, self._host)
+        self._loader = Loader(store, layers, workers, self._host, __version__)
 
     @classmethod
     async def open(
@@ -34,41 +50,56 @@ class Images:
         events: Events,
         content: Content,
         snapshots: Snapshots,
+        workers: Workers,
         registry: Registry,
         users: Users,
     ) -> "Images":
         """The images of the rows; those whose layers are gone are dropped."""
-        raise NotImplementedError
+        store = Store(db, events, snapshots, users)
+        await store.load()
+        return cls(store, Layers(content, store), registry, workers)
 
     def find(self, ref: str) -> Image:
-        """The image with this id, id prefix, name, name:tag or name@digest. Raises: NoSuchImage."""
-        raise NotImplementedError
+        """The image with this id, name, name:tag, name@digest or id prefix.
+
+        Raises: NoSuchImage, InvalidParameter (no reference at all).
+        """
+        return self._store.find(ref)
 
     def __len__(self) -> int:
         """How many images there are (`Images` of /info)."""
-        raise NotImplementedError
+        return len(self._store)
 
     def list(self, filters: Filters, *, all: bool = False, digests: bool = False) -> Sequence[ImageSummary]:
-        """Newest first. Raises: InvalidParameter for a filter that is unknown or wrong."""
-        raise NotImplementedError
+        """Newest first, with digests whether they were asked for or not, as dockerd does.
+
+        Raises: InvalidParameter for a filter that is unknown or wrong, NoSuchImage.
+        """
+        return list_images(self._store, filters, all=all)
 
     def inspect(self, ref: str) -> ImageInspect:
-        """Raises: NotFound, in the words of inspect."""
-        raise NotImplementedError
+        """Raises: NotFound, in the words of inspect; InvalidParameter."""
+        return inspect_image(self._store, ref)
 
     def history(self, ref: str) -> Sequence[HistoryItem]:
-        """Newest first. Raises: NoSuchImage."""
-        raise NotImplementedError
+        """Newest first. Raises: NoSuchImage, InvalidParameter."""
+        return image_history(self._store, ref)
 
     async def pull(
         self, name: str, tag: str = "", *, platform: str = "", auth: AuthConfig | None = None
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress, None]:
         """Get an image from its registry. `name` may have a tag or digest; `tag` may be a digest.
 
         Awaited until the manifest is here: what fails before raises (NotFound, Unauthorized, System,
-        InvalidParameter); what fails after is the stream's last message.
+        InvalidParameter); what fails after is the stream's last message. Closing the stream ends the pull.
         """
-        raise NotImplementedError
+        wanted = parse_platform(platform, host=self._host) if platform else None
+        wish = PullWish(pulled_reference(name, tag), wanted, auth)
+
+        async def work(emit: Emit) -> None:
+            await self._puller.pull(wish, emit)
+
+        return await stream(work)
 
     async def import_(
         self,
@@ -79,22 +110,53 @@ class Images:
         message: str = "",
         changes: Sequence[str] = (),
         platform: str = "",
-    ) -> AsyncIterator[Progress]:
-        """Make an image of one tar of a root file system. Awaited until it is done; then one message."""
-        raise NotImplementedError
+    ) -> AsyncGenerator[Progress, None]:
+        """Make an image of the tar of a root file system. Awaited until it is there; one message: its id.
 
-    def load(self, stream: AsyncIterator[bytes], *, quiet: bool = False) -> AsyncIterator[Progress]:
-        """Add the images of an archive (`docker save` or OCI layout). Errors are the last message."""
-        raise NotImplementedError
+        Raises: InvalidParameter, Unimplemented, System; then nothing is left.
+        """
+        made_for = parse_platform(platform, host=self._host) if platform else self._host
+        image = await self._loader.import_(
+            stream, repo=repo, tag=tag, message=message, changes=changes, platform=made_for
+        )
+
+        async def told() -> AsyncGenerator[Progress, None]:
+            yield status(image)
+
+        return told()
+
+    async def load(
+        self, archive: AsyncIterator[bytes], *, quiet: bool = False
+    ) -> AsyncGenerator[Progress, None]:
+        """Add the images of an archive (`docker save` or OCI layout), plain or compressed.
+
+        What fails is the stream's last message, even when it is the first.
+        """
+
+        async def work(emit: Emit) -> None:
+            await self._loader.load(archive, emit, quiet=quiet)
+
+        try:
+            messages = await stream(work)
+        except EngineError as error:
+            yield failure(str(error))
+            return
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
 
     async def tag(self, ref: str, repo: str, tag: str = "") -> None:
         """Let `repo:tag` name this image too. Raises: NoSuchImage, InvalidParameter."""
-        raise NotImplementedError
+        image = self._store.find(ref)
+        reference = parse_reference(repo)
+        if tag:
+            reference = reference.repository().with_tag(tag)
+        await self._store.tag(image, reference)
 
     async def delete(self, ref: str, *, force: bool = False, noprune: bool = False) -> Sequence[ImageDeleted]:
-        """Take a name away; with the last name the image. Raises: NoSuchImage, Conflict."""
-        raise NotImplementedError
+        """Take a name away; with the last name the image. Raises: NoSuchImage, Conflict, InvalidParameter."""
+        return await delete_image(self._store, ref, force=force, noprune=noprune)
 
     async def prune(self, filters: Filters) -> ImagesPruned:
         """Remove what no container uses: dangling images only, unless dangling=false."""
-        raise NotImplementedError
+        return await prune_images(self._store, filters)

@@ -37,6 +37,10 @@ class _Token(Struct):
     access_token: str = ""
 
 
+class _Tags(Struct):
+    tags: list[str] | None = None
+
+
 @dataclass(frozen=True)
 class Fetched:
     """A manifest as it came; `digest` is that of its bytes."""
@@ -138,6 +142,15 @@ class Repository:
         if len(raw) != descriptor.size or _digest_of(raw, descriptor.digest) != descriptor.digest:
             raise RegistryError(f"image config verification failed for digest {descriptor.digest}")
         return raw
+
+    async def tags(self) -> list[str]:
+        """All tags of the repository. Raises: as `manifest`."""
+        url = f"{self._base}/v2/{self.reference.path}/tags/list"
+        _, raw = await self._fetch(url, {}, limit=MANIFEST_MAX)
+        try:
+            return msgspec.json.decode(raw, type=_Tags).tags or []
+        except msgspec.DecodeError as error:
+            raise RegistryError(f"unable to decode the list of tags: {error}") from error
 
     def download(self, digest: str) -> Download:
         """What a worker needs to get a blob, credentials of now included."""

@@ -1,0 +1,148 @@
+"""Getting layers: each once, however many images want it at the same time.
+
+A *wish* is a layer by its chain id and how to unpack it; a *fetch* is the one worker job that serves all who
+wish for it; a *lease* is one operation's hold on its fetches and on the layers that they become. Nothing of
+a layer is visible before `publish`; what nobody has published goes to the trash with the last lease.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lighterman.content import Content, Step
+from lighterman.content import Layer as Unpacked
+from lighterman.images.store import Store
+from lighterman.lib.effects import in_thread, to_end
+from lighterman.snapshots import NewLayer
+
+AT_A_TIME = max(2, min(os.cpu_count() or 1, 3))
+"""More workers than cores gain nothing (measured on two)."""
+
+OnStep = Callable[[Step], None]
+Unpack = Callable[[int, OnStep], Awaitable[Unpacked]]
+"""Fill the open ingest directory. Raises: EngineError."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A layer that is not here. `id` is what progress messages call it."""
+
+    id: str
+    chain_id: str
+    parent: str
+    size: int
+    """Compressed bytes: the largest goes first."""
+    unpack: Unpack
+
+
+@dataclass
+class _Fetch:
+    task: "asyncio.Task[NewLayer]"
+    listeners: list[OnStep] = field(default_factory=list)
+    users: int = 0
+
+    def tell(self, step: Step) -> None:
+        for listener in self.listeners:
+            listener(step)
+
+
+class Layers:
+    """The fetches that are under way."""
+
+    def __init__(self, content: Content, store: Store) -> None:
+        self.content = content
+        self.store = store
+        self._fetches: dict[str, _Fetch] = {}
+        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._publishing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def lease(self, chain: Sequence[str]) -> AsyncIterator["Lease"]:
+        """A hold on the layers of `chain`, those that are here and those that will be."""
+        lease = Lease(self)
+        try:
+            with self.store.lease(chain):
+                yield lease
+        finally:
+            await to_end(self._release(lease))
+            # what was published for an image that did not come about
+            await to_end(self._collect(chain))
+
+    def join(self, wish: Wish) -> _Fetch:
+        """The fetch of a wish, begun if nobody had; one more user of it."""
+        fetch = self._fetches.get(wish.chain_id)
+        if fetch is None or (fetch.task.done() and fetch.task.exception() is not None):
+            # its parents are the leases: with the last of them it is cancelled
+            task = asyncio.ensure_future(self._run(wish))
+            fetch = self._fetches[wish.chain_id] = _Fetch(task)
+        fetch.users += 1
+        return fetch
+
+    async def publish(self, layers: Sequence[NewLayer]) -> None:
+        """Make layers visible. One at a time: two images may bring the same."""
+        async with self._publishing:
+            await self.store.snapshots.publish(layers)
+
+    async def _run(self, wish: Wish) -> NewLayer:
+        async with self._slots:
+            ingest = await in_thread(self.content.new_ingest)
+            try:
+                unpacked = await self._unpack(wish, ingest)
+            except BaseException:
+                await to_end(in_thread(self.content.discard, ingest))
+                raise
+        return NewLayer(wish.chain_id, wish.parent, ingest, unpacked)
+
+    async def _unpack(self, wish: Wish, ingest: Path) -> Unpacked:
+        fd = os.open(ingest, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return await wish.unpack(fd, lambda step: self._fetches[wish.chain_id].tell(step))
+        finally:
+            os.close(fd)
+
+    async def _release(self, lease: "Lease") -> None:
+        for chain_id, fetch in lease.fetches.items():
+            fetch.users -= 1
+            if fetch.users:
+                continue
+            if self._fetches.get(chain_id) is fetch:
+                del self._fetches[chain_id]
+            fetch.task.cancel()
+            await asyncio.wait([fetch.task])
+            if not fetch.task.cancelled() and fetch.task.exception() is None:
+                # published, it has moved away
+                await in_thread(self.content.discard, fetch.task.result().ingest)
+
+    async def _collect(self, chain: Sequence[str]) -> None:
+        await self.store.collect(chain)
+
+
+class Lease:
+    """One operation's hold."""
+
+    def __init__(self, layers: Layers) -> None:
+        self._layers = layers
+        self.fetches: dict[str, _Fetch] = {}
+
+    async def get(
+        self, wishes: Sequence[Wish], on_step: Callable[[Wish, Step], None], on_done: Callable[[Wish], None]
+    ) -> list[NewLayer]:
+        """The layers, unpacked and verified, in the order of the wishes. Raises: the first failure."""
+        for wish in sorted(wishes, key=lambda wish: -wish.size):
+            if wish.chain_id not in self.fetches:
+                fetch = self.fetches[wish.chain_id] = self._layers.join(wish)
+                fetch.listeners.append(lambda step, wish=wish: on_step(wish, step))  # type: ignore[misc]
+        waiting = {self.fetches[wish.chain_id].task: wish for wish in wishes}
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+                on_done(waiting.pop(task))
+        return [self.fetches[wish.chain_id].task.result() for wish in wishes]
+
+    async def publish(self, layers: Sequence[NewLayer]) -> None:
+        """Make layers durable and visible, the lower ones first. Raises: System."""
+        await self._layers.publish(layers)

@@ -1,0 +1,174 @@
+"""Loading and importing: images from what a client sends."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from lighterman.apitypes.container import ContainerConfig
+from lighterman.apitypes.image import Progress
+from lighterman.apitypes.registry import Platform
+from lighterman.content import JobFailed, OpenFile, Step, UnpackLayer, Workers
+from lighterman.content import Layer as Unpacked
+from lighterman.errdefs import InvalidParameter
+from lighterman.images.archive import ArchivedImage, LayerFile, Spool, archived_images
+from lighterman.images.changes import changed
+from lighterman.images.errors import bad_archive
+from lighterman.images.feed import spool_upload, unpack_upload
+from lighterman.images.image import (
+    Document,
+    History,
+    RootFS,
+    chain_ids,
+    image_id,
+    short,
+)
+from lighterman.images.layers import Layers, OnStep, Unpack, Wish
+from lighterman.images.progress import Emit, action
+from lighterman.images.store import Store
+from lighterman.lib.effects import in_thread, to_end
+from lighterman.lib.go_time import rfc3339_nano
+from lighterman.reference import parse_reference
+from lighterman.snapshots import NewLayer
+
+
+class Loader:
+    """What a load needs of the engine."""
+
+    def __init__(self, store: Store, layers: Layers, workers: Workers, host: Platform, version: str) -> None:
+        self._store = store
+        self._layers = layers
+        self._workers = workers
+        self._host = host
+        self._version = version
+
+    async def load(self, stream: AsyncIterator[bytes], emit: Emit, *, quiet: bool) -> None:
+        """Add the images of an archive; of one that is refused half-way the whole images stay.
+
+        Raises: InvalidParameter, System.
+        """
+        ingest = await in_thread(self._layers.content.new_ingest)
+        try:
+            try:
+                spooled = await spool_upload(self._workers, ingest, stream)
+            except JobFailed as error:
+                raise bad_archive(error) from error
+            spool = Spool(ingest, spooled.files)
+            images = await in_thread(archived_images, spool)
+            ids = [await self._load_one(image, spool, emit, quiet=quiet) for image in images]
+            if not any(image.tags for image in images):
+                emit(_said("".join(f"Loaded image ID: {loaded}\n" for loaded in ids)))
+        finally:
+            await to_end(in_thread(self._layers.content.discard, ingest))
+
+    async def _load_one(self, image: ArchivedImage, spool: Spool, emit: Emit, *, quiet: bool) -> str:
+        diff_ids = image.document.rootfs.diff_ids if image.document.rootfs else []
+        chain, loaded = chain_ids(diff_ids), image_id(image.raw)
+        async with self._layers.lease(chain) as lease:
+            wishes = [
+                Wish(
+                    short(diff_ids[number]),
+                    chain_id,
+                    chain[number - 1] if number else "",
+                    spool.size(image.layers[number].member),
+                    self._unpack(spool, image.layers[number], diff_ids[number]),
+                )
+                for number, chain_id in enumerate(chain)
+                if self._store.snapshots.layer(chain_id) is None
+            ]
+
+            def on_step(wish: Wish, step: Step) -> None:
+                if not quiet:
+                    emit(action("Loading layer", wish.id, step.current, wish.size))
+
+            fetched = await lease.get(wishes, on_step, lambda wish: None)
+            await lease.publish(fetched)
+            await self._store.add(loaded, image.raw)
+        for tag in image.tags:
+            before = self._store.named(tag)
+            if before is not None and before.id != loaded:
+                emit(
+                    _said(
+                        f"The image {tag.familiar()} already exists, renaming the old one with ID "
+                        f"{before.id} to empty string\n"
+                    )
+                )
+            await self._store.point([tag], loaded)
+            emit(_said(f"Loaded image: {tag.familiar()}\n"))
+        self._store.tell("load", loaded, loaded)
+        return loaded
+
+    def _unpack(self, spool: Spool, layer: LayerFile, diff_id: str) -> Unpack:
+        async def unpack(directory: int, on_step: OnStep) -> Unpacked:
+            path: Path = spool.path(layer.member)
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                job = UnpackLayer(OpenFile(), layer.digest, spool.size(layer.member), diff_id)
+                return await self._workers.run(job, [directory, fd], on_step)
+            except JobFailed as error:
+                raise bad_archive(error) from error
+            finally:
+                os.close(fd)
+
+        return unpack
+
+    async def import_(
+        self,
+        stream: AsyncIterator[bytes],
+        *,
+        repo: str,
+        tag: str,
+        message: str,
+        changes: Sequence[str],
+        platform: Platform,
+    ) -> str:
+        """Make an image with one layer of a root file system's tar; its id.
+
+        Raises: InvalidParameter, Unimplemented (some changes), System.
+        """
+        name = parse_reference(repo) if repo else None
+        if name is not None and name.digest:
+            raise InvalidParameter("cannot import digest reference")
+        if name is not None and tag:
+            name = name.with_tag(tag)
+        config = changed(ContainerConfig(), changes)
+        ingest = await in_thread(self._layers.content.new_ingest)
+        try:
+            try:
+                unpacked = await unpack_upload(self._workers, ingest, stream)
+            except JobFailed as error:
+                raise bad_archive(error) from error
+            raw = self._imported(config, message or "Imported from -", platform, unpacked.diff_id)
+            imported = image_id(raw)
+            async with self._layers.lease([unpacked.diff_id]) as lease:
+                await lease.publish([NewLayer(unpacked.diff_id, "", ingest, unpacked)])
+                image = await self._store.add(imported, raw)
+        finally:
+            # published, it has moved away
+            await to_end(in_thread(self._layers.content.discard, ingest))
+        if name is not None:
+            await self._store.tag(image, name)
+        self._store.tell("import", imported, imported)
+        return imported
+
+    def _imported(self, config: ContainerConfig, message: str, platform: Platform, diff_id: str) -> bytes:
+        created = rfc3339_nano(time.time_ns())
+        document = Document(
+            architecture=platform.architecture,
+            variant=platform.variant,
+            comment=message,
+            config=config,
+            container_config=ContainerConfig(),
+            created=created,
+            docker_version=self._version,
+            history=[History(created=created, comment=message)],
+            os=platform.os,
+            rootfs=RootFS("layers", [diff_id]),
+        )
+        return msgspec.json.encode(document)
+
+
+def _said(text: str) -> Progress:
+    return Progress(stream=text)

@@ -1,0 +1,229 @@
+"""Images and references: memory, rows and the events of both.
+
+Memory is the read model. Each change is written first (a client that was told has it after a power cut),
+then done in memory, then published.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from lighterman.db import Change, Database, Rows
+from lighterman.errdefs import InvalidParameter
+from lighterman.events import Events
+from lighterman.images.errors import NoSuchImage
+from lighterman.images.image import Image, ImageUser, chain_ids, instant_ns, read_document
+from lighterman.reference import Reference, parse_any, parse_reference
+from lighterman.snapshots import Snapshots
+
+Users = Callable[[str], Sequence[ImageUser]]
+"""The containers made from an image id; handed in by the wiring."""
+
+
+class _ImageRow(Struct, frozen=True):
+    document: bytes
+    """The configuration to the byte: the id is its digest."""
+    tagged_ns: int | None = None
+    parent: str = ""
+
+
+class _ReferenceRow(Struct, frozen=True):
+    image: str
+
+
+_IMAGES: Rows[_ImageRow] = Rows("images", _ImageRow)
+_REFERENCES: Rows[_ReferenceRow] = Rows("references", _ReferenceRow)
+
+
+class Store:
+    """All images that are here, and what they are called."""
+
+    def __init__(self, db: Database, events: Events, snapshots: Snapshots, users: Users) -> None:
+        self._db = db
+        self._events = events
+        self.snapshots = snapshots
+        self.users = users
+        self._rows = _IMAGES.load(db)
+        self._images: dict[str, Image] = {}
+        self._names: dict[Reference, str] = {}
+        self._references: dict[str, set[Reference]] = {}
+        self._leases: Counter[str] = Counter()
+        """Layers that work in progress counts on, by chain id."""
+
+    async def load(self) -> None:
+        """Read the rows at start: what has lost a layer is no image any more."""
+        for image_id, row in list(self._rows.items()):
+            image = self._image(image_id, row)
+            if all(self.snapshots.layer(chain_id) for chain_id in image.chain):
+                self._images[image_id] = image
+            else:
+                del self._rows[image_id]
+                self._db.write_soon(_IMAGES.delete(image_id))
+        for text, named in _REFERENCES.load(self._db).items():
+            if named.image in self._images:
+                self._name(parse_reference(text), named.image)
+            else:
+                self._db.write_soon(_REFERENCES.delete(text))
+        await self.collect()
+
+    # --- asking ---
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(list(self._images.values()))
+
+    def get(self, image_id: str) -> Image | None:
+        """The image with this whole id."""
+        return self._images.get(image_id)
+
+    def named(self, reference: Reference) -> Image | None:
+        """The image that a reference names exactly; a digest counts more than a tag beside it."""
+        if reference.digest:
+            reference = reference.repository().with_digest(reference.digest)
+        found = self._names.get(reference.with_default_tag())
+        return self._images[found] if found else None
+
+    def find(self, ref: str) -> Image:
+        """By whole id, name, name:tag, name@digest or id prefix, in this order.
+
+        Raises: NoSuchImage, InvalidParameter.
+        """
+        parsed = parse_any(ref)
+        if isinstance(parsed, str):
+            image = self._images.get(parsed)
+            if image is None:
+                raise NoSuchImage(parsed)
+            return image
+        image = self.named(parsed) or self._by_prefix(ref)
+        if image is None:
+            raise NoSuchImage(parsed.with_default_tag().familiar())
+        return image
+
+    def references(self, image_id: str) -> list[Reference]:
+        """What an image is called, in the order of the names."""
+        return sorted(self._references.get(image_id, ()), key=str)
+
+    def tagged_ns(self, image_id: str) -> int | None:
+        """When it last got a name from a user."""
+        return self._rows[image_id].tagged_ns
+
+    def document(self, image_id: str) -> bytes:
+        """The configuration to the byte."""
+        return self._rows[image_id].document
+
+    def children(self, image_id: str) -> list[Image]:
+        """The images that were made from this one here."""
+        return [image for image in self._images.values() if image.parent == image_id]
+
+    # --- changing ---
+
+    async def add(self, image_id: str, document: bytes, *, parent: str = "") -> Image:
+        """Record an image whose layers are published and leased. Idempotent."""
+        if image := self._images.get(image_id):
+            return image
+        row = _ImageRow(document, parent=parent)
+        image = self._image(image_id, row)
+        await self._db.write(_IMAGES.put(image_id, row))
+        self._rows[image_id], self._images[image_id] = row, image
+        self.snapshots.revive(image.chain)
+        return image
+
+    async def point(self, references: Iterable[Reference], image_id: str) -> None:
+        """Let references name this image, whatever they named before."""
+        wanted = [reference for reference in references if self._names.get(reference) != image_id]
+        if wanted:
+            await self._db.write(*(_REFERENCES.put(str(name), _ReferenceRow(image_id)) for name in wanted))
+        for reference in wanted:
+            self._name(reference, image_id)
+
+    async def tag(self, image: Image, reference: Reference) -> None:
+        """`point` as a user's wish: remembered with its time, and told."""
+        if reference.digest:
+            raise InvalidParameter("refusing to create a tag with a digest reference")
+        reference = reference.with_default_tag()
+        row = _ImageRow(self._rows[image.id].document, time.time_ns(), image.parent)
+        await self._db.write(
+            _REFERENCES.put(str(reference), _ReferenceRow(image.id)), _IMAGES.put(image.id, row)
+        )
+        self._rows[image.id] = row
+        self._name(reference, image.id)
+        self.tell("tag", image.id, reference.familiar())
+
+    async def untag(self, references: Sequence[Reference]) -> None:
+        """Take names away."""
+        await self._db.write(*(_REFERENCES.delete(str(reference)) for reference in references))
+        for reference in references:
+            self._unname(reference)
+
+    async def drop(self, image_id: str) -> list[str]:
+        """Forget an image and its names; the chain ids of the layers that went with it, top first."""
+        image = self._images[image_id]
+        names = self._references.get(image_id, set())
+        changes: list[Change] = [_IMAGES.delete(image_id)]
+        await self._db.write(*changes, *(_REFERENCES.delete(str(name)) for name in names))
+        for name in list(names):
+            self._unname(name)
+        del self._images[image_id], self._rows[image_id]
+        self.tell("delete", image_id, image_id)
+        return await self.collect(image.chain)
+
+    async def collect(self, among: Iterable[str] | None = None) -> list[str]:
+        """Remove the layers that neither an image nor work in progress has; those that went."""
+        kept = {chain_id for image in self._images.values() for chain_id in image.chain}
+        kept |= {chain_id for chain_id, count in self._leases.items() if count}
+        among = self.snapshots.layer_ids() if among is None else among
+        unused = [chain_id for chain_id in among if chain_id not in kept]
+        return await self.snapshots.remove_layers(unused) if unused else []
+
+    @contextmanager
+    def lease(self, chain: Sequence[str]) -> Iterator[None]:
+        """Keep layers, those here and those to come, from being collected meanwhile."""
+        self._leases.update(chain)
+        try:
+            yield
+        finally:
+            self._leases.subtract(chain)
+            self._leases += Counter()  # drops the zeros
+
+    def tell(self, action: str, subject: str, name: str) -> None:
+        """Publish an event of an image; its labels are attributes as long as it is here."""
+        try:
+            labels = self.find(subject).config.labels or {}
+        except NoSuchImage:
+            labels = {}
+        self._events.publish("image", action, subject, {**labels, "name": name})
+
+    def tell_pruned(self, reclaimed_bytes: int) -> None:
+        """Publish the end of a prune."""
+        self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed_bytes)})
+
+    # --- inside ---
+
+    def _image(self, image_id: str, row: _ImageRow) -> Image:
+        document = read_document(row.document)
+        chain = chain_ids(document.rootfs.diff_ids if document.rootfs else ())
+        layers = [self.snapshots.layer(chain_id) for chain_id in chain]
+        size = sum(layer.size_bytes for layer in layers if layer)
+        return Image(image_id, document, chain, size, instant_ns(document.created), row.parent)
+
+    def _by_prefix(self, ref: str) -> Image | None:
+        wanted = ref if ref.startswith("sha256:") else f"sha256:{ref}"
+        found = [image for image_id, image in self._images.items() if image_id.startswith(wanted)]
+        return found[0] if len(found) == 1 else None
+
+    def _name(self, reference: Reference, image_id: str) -> None:
+        self._unname(reference)
+        self._names[reference] = image_id
+        self._references.setdefault(image_id, set()).add(reference)
+
+    def _unname(self, reference: Reference) -> None:
+        before = self._names.pop(reference, None)
+        if before is not None:
+            self._references[before].discard(reference)
+            if not self._references[before]:
+                del self._references[before]
