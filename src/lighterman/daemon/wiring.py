@@ -104,6 +104,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             events=events,
             content=content,
             snapshots=snapshots,
+            workers=workers,
             registry=Registry(insecure=("127.0.0.0/8", *config.insecure_registries)),
             users=upward.image_users,
         )
