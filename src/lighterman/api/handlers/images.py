@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from lighterman.api import errors
-from lighterman.api.request import JSON, Answer, Reply, Request, Stream, ended, reply
+from lighterman.api.request import Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.image import Progress, failure
 from lighterman.apitypes.registry import AuthConfig
@@ -19,7 +19,7 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
     filters = request.filters()
     if wanted := request.text("filter"):
         filters = Filters({**filters.wanted, "reference": (*filters.get("reference"), wanted)})
-    return reply(rooms.images.list(filters, all=request.flag("all")))
+    return reply(rooms.images.list(filters, all=request.flag("all"), digests=request.flag("digests")))
 
 
 async def create(request: Request, rooms: Rooms) -> Answer:
@@ -43,7 +43,7 @@ async def create(request: Request, rooms: Rooms) -> Answer:
         changes=request.texts("changes"),
         platform=platform,
     )
-    return Reply(200, _line(imported), JSON)
+    return Stream(_lines(imported))
 
 
 def _credentials(request: Request) -> AuthConfig | None:
