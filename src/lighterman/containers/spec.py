@@ -189,7 +189,8 @@ def _resources(wish: HostConfig, facts: Prepared) -> oci.Resources:
         ),
         memory=_memory(wish),
         cpu=_cpu(wish),
-        pids=None if wish.pids_limit is None else oci.Pids(limit=max(wish.pids_limit, 0) or -1),
+        # no limit is said by silence: crun 1.8 writes -1 into pids.max as it is, which the kernel refuses
+        pids=oci.Pids(limit=wish.pids_limit) if (wish.pids_limit or 0) > 0 else None,
         block_io=facts.block_io,
     )
 
