@@ -173,30 +173,44 @@ async def test_a_neighbour_that_routes_loopback_to_us_gets_no_answer(tmp_path: P
         await networks.disconnect(neighbour.id)
 
 
+def bind_udp(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("0.0.0.0", port))
+    sock.settimeout(3)
+    return sock
+
+
+def asked(client: socket.socket, server: socket.socket) -> bytes:
+    """What the client hears after the server has answered its question."""
+    client.settimeout(3)
+    client.send(b"who")
+    data, source = server.recvfrom(100)
+    server.sendto(data + b" is there", source)
+    return client.recv(100)
+
+
 @on_own_host
 async def test_udp_is_published_too_and_relayed_from_ipv6(tmp_path: Path) -> None:
     async with opened(tmp_path) as networks:
         sandbox = await started(networks, 1, PortWish(53, "udp", "", 5353, 5353))
-
-        def bind() -> socket.socket:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind(("0.0.0.0", 53))
-            sock.settimeout(3)
-            return sock
-
-        def ask(family: int, address: str) -> bytes:
-            with socket.socket(family, socket.SOCK_DGRAM) as client:
-                client.settimeout(3)
-                client.connect((address, 5353))
-                client.send(b"who")
-                data, source = server.recvfrom(100)
-                server.sendto(data + b" is there", source)
-                return client.recv(100)
-
-        with netns.run_in(sandbox.key, bind) as server:
-            assert await asyncio.to_thread(ask, socket.AF_INET, "127.0.0.1") == b"who is there"
-            assert await asyncio.to_thread(ask, socket.AF_INET6, "::1") == b"who is there"
+        with netns.run_in(sandbox.key, partial(bind_udp, 53)) as server:
+            for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                with socket.socket(family, socket.SOCK_DGRAM) as client:
+                    client.connect((address, 5353))
+                    assert await asyncio.to_thread(asked, client, server) == b"who is there"
         await networks.disconnect(sandbox.id)
+
+
+@on_own_host
+async def test_a_udp_client_that_goes_on_finds_the_next_container(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", 5353))
+            for number in (1, 2):
+                sandbox = await started(networks, number, PortWish(53, "udp", "", 5353, 5353))
+                with netns.run_in(sandbox.key, partial(bind_udp, 53)) as server:
+                    assert await asyncio.to_thread(asked, client, server) == b"who is there"
+                await networks.disconnect(sandbox.id)
 
 
 @on_own_host

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from lighterman.apitypes import network as wire
 from lighterman.db import Database, Rows
 from lighterman.errdefs import Forbidden, System, Unimplemented
 from lighterman.events import Events
-from lighterman.lib.effects import rollback
+from lighterman.lib.effects import in_thread, rollback
 from lighterman.lib.filters import Filters
+from lighterman.linux.conntrack import forget
 from lighterman.linux.netlink import RT_TABLE_MAIN
 from lighterman.networks import links, view
 from lighterman.networks.catalog import Catalog
@@ -200,6 +202,7 @@ class Networks:
             relay.close()
         if held.begun:
             await self._kernel.call(partial(self._unbuild, held.sandbox))
+            await _forget_flows(held.sandbox)
         self._ports.release(held.ports)
         if self._held.pop(sandbox_id, None) is None:
             return  # another call was faster
@@ -376,6 +379,17 @@ class Networks:
             log.warning("op=reap namespaces are held by others, links are deleted: %s", ", ".join(late))
             self._kernel.call_soon(partial(links.remove_links, self._kernel.netlink, late))
         self._reap_later()
+
+
+async def _forget_flows(sandbox: Sandbox) -> None:
+    """A UDP client that goes on sending would be led to the old address for ever."""
+    address = publication_of(sandbox).address
+    if not any(port.proto == "udp" for port in sandbox.ports):
+        return
+    try:
+        await in_thread(forget, IPv4Address(address), socket.IPPROTO_UDP)
+    except OSError as error:  # a kernel without nf_conntrack_netlink: flows end when their client pauses
+        log.warning("op=forget-flows container=%s: %s", sandbox.id[:12], error)
 
 
 def _choose_bridge_address(
