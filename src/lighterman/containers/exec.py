@@ -96,9 +96,9 @@ async def _run(
     )
     attached = () if client is None else ((client, _attach_to(wish)),)
     running = await cs.runtime.exec(one.container_id, one.id, oci.encode(process), io, attached=attached)
-    now = cs.execs.get(one.id)
-    if now is not None and isinstance(now.life, ExecRunning):  # it has not ended meanwhile
-        cs.execs[one.id] = structs.replace(now, life=ExecRunning(running.pid))
+    if (now := cs.execs.get(one.id)) is not None and not isinstance(now.life, Prepared):
+        # a short one has ended by now; its pid is shown all the same
+        cs.execs[one.id] = structs.replace(now, life=structs.replace(now.life, pid=running.pid))
 
 
 def _attach_to(wish: ExecCreateBody) -> AttachTo:
