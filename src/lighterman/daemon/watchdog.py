@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import FrameSummary
 
 LIMIT_S = 0.020
 PAUSE_S = 0.010
@@ -38,8 +39,19 @@ def _knock(loop: asyncio.AbstractEventLoop, thread_id: int, ended: threading.Eve
         loop.call_soon_threadsafe(answered.set)
         if answered.wait(LIMIT_S):
             continue
-        frame = sys._current_frames().get(thread_id)
-        stack = "".join(traceback.format_stack(frame, limit=12)) if frame else ""
+        stack = _stack_in_loop(thread_id)
         while not answered.wait(LIMIT_S) and not ended.is_set():
             pass
-        log.warning("the event loop stood still for %.0f ms\n%s", (time.perf_counter() - asked) * 1e3, stack)
+        if stack:
+            stalled_ms = (time.perf_counter() - asked) * 1000
+            log.warning("the event loop stood still for %.0f ms\n%s", stalled_ms, "".join(stack).rstrip())
+
+
+def _stack_in_loop(thread_id: int) -> list[str]:
+    """What runs in the loop; nothing when the loop itself waits for a processor, which is no fault of ours."""
+    frames: list[FrameSummary] = []
+    for frame, line in traceback.walk_stack(sys._current_frames().get(thread_id)):
+        if frame.f_code is asyncio.Runner.run.__code__:
+            break
+        frames.append(FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name))
+    return traceback.format_list(frames[::-1])
