@@ -48,7 +48,7 @@ def _knock(loop: asyncio.AbstractEventLoop, thread_id: int, ended: threading.Eve
 
 
 def _stack_in_loop(thread_id: int) -> list[str]:
-    """What runs in the loop; nothing when the loop itself waits for a processor, which is no fault of ours."""
+    """What runs in the loop; nothing when the loop only waits for a processor."""
     frames: list[FrameSummary] = []
     for frame, line in traceback.walk_stack(sys._current_frames().get(thread_id)):
         if frame.f_code is asyncio.Runner.run.__code__:
