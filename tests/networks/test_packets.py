@@ -1,6 +1,8 @@
 """Packets through real links and rules, on a host of the test's own (root)."""
 
 import asyncio
+import io
+import logging
 import os
 import re
 import socket
@@ -77,9 +79,19 @@ def greeting(listener: socket.socket, call: Callable[[], socket.socket]) -> str:
         return str(address[0])
 
 
+def unpin_all(root: Path) -> None:
+    """Let go of what a test that failed half-way has pinned."""
+    for entry in root.rglob("*"):
+        if netns.is_pinned(str(entry)):
+            netns.unpin(str(entry))
+
+
 def on_own_host(test: Callable[[Path], Awaitable[None]]) -> Callable[[Path], None]:
     def run(tmp_path: Path) -> None:
-        private_host.run(partial(test, tmp_path))
+        try:
+            private_host.run(partial(test, tmp_path))
+        finally:
+            unpin_all(tmp_path)
 
     run.__name__ = test.__name__
     return run
@@ -318,6 +330,19 @@ async def test_a_flushed_table_comes_back_by_itself(tmp_path: Path) -> None:
         nft.close()
         monitor.close()
         await networks.disconnect(sandbox.id)
+
+
+@on_own_host
+async def test_a_foreign_chain_that_drops_is_told(tmp_path: Path) -> None:
+    nft, told = Nft(), io.StringIO()
+    nft.run("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }")
+    nft.close()
+    listener = logging.StreamHandler(told)
+    logging.getLogger("lighterman.networks").addHandler(listener)
+    async with opened(tmp_path):
+        pass
+    logging.getLogger("lighterman.networks").removeHandler(listener)
+    assert "chain FORWARD of table ip filter drops" in told.getvalue()
 
 
 async def heard(monitor: NftMonitor) -> set[str]:

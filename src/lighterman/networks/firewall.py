@@ -51,6 +51,20 @@ class Firewall:
         except NftError as error:
             log.error("op=heal nft table %s was changed by others and stays so: %s", self._table, error)
 
+    def warn_of_others(self) -> None:
+        """Tell the operator of chains that are not ours and drop what they do not know: no verdict of our
+        table can overrule theirs."""
+        for chain in (entry["chain"] for entry in self._nft.run("list chains") if "chain" in entry):
+            drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
+            if drops and chain["table"] != self._table:
+                log.warning(
+                    "op=look-around chain %s of table %s %s drops what it does not accept: containers reach "
+                    "out, and are reached, only if it accepts the traffic of our bridges",
+                    chain["name"],
+                    chain["family"],
+                    chain["table"],
+                )
+
     def _change(self, text: str) -> None:
         if not text:
             return

@@ -79,6 +79,7 @@ class UdpRelay:
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
+            self._listener = None
 
     def _from_client(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # datagrams may be lost: BlockingIOError, ECONNREFUSED

@@ -7,7 +7,8 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -15,12 +16,13 @@ from pathlib import Path
 
 from lighterman.apitypes import network as wire
 from lighterman.db import Database, Rows
-from lighterman.errdefs import Forbidden, System, Unimplemented
+from lighterman.errdefs import EngineError, Forbidden, System, Unimplemented
 from lighterman.events import Events
 from lighterman.lib.effects import in_thread, rollback
 from lighterman.lib.filters import Filters
 from lighterman.linux.conntrack import forget
 from lighterman.linux.netlink import RT_TABLE_MAIN
+from lighterman.linux.nft import NftError
 from lighterman.networks import links, view
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
@@ -101,9 +103,10 @@ class Networks:
     async def open(cls, *, db: Database, events: Events, exec_root: Path, config: NetworkConfig) -> Networks:
         """The room with its default networks. `reconcile` makes bridges and rules, before the first connect.
 
-        Raises: InvalidParameter (bip), PoolsExhausted, OSError (no libnftables).
+        Raises: InvalidParameter (bip), PoolsExhausted, System (no libnftables).
         """
-        kernel = Kernel()
+        with _domain("cannot speak to the kernel's network"):
+            kernel = Kernel()
         kept = _ROWS.load(db)
         former = next((row for row in kept.values() if row.name == BRIDGE), None)
         address = await kernel.call(
@@ -131,7 +134,7 @@ class Networks:
         """Make the kernel what the state says: `running` is container id -> pid. Once, before any connect.
 
         Their sandboxes are kept and repaired, their ports held again; namespaces, links and rules of ours
-        without a running container go away.
+        without a running container go away. Raises: System.
         """
         if self._config.ip_forward and await self._kernel.call(links.enable_forwarding):
             log.info("op=enable-forwarding net.ipv4.ip_forward was 0, is 1: containers need it to reach out")
@@ -271,7 +274,10 @@ class Networks:
             ports = HeldPorts()
         for endpoint in sandbox.endpoints:
             if endpoint.ipv4:
-                self._catalog.spaces[endpoint.network_id].take_this(IPv4Address(endpoint.ipv4))
+                try:
+                    self._catalog.spaces[endpoint.network_id].take_this(IPv4Address(endpoint.ipv4))
+                except EngineError as error:  # the bridge has another subnet now: --bip was changed
+                    log.error("op=keep-address container=%s: %s", sandbox.id[:12], error)
         self._held[sandbox.id] = _Held(sandbox, ports, begun=True, connected=True)
 
     async def _serve(self, held: _Held) -> None:
@@ -296,42 +302,48 @@ class Networks:
     # what runs in the kernel's thread
 
     def _build(self, sandbox: Sandbox) -> None:
-        self._records.write(sandbox)
-        if sandbox.key:
-            plugs = plugs_of(sandbox, self._catalog.rows, self._veth_prefix)
-            try:
+        with _domain(f"failed to set up the network of {sandbox.name}"):
+            self._records.write(sandbox)
+            if sandbox.key:
+                plugs = plugs_of(sandbox, self._catalog.rows, self._veth_prefix)
                 links.make_sandbox(self._kernel.netlink, sandbox.key, plugs)
-            except OSError as error:
-                raise System(f"failed to set up the network of {sandbox.name}: {error}") from error
-        self._firewall.publish(sandbox.id, publication_of(sandbox))
+            self._firewall.publish(sandbox.id, publication_of(sandbox))
 
     def _unbuild(self, sandbox: Sandbox) -> None:
-        self._firewall.withdraw(sandbox.id)
-        if sandbox.key:
-            links.remove_sandbox(sandbox.key)
-        self._records.delete(sandbox.id)
+        with _domain(f"failed to take down the network of {sandbox.name}"):
+            self._firewall.withdraw(sandbox.id)
+            if sandbox.key:
+                links.remove_sandbox(sandbox.key)
+            self._records.delete(sandbox.id)
 
     def _restore(
         self, running: Mapping[str, int], remembered: Mapping[str, Sandbox], kept: Sequence[_Held]
     ) -> None:
-        netlink = self._kernel.netlink
-        for row in self._catalog.bridges:
-            links.repair_bridge(netlink, bridge_of(row))
-        for held in kept:
-            self._repair(held.sandbox, running[held.sandbox.id])
-        ours = {held.sandbox.key for held in kept}
+        bridges, netlink = self._catalog.bridges, self._kernel.netlink
+        with _domain("failed to set up bridges and rules"):
+            for row in bridges:
+                links.repair_bridge(netlink, bridge_of(row))
+            for held in kept:
+                self._repair(held.sandbox, running[held.sandbox.id])
+            self._firewall.replace(
+                [rules_of(row) for row in bridges],
+                {held.sandbox.id: publication_of(held.sandbox) for held in kept if held.sandbox.ports},
+            )
+            self._firewall.warn_of_others()
+            self._sweep(remembered, [held.sandbox for held in kept])
+
+    def _sweep(self, remembered: Mapping[str, Sandbox], kept: Sequence[Sandbox]) -> None:
+        """Take away what is ours and nobody's: pins, records, links."""
+        keys = {sandbox.key for sandbox in kept}
         for pin in self._pins.iterdir():
-            if str(pin) not in ours:
+            if str(pin) not in keys:
                 links.remove_sandbox(str(pin))
-        self._firewall.replace(
-            [rules_of(row) for row in self._catalog.bridges],
-            {held.sandbox.id: publication_of(held.sandbox) for held in kept if held.sandbox.ports},
-        )
-        for sandbox_id in remembered.keys() - {held.sandbox.id for held in kept}:
+        for sandbox_id in remembered.keys() - {sandbox.id for sandbox in kept}:
             self._records.delete(sandbox_id)
-        names = {veth_name(self._veth_prefix, end) for held in kept for end in held.sandbox.endpoints}
-        strangers = links.our_veths(netlink, self._veth_prefix, [row.bridge for row in self._catalog.bridges])
-        links.remove_links(netlink, strangers - names)
+        names = {veth_name(self._veth_prefix, end) for sandbox in kept for end in sandbox.endpoints}
+        bridges = [row.bridge for row in self._catalog.bridges]
+        found = links.our_veths(self._kernel.netlink, self._veth_prefix, bridges)
+        links.remove_links(self._kernel.netlink, found - names)
 
     def _repair(self, sandbox: Sandbox, pid: int) -> None:
         if not sandbox.key:
@@ -361,9 +373,7 @@ class Networks:
         for veth, dying in list(self._dying.items()):
             if not links.index_of(veth):
                 del self._dying[veth]
-                space = self._catalog.spaces.get(dying.network_id)
-                if space is not None:
-                    space.release(dying.address)
+                self._catalog.spaces[dying.network_id].release(dying.address)
 
     def _reap_later(self) -> None:
         if self._dying and self._reaper is None:
@@ -379,6 +389,15 @@ class Networks:
             log.warning("op=reap namespaces are held by others, links are deleted: %s", ", ".join(late))
             self._kernel.call_soon(partial(links.remove_links, self._kernel.netlink, late))
         self._reap_later()
+
+
+@contextmanager
+def _domain(what: str) -> Iterator[None]:
+    """What the kernel or nft refuse in the block becomes an error of this room."""
+    try:
+        yield
+    except (OSError, NftError) as error:
+        raise System(f"{what}: {error}") from error
 
 
 async def _forget_flows(sandbox: Sandbox) -> None:
