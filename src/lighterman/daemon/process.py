@@ -41,8 +41,7 @@ def claim_data_root(root: Path) -> None:
     found = {entry.name for entry in root.iterdir()}
     if found - {"lost+found", "lock"} and "state.db" not in found:
         raise System(f"{root} is not empty and is no data root of Lighterman: name another --data-root")
-    below = [mount for mount in read_mountinfo() if root.resolve().is_relative_to(mount.point)]
-    if (kind := max(below, key=lambda mount: len(mount.point)).type) in NO_UPPER:
+    if (kind := _file_system(root)) in NO_UPPER:
         raise System(
             f"{root} cannot hold layers: overlayfs has no upper layer on {kind}; name another --data-root"
         )
@@ -89,3 +88,10 @@ def _make(directory: Path, mode: int) -> None:
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise System(f"unable to make the directory {directory}: {error.strerror}") from error
+
+
+def _file_system(directory: Path) -> str:
+    """The type of the file system that holds `directory`; "" in a chroot that is no mount."""
+    place = directory.resolve()
+    above = [mount for mount in read_mountinfo() if place.is_relative_to(mount.point)]
+    return max(above, key=lambda mount: len(mount.point)).type if above else ""
