@@ -50,9 +50,18 @@ def run(order: Fields, fds: list[int]) -> None:
         else:
             monitor.start()
     except (LaunchFailed, OSError) as error:
-        sockets.send(control, fields.encode(do="failed", error=str(error)))
+        _fail(control, str(error))
         return
     monitor.serve()
+
+
+def _fail(control: _socket.socket, error: str) -> None:
+    """Tell it, behind the clients that were queued: closed over them, the connection would be reset."""
+    try:
+        while sockets.receive(control)[0]:
+            pass
+    except BlockingIOError:
+        sockets.send(control, fields.encode(do="failed", error=error))
 
 
 class Monitor:

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 class MonitorGone(Exception):
     """The connection to the monitor ended before it answered."""
 
+    def __init__(self) -> None:
+        super().__init__("its monitor died")
+
 
 class MonitorFailed(Exception):
     """The monitor could not start the process. Its text is "" when the OCI runtime's log tells more."""
@@ -46,6 +49,8 @@ class Run:
         """As the monitor told it last."""
         self.ended: asyncio.Future[Exit | None] = asyncio.get_running_loop().create_future()
         """The end as the monitor told it; None: the monitor is gone without a word."""
+        self.settled = asyncio.Event()
+        """Not set while one monitor is gone and the next is not there yet, or the end not known."""
         self.deleted = False
         """Its end is nobody's business any more."""
         self._detached = detached
@@ -95,11 +100,11 @@ class Run:
 
     def _send(self, message: bytes, fds: list[int]) -> None:
         if self._control is None:
-            raise MonitorGone(self.name)
+            raise MonitorGone()
         try:
             sockets.send(self._control, message, fds)
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise MonitorGone(self.name) from error
+            raise MonitorGone() from error
 
     def _receive(self) -> None:
         while self._control is not None:
@@ -133,6 +138,7 @@ class Run:
     def _take_state(self, state: Fields, fds: list[int]) -> None:
         self._close_fds()
         self.state, self._pidfd, self._outputs = state, fds[0], fds[1:]
+        self.settled.set()
         if self._started is not None:
             _settle(self._started, state)
 
@@ -141,10 +147,11 @@ class Run:
         asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()
         self._control = None
+        self.settled.clear()
         for taken in self._attaching:
-            _fail(taken, MonitorGone(self.name))
+            _fail(taken, MonitorGone())
         if self._started is not None:
-            _fail(self._started, MonitorGone(self.name))
+            _fail(self._started, MonitorGone())
         self._attaching.clear()
         if not self.ended.done():
             self.ended.set_result(end)
@@ -181,6 +188,7 @@ class Run:
         if self._control is not None:
             self._disconnect(None)
         self._close_fds()
+        self.settled.set()
 
     def _close_fds(self) -> None:
         for fd in self.adoptable:

@@ -259,11 +259,16 @@ class Runtime:
 
         Raises: ProcessGone; the client is still the caller's then.
         """
-        try:
-            await to_end(_awaited(self._running((id, None)).queue_attach(client, to)))
-        except MonitorGone as error:
-            raise ProcessGone(id) from error
+        await to_end(self._attach(id, client, to))
         client.sock.close()
+
+    async def _attach(self, id: str, client: Client, to: AttachTo) -> None:
+        while True:
+            run = self._running((id, None))
+            try:
+                return await run.queue_attach(client, to)
+            except MonitorGone:
+                await run.settled.wait()  # the next monitor takes the client, or the run has ended
 
     async def resize(self, id: str, rows: int, columns: int, exec_id: str | None = None) -> None:
         """Set the terminal's size; without a terminal there is none. Raises: ProcessGone."""
@@ -401,7 +406,3 @@ def _with_seccomp(spec: oci.Spec, seccomp: LinuxSeccomp, compiled: str) -> oci.S
     linux = msgspec.structs.replace(spec.linux, seccomp=seccomp)
     annotations = spec.annotations | ({ANNOTATION: compiled} if compiled else {})
     return msgspec.structs.replace(spec, linux=linux, annotations=annotations)
-
-
-async def _awaited(future: "asyncio.Future[None]") -> None:
-    await future
