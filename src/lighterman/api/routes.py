@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lighterman.api import versions
-from lighterman.api.handlers import containers, execs, images, networks, system, volumes
+from lighterman.api.handlers import containers, execs, images, networks, plugins, system, volumes
 from lighterman.api.request import Answer, Request
 from lighterman.api.rooms import Rooms
 from lighterman.api.versions import Version
@@ -88,6 +88,8 @@ SERVED: tuple[Route, ...] = (
     Route("VolumeInspect", "GET", "/volumes/{name:.*}", volumes.inspect),
     Route("VolumeDelete", "DELETE", "/volumes/{name:.*}", volumes.delete),
     Route("VolumePrune", "POST", "/volumes/prune", volumes.prune, since=(1, 25)),
+    Route("PluginList", "GET", "/plugins", plugins.list_),
+    Route("PluginInspect", "GET", "/plugins/{name:.*}/json", plugins.inspect),
 )
 """Operations that are answered."""
 
@@ -101,7 +103,7 @@ MISSING: tuple[Route, ...] = (
     Route("ContainerAttachWebsocket", "GET", "/containers/{id:.*}/attach/ws", flow=Flow.HIJACK),
     Route("ContainerArchiveInfo", "HEAD", "/containers/{id:.*}/archive"),
     Route("ContainerArchive", "GET", "/containers/{id:.*}/archive", flow=Flow.STREAM),
-    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive", flow=Flow.STREAM),
+    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive"),
     Route("ImageBuild", "POST", "/build", flow=Flow.STREAM),
     Route("BuildPrune", "POST", "/build/prune", since=(1, 31)),
     Route("ImagePush", "POST", "/images/{name:.*}/push", flow=Flow.STREAM),
@@ -113,10 +115,8 @@ MISSING: tuple[Route, ...] = (
     Route("NetworkDisconnect", "POST", "/networks/{id:.*}/disconnect"),
     Route("DistributionInspect", "GET", "/distribution/{name:.*}/json", since=(1, 30)),
     Route("Session", "POST", "/session", flow=Flow.HIJACK),
-    Route("PluginList", "GET", "/plugins"),
     Route("GetPluginPrivileges", "GET", "/plugins/privileges"),
     Route("PluginPull", "POST", "/plugins/pull", flow=Flow.STREAM),
-    Route("PluginInspect", "GET", "/plugins/{name:.*}/json"),
     Route("PluginDelete", "DELETE", "/plugins/{name:.*}"),
     Route("PluginEnable", "POST", "/plugins/{name:.*}/enable"),
     Route("PluginDisable", "POST", "/plugins/{name:.*}/disable"),
