@@ -190,7 +190,7 @@ def _resources(wish: HostConfig, facts: Prepared) -> oci.Resources:
         memory=_memory(wish),
         cpu=_cpu(wish),
         # no limit is said by silence: crun 1.8 writes -1 into pids.max as it is, which the kernel refuses
-        pids=oci.Pids(limit=wish.pids_limit) if (wish.pids_limit or 0) > 0 else None,
+        pids=oci.Pids(limit=wish.pids_limit) if wish.pids_limit and wish.pids_limit > 0 else None,
         block_io=facts.block_io,
     )
 
