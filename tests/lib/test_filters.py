@@ -34,3 +34,20 @@ def test_a_flag_that_is_no_boolean_is_refused() -> None:
     assert parse_filters('{"dangling": ["true"]}').flag("dangling", default=False)
     with pytest.raises(InvalidParameter, match=r"Invalid filter 'dangling=\[maybe\]'"):
         parse_filters('{"dangling": ["maybe"]}').flag("dangling", default=False)
+
+
+@pytest.mark.parametrize(  # as recorded from dockerd 20.10.24
+    ("text", "message"),
+    [
+        ("[]", "json: cannot unmarshal array into Go value of type map[string]map[string]bool"),
+        ('{"label":"x=y"}', "json: cannot unmarshal string into Go value of type map[string]bool"),
+    ],
+)
+def test_what_is_no_map_of_lists_is_refused_in_gos_words(text: str, message: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        parse_filters(text)
+    assert str(refused.value) == message
+
+
+def test_null_asks_for_nothing() -> None:
+    assert not parse_filters("null")
