@@ -149,7 +149,8 @@ def test_a_circle_of_redirects_ends(serve: Callable[..., Server]) -> None:
         fetched(serve(blob=again))
 
 
-def test_nobody_there_is_said_in_dockers_words() -> None:
+def test_nobody_there_is_said_in_dockers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 0.0)
     with pytest.raises(DownloadFailed) as failed:
         b"".join(download(Download("http://127.0.0.1:1/v2/x"), 10))
     said = 'Get "http://127.0.0.1:1/v2/x": dial tcp 127.0.0.1:1: connect: connection refused'

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,16 +49,14 @@ def spilled(tmp_path: Path, data: bytes) -> int:
 
 
 def children(name: str) -> set[int]:
-    """Processes of this test run with this name."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:
-            continue
-        if f"({name})" in text:
-            found.add(int(stat.parent.name))
-    return found
+    """Our processes with this name: a helper is a child of this one, a worker of a helper."""
+    found: dict[int, tuple[str, int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            head, _, rest = path.read_text().rpartition(")")
+            found[int(path.parent.name)] = (head.partition("(")[2], int(rest.split()[1]))
+    ours = {os.getpid()} | {pid for pid, (_, parent) in found.items() if parent == os.getpid()}
+    return {pid for pid, (called, parent) in found.items() if called == name and parent in ours}
 
 
 async def gone(pid: int) -> None:
