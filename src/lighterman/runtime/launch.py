@@ -79,7 +79,10 @@ def _launch_on_terminal(request: Fields) -> Launched:
 
 
 def _receive_master(listening: _socket.socket, runtime: int, request: Fields) -> int | None:
-    """The terminal's master, sized before the process can ask; None when the runtime ended without."""
+    """The terminal's master; None when the runtime ended without.
+
+    runc 1.1 leaves the size to us, and the process may have asked already: then it hears SIGWINCH.
+    """
     ended = os.pidfd_open(runtime)
     poll = select.poll()
     poll.register(listening.fileno(), select.POLLIN)

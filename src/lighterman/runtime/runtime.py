@@ -131,12 +131,13 @@ class Runtime:
         """
         program = self._oci.choose(runtime)
         whole = msgspec.json.decode(spec, type=oci.Spec)
+        assert whole.linux is not None
+        assert whole.process is not None
+        args, cgroup = whole.process.args, whole.linux.cgroups_path
+        whole = msgspec.structs.replace(whole, process=_sized(whole.process, io))
         if seccomp is not None:
             whole = _with_seccomp(whole, seccomp, await self._seccomp.compiled(seccomp, program))
         directory = places.directory(self._exec_root, id, None)
-        assert whole.linux is not None
-        assert whole.process is not None
-        cgroup = whole.linux.cgroups_path
         files = {
             "config.json": oci.encode(whole),
             "request": places.request(
@@ -148,7 +149,7 @@ class Runtime:
                 oom=places.oom_file(self._layout, cgroup),
             ),
         }
-        return await to_end(self._start((id, None), directory, files, whole.process.args, attached))
+        return await to_end(self._start((id, None), directory, files, args, attached))
 
     async def exec(
         self,
@@ -164,14 +165,14 @@ class Runtime:
         Raises: StartFailed (as `run`), ProcessGone: the container does not run.
         """
         program = self._oci.choose(self._running((id, None)).request.text("runtime"))
+        whole = _sized(msgspec.json.decode(process, type=oci.Process), io)
         argv = program.exec_argv(id, tty=io.tty)
         files = {
-            "process.json": process,
+            "process.json": oci.encode(whole),
             "request": places.request(exec_id, io, argv=argv, runtime=program.name, cgroup="", oom=""),
         }
-        args = msgspec.json.decode(process, type=oci.Process).args
         directory = places.directory(self._exec_root, id, exec_id)
-        return await to_end(self._start((id, exec_id), directory, files, args, attached))
+        return await to_end(self._start((id, exec_id), directory, files, whole.args, attached))
 
     async def _start(
         self,
@@ -398,6 +399,13 @@ class Runtime:
 
     def _throw_away(self, program: OciRuntime) -> ThrowAway:
         return ThrowAway(self._zygote, program, self._exec_root, self._layout)
+
+
+def _sized(process: oci.Process, io: ProcessIO) -> oci.Process:
+    """The process with its terminal's size: it may ask before the monitor has the terminal in its hands."""
+    if io.size is None:
+        return process
+    return msgspec.structs.replace(process, console_size=oci.ConsoleSize(height=io.size[0], width=io.size[1]))
 
 
 def _with_seccomp(spec: oci.Spec, seccomp: LinuxSeccomp, compiled: str) -> oci.Spec:
