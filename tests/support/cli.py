@@ -25,6 +25,14 @@ class Failed(AssertionError):
     """A command that had to succeed did not."""
 
 
+class Beside(subprocess.Popen[bytes]):
+    """A process that ends with the `with` it is used in, whatever happened there."""
+
+    def __exit__(self, *raised: Any) -> None:
+        self.kill()
+        super().__exit__(*raised)
+
+
 @dataclass(frozen=True)
 class DockerCLI:
     """docker with DOCKER_HOST set to `socket`, and with no configuration of the user who runs the tests."""
@@ -70,9 +78,9 @@ class DockerCLI:
         """The inspected object."""
         return json.loads(self.out("inspect", ref))[0]
 
-    def spawn(self, *args: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def spawn(self, *args: object, stdin: int = subprocess.DEVNULL) -> "Beside":
         """A command that goes on beside the test, with pipes for what it says."""
-        return subprocess.Popen(
+        return Beside(
             [DOCKER, *map(str, args)],
             stdin=stdin,
             stdout=subprocess.PIPE,
