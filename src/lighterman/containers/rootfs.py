@@ -34,11 +34,13 @@ def read_text(root: Path, path: str) -> str:
             fd = openat2(root_fd, path.encode(), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=IN_ROOT)
         except OSError:
             return ""
-        with os.fdopen(fd, "rb") as file:
+        try:
             facts = os.fstat(fd)
             if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_TEXT_BYTES:
                 return ""
-            return file.read(MAX_TEXT_BYTES).decode(errors="replace")
+            return os.read(fd, MAX_TEXT_BYTES).decode(errors="replace")
+        finally:
+            os.close(fd)
 
 
 def make_directory(root: Path, path: str) -> None:
