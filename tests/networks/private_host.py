@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 
+import uvloop
+
 from lighterman.linux import netns
 from lighterman.linux.netlink import Netlink, add_address, add_route, set_up
 
@@ -26,7 +28,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
             netns.enter(fd)
             with Netlink() as netlink:
                 netlink.batch([set_up("lo")])
-            asyncio.run(_awaited(test))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the daemon runs
+                runner.run(_awaited(test))
         except BaseException as error:
             errors.append(error)
         finally:

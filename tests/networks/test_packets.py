@@ -244,6 +244,35 @@ async def test_a_port_is_refused_in_dockers_words(tmp_path: Path) -> None:
 
 
 @on_own_host
+async def test_a_container_that_restarts_has_its_port_again_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        for _ in range(5):
+            sandbox = await started(networks, 1, PortWish(80, "tcp", "", 8080, 8080))
+            await networks.disconnect(sandbox.id)
+
+
+@on_own_host
+async def test_the_relay_passes_on_that_one_side_has_ended(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        sandbox = await started(networks, 1, PortWish(80, "tcp", "", 8080, 8080))
+
+        def talk() -> bytes:
+            with dial("::1", 8080) as client:
+                client.settimeout(3)
+                client.sendall(b"question")
+                client.shutdown(socket.SHUT_WR)
+                server, _address = listener.accept()
+                with server:
+                    heard = b"".join(iter(lambda: server.recv(100), b""))
+                    server.sendall(heard + b" answered")
+                return b"".join(iter(lambda: client.recv(100), b""))
+
+        with listening_in(sandbox.key, 80) as listener:
+            assert await asyncio.to_thread(talk) == b"question answered"
+        await networks.disconnect(sandbox.id)
+
+
+@on_own_host
 async def test_fifty_at_once_leave_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as networks:
 
