@@ -397,6 +397,18 @@ async def test_default_networks_keep_their_ids(tmp_path: Path) -> None:
 
 
 @on_own_host
+async def test_a_new_name_is_shown_and_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        sandbox = await started(networks, 1)
+        await networks.rename(sandbox.id, "other")
+        await networks.rename("f" * 64, "nobody")
+        assert networks.inspect("bridge").containers[sandbox.id].name == "other"
+    async with opened(tmp_path, running={sandbox.id: os.getpid()}) as networks:
+        assert networks.inspect("bridge").containers[sandbox.id].name == "other"
+        await networks.disconnect(sandbox.id)
+
+
+@on_own_host
 async def test_none_has_a_loopback_and_host_has_no_namespace(tmp_path: Path) -> None:
     async with opened(tmp_path) as networks:
         none = networks.reserve(SandboxWish("a" * 64, "a", (EndpointWish("none"),)))

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -215,6 +215,13 @@ class Networks:
             self._give_back(held.sandbox.endpoints)
         if held.connected:
             self._tell("disconnect", held.sandbox)
+
+    async def rename(self, sandbox_id: str, name: str) -> None:
+        """The container has another name: inspect shows it. Nothing happens without a sandbox."""
+        held = self._held.get(sandbox_id)
+        if held is not None:
+            held.sandbox = replace(held.sandbox, name=name)
+            await self._kernel.call(partial(self._records.write, held.sandbox))
 
     def sandbox(self, id: str) -> Sandbox | None:
         """What is reserved for this container."""
