@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVarTuple
 
+Ts = TypeVarTuple("Ts")
 log = logging.getLogger(__name__)
 
 
@@ -14,9 +15,9 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work`; whoever wants may wait for the task, which never raises but when cancelled."""
-        task = asyncio.get_running_loop().create_task(self._supervised(work))
+    def start(self, work: Callable[[*Ts], Coroutine[Any, Any, None]], *args: *Ts) -> asyncio.Task[None]:
+        """Run `work(*args)`; whoever wants may wait for the task, which never raises but when cancelled."""
+        task = asyncio.get_running_loop().create_task(self._supervised(work, *args))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -30,8 +31,8 @@ class Background:
                     task.cancel()
             await asyncio.wait(tasks)
 
-    async def _supervised(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _supervised(self, work: Callable[[*Ts], Coroutine[Any, Any, None]], *args: *Ts) -> None:
         try:
-            await work
+            await work(*args)
         except Exception:
             log.exception("background work failed")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,8 +27,12 @@ def opened(directories: Sequence[Path]) -> Iterator[list[int]]:
 
 
 def takes_fds(scratch: Path) -> bool:
-    """Whether this kernel's overlay takes its layers as open files (6.13); `scratch` is a directory."""
-    with opened([scratch, scratch]) as lowers:
+    """Whether this kernel's overlay takes its layers as open files (6.13); `scratch` is empty."""
+    # two of them: without an upper one alone is no overlay, and one must not be inside of the other
+    places = [scratch / "a", scratch / "b"]
+    for place in places:
+        place.mkdir()
+    with opened(places) as lowers:
         try:
             os.close(mount.overlay(lowers, None, None))
         except OSError:
@@ -81,8 +86,7 @@ def detach(target: Path) -> int | None:
 def forget_volatile(work: Path) -> None:
     """Let an upper be mounted again that was `volatile` and is now cleanly unmounted."""
     with suppress(FileNotFoundError):
-        (work / "work" / "incompat" / "volatile").rmdir()
-        (work / "work" / "incompat").rmdir()
+        shutil.rmtree(work / "work" / "incompat")
 
 
 def mount_points(below: Path) -> list[Path]:

@@ -68,7 +68,7 @@ class Snapshots:
         self._emptying: asyncio.Task[None] | None = None
         scratch = content.new_ingest()
         self._by_fds = overlay.takes_fds(scratch)
-        scratch.rmdir()
+        content.discard(scratch)
 
     # --- writable layers ---
 
@@ -113,7 +113,7 @@ class Snapshots:
         tree = await in_thread(_detach_all, directory / "merged")
         self._mounted.discard(key)
         if tree:
-            task = self._background.start(self._end(key, tree, directory / "work"))
+            task = self._background.start(self._end, key, tree, directory / "work")
             self._ending[key] = task
 
     async def remove(self, key: str) -> None:
@@ -349,7 +349,7 @@ class Snapshots:
 
     def _empty_trash(self) -> None:
         if self._emptying is None or self._emptying.done():
-            self._emptying = self._background.start(self._empty())
+            self._emptying = self._background.start(self._empty)
 
     async def _empty(self) -> None:
         trash = self._content.root / "trash"
