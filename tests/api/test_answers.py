@@ -208,3 +208,14 @@ async def test_a_change_is_finished_before_the_server_stops(serve: Serve) -> Non
     assert done.is_set()
     assert (await reader.read()).startswith(b"HTTP/1.1 204 No Content\r\n")
     writer.close()
+
+
+async def test_an_idle_connection_does_not_keep_the_server(serve: Serve) -> None:
+    async with asyncio.timeout(5):
+        async with serve(grace_s=60) as peer:
+            reader, writer = await peer.connect()
+            writer.write(b"GET /_ping HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await reader.readexactly(2) == b"OK"
+        assert await reader.read() == b""
+        writer.close()

@@ -110,6 +110,7 @@ class _Front:
 
     async def stop(self, server: Server, grace_s: float) -> None:
         """Cut off the readers, then wait for the changes; what is not done after `grace_s` is cancelled."""
+        server.pre_shutdown()  # connections without a request end now, the others after their answer
         for reader in self._readers:
             reader.cancel()
         await server.shutdown(grace_s)
