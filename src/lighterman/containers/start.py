@@ -17,7 +17,7 @@ from lighterman.containers.log_options import log_file
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.plan_start import StartPlan, plan_start
-from lighterman.containers.remove import remove
+from lighterman.containers.remove import dismantle
 from lighterman.containers.rootfs import make_directory, read_text
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
 from lighterman.containers.state import Container, Containers
@@ -34,15 +34,14 @@ async def start(cs: Containers, ref: str) -> None:
     Raises: NoSuchContainer, RunsAlready (304), Conflict (paused), runtime.StartFailed.
     Source: ContainerStart; order of events as measured on dockerd 20.10.24.
     """
-    container = cs.find(ref)
-    try:
-        async with cs.locked(ref) as container:
-            plan = plan_start(container, cs.find)
+    async with cs.locked(ref) as container:
+        plan = plan_start(container, cs.find)
+        try:
             await run(cs, plan, restart_count=0, stopped_by_user=False)
-    except StartFailed:
-        if container.host_config.auto_remove:
-            await remove(cs, container.id, volumes=True)
-        raise
+        except EngineError:
+            if container.host_config.auto_remove:
+                await dismantle(cs, cs.find(container.id), volumes=True)
+            raise
 
 
 async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by_user: bool) -> None:
