@@ -39,7 +39,9 @@ def run(order: Fields, fds: list[int]) -> None:
     os.chdir(order.text("dir"))
     with open("request", "rb") as file:
         request = Fields(file.read())
-    os.dup2(os.open("monitor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), 2)
+    log = os.open("monitor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
     process.rename_process("lm-" + request.text("name")[:12])
     process.become_subreaper()
     control = _socket.socket(fileno=fds[0])

@@ -65,7 +65,11 @@ class Zygote:
         with theirs:
             argv = [sys.executable, "-I", "-S", zygote.__file__, str(theirs.fileno()), *self._hidden]
             self._process = subprocess.Popen(
-                argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+                argv,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # else whoever reads ours would wait for the last monitor's end
+                start_new_session=True,
             )
 
     def _ask(self, message: bytes, fds: list[int]) -> None:
