@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import AF_UNIX, socket
+from socket import AF_INET, AF_UNIX, socket
 from typing import Any, cast
 
 import pytest
@@ -28,7 +28,11 @@ def serve(tmp_path: Path) -> Serve:
 
     @asynccontextmanager
     async def serving(
-        routes: Sequence[Route] = ROUTES, *, rooms: Mapping[str, Any] | None = None, **options: Any
+        routes: Sequence[Route] = ROUTES,
+        *,
+        rooms: Mapping[str, Any] | None = None,
+        tcp: bool = False,
+        **options: Any,
     ) -> AsyncIterator[Peer]:
         absent = dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime"))
         served = api.Rooms(
@@ -36,11 +40,12 @@ def serve(tmp_path: Path) -> Serve:
             host=probe_host(),
             engine=api.EngineInfo(id="test", version="26.11.0", data_root=str(tmp_path)),
         )
-        listener = socket(AF_UNIX)
-        listener.bind(str(tmp_path / "api.sock"))
+        listener = socket(AF_INET if tcp else AF_UNIX)
+        listener.bind(("127.0.0.1", 0) if tcp else str(tmp_path / "api.sock"))
         listener.listen(16)
+        peer = Peer(listener.getsockname())
         async with api.serve(served, [listener], routes=routes, **options):
-            yield Peer(tmp_path / "api.sock")
+            yield peer
 
     return serving
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,13 @@ class Answered:
 class Peer:
     """Where a test's server listens."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, address: str | tuple[str, int]) -> None:
+        self.address = address
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_unix_connection(str(self.path))
+        if isinstance(self.address, str):
+            return await asyncio.open_unix_connection(self.address)
+        return await asyncio.open_connection(*self.address)
 
     async def raw(self, sent: bytes) -> bytes:
         """All that comes back for these bytes until the server closes."""

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.api.peer import Peer
+from tests.api.peer import Peer, Serve, taken_apart
 
 ADVERTISED = {"Api-Version": "1.36", "Docker-Experimental": "false", "Ostype": "linux"}
 
@@ -120,3 +120,14 @@ async def test_a_head_may_come_byte_by_byte(peer: Peer) -> None:
         await writer.drain()
     assert (await reader.read()).endswith(b"OK")
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "status"),
+    [("127.0.0.1", "X: y", 200), ("127.0.0.1", "Origin: http://evil.example", 403), ("evil", "X: y", 403)],
+)
+async def test_web_pages_are_refused_on_tcp(serve: Serve, host: str, more: str, status: int) -> None:
+    request = f"GET /_ping HTTP/1.1\r\nHost: {host}\r\n{more}\r\nConnection: close\r\n\r\n"
+    async with serve(tcp=True) as peer:
+        answer = taken_apart(await peer.raw(request.encode()))
+    assert answer.status == status
