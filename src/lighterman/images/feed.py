@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 from lighterman.content import Layer as Unpacked
@@ -50,7 +49,9 @@ class _Pipe:
     async def feed(self, stream: AsyncIterator[bytes]) -> None:
         """Pass everything on. A worker that wants no more says why in its answer."""
         loop = asyncio.get_running_loop()
-        with suppress(BrokenPipeError, ConnectionResetError):
-            async for chunk in stream:
+        async for chunk in stream:
+            try:
                 await loop.sock_sendall(self._ours, chunk)
+            except (BrokenPipeError, ConnectionResetError):
+                return
         self._ours.shutdown(socket.SHUT_WR)

@@ -1,0 +1,220 @@
+"""Loading and importing: what comes of an archive, and what is left of a bad one: nothing."""
+
+import gzip
+import io
+import json
+import os
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from tests.content.archives import archive, file, symlink
+from tests.images.shelf import Shelf, config, digest, heard, ids, layer, opened, put, said, saved, sent
+
+from lighterman.apitypes.container import ContainerConfig
+from lighterman.errdefs import EngineError, InvalidParameter, Unimplemented
+from lighterman.images.changes import changed
+
+
+async def test_a_saved_image_is_loaded_with_its_names(shelf: Shelf) -> None:
+    layers = [layer("low"), layer("top")]
+    raw = config(*layers)
+    messages = await heard(shelf.images.load(sent(saved((raw, layers, ["a:1", "q.io/b:2"])))))
+    assert said(messages) == "Loaded image: a:1\nLoaded image: q.io/b:2\n"
+    image = shelf.images.find("a:1")
+    assert (image.id, len(image.chain)) == (digest(raw), 2)
+    assert ("load", image.id, {"name": image.id}) in shelf.told()
+
+
+async def test_without_names_the_id_is_told(shelf: Shelf) -> None:
+    raw = config(layer("f"))
+    messages = await heard(shelf.images.load(sent(saved((raw, [layer("f")], [])))))
+    assert said(messages) == f"Loaded image ID: {digest(raw)}\n"
+
+
+async def test_progress_is_told_unless_quiet_was_asked_for(shelf: Shelf) -> None:
+    loud = await heard(shelf.images.load(sent(saved((config(layer("a")), [layer("a")], ["a:1"])))))
+    quiet = await heard(
+        shelf.images.load(sent(saved((config(layer("b")), [layer("b")], ["b:1"]))), quiet=True)
+    )
+    assert [message.status for message in loud][:-1] == ["Loading layer"] * (len(loud) - 1)
+    assert len(quiet) == 1
+
+
+async def test_a_name_moves_to_the_image_loaded_last(shelf: Shelf) -> None:
+    old = await put(shelf, "a:1", day=1)
+    raw = config(layer("new"), day=2)
+    messages = await heard(shelf.images.load(sent(saved((raw, [layer("new")], ["a:1"])))))
+    assert f"The image a:1 already exists, renaming the old one with ID {old} to empty string" in said(
+        messages
+    )
+    assert shelf.images.find("a:1").id == digest(raw)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lambda data: data])
+async def test_archives_may_be_compressed(shelf: Shelf, compress: Callable[[bytes], bytes]) -> None:
+    data = saved((config(layer("f")), [layer("f")], ["a:1"]))
+    await heard(shelf.images.load(sent(compress(data))))
+    assert shelf.images.find("a:1")
+
+
+async def test_an_image_layout_is_loaded_and_its_blobs_are_kept_as_they_came(shelf: Shelf) -> None:
+    packed, raw = gzip.compress(layer("f")), config(layer("f"))
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": {"mediaType": "x", "digest": digest(raw), "size": len(raw)},
+            "layers": [{"mediaType": "y", "digest": digest(packed), "size": len(packed)}],
+        }
+    ).encode()
+    entry = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(manifest),
+        "size": len(manifest),
+        "annotations": {"io.containerd.image.name": "docker.io/library/a:1"},
+    }
+    layout = archive(
+        file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
+        file("index.json", json.dumps({"manifests": [entry]}).encode()),
+        *(file(f"blobs/sha256/{digest(blob)[7:]}", blob) for blob in (raw, manifest, packed)),
+    )
+    assert said(await heard(shelf.images.load(sent(layout)))) == "Loaded image: a:1\n"
+    assert shelf.rooms.content.digests() == {digest(packed)}
+
+
+async def test_a_layer_shared_as_a_link_is_loaded(shelf: Shelf) -> None:
+    same = layer("f")
+    raw = config(same, same)
+    manifest = [{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["1/layer.tar", "2/layer.tar"]}]
+    data = archive(
+        file("1/layer.tar", same),
+        symlink("2/layer.tar", "../1/layer.tar"),
+        file("c.json", raw),
+        file("manifest.json", json.dumps(manifest).encode()),
+    )
+    await heard(shelf.images.load(sent(data)))
+    assert len(shelf.images.find("a:1").chain) == 2
+
+
+def manifest_of(**fields: object) -> bytes:
+    return archive(file("manifest.json", json.dumps([fields]).encode()), file("c.json", config(layer("f"))))
+
+
+BAD = {
+    "no archive": (
+        b"no archive" * 100,
+        "Error processing tar file(exit status 1): archive/tar: invalid tar header",
+    ),
+    "half an archive": (saved((config(layer("f")), [layer("f")], []))[:1500], "unexpected EOF"),
+    "nothing": (b"", "repositories: no such file or directory"),
+    "an archive of something else": (archive(file("x")), "repositories: no such file or directory"),
+    "a name out": (archive(file("../x")), "outside of the archive's root"),
+    "a missing layer": (
+        manifest_of(Config="c.json", Layers=["nope"]),
+        "nope: no such file or directory",
+    ),
+    "a layer out": (manifest_of(Config="c.json", Layers=["../../etc/passwd"]), "no such file or directory"),
+    "a layer too few": (manifest_of(Config="c.json", Layers=[]), "layers length mismatch"),
+    "a missing configuration": (manifest_of(Config="nope.json", Layers=[]), "no such file or directory"),
+    "a wrong layer": (saved((config(layer("f")), [layer("g")], ["a:1"])), "don't match image configuration"),
+    "a name that is none": (saved((config(layer("f")), [layer("f")], ["UP:1"])), "must be lowercase"),
+    "a hostile layer": (
+        saved((config(archive(file("../x"))), [archive(file("../x"))], ["a:1"])),
+        "outside of the archive's root",
+    ),
+    "a whiteout of dots": (
+        saved((config(archive(file(".wh..."))), [archive(file(".wh..."))], ["a:1"])),
+        "outside of the archive's root",
+    ),
+    "a configuration that is none": (
+        archive(file("manifest.json", b'[{"Config": "manifest.json"}]')),
+        "configuration",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), BAD.values(), ids=BAD.keys())
+async def test_of_a_bad_archive_nothing_is_left(shelf: Shelf, data: bytes, message: str) -> None:
+    messages = await heard(shelf.images.load(sent(data)))
+    assert isinstance(messages[-1].error, str)
+    assert message in messages[-1].error
+    assert len(shelf.images) == 0
+    assert os.listdir(shelf.rooms.root / "layers") == []
+    assert shelf.rooms.content.digests() == set()
+
+
+async def test_a_loaded_image_is_there_at_the_next_start(tmp_path: Path) -> None:
+    async with opened(tmp_path / "root") as before:
+        image_id = await put(before, "a:1", "b:1", Labels={"k": "v"})
+        shown = before.images.inspect("a:1")
+    async with opened(tmp_path / "root") as after:
+        assert after.images.find("b:1").id == image_id
+        assert after.images.inspect("a:1") == shown
+
+
+async def test_an_import_has_one_layer_and_the_changes_asked_for(shelf: Shelf) -> None:
+    stream = await shelf.images.import_(
+        sent(layer("bin/sh")), repo="me/imp", tag="1", message="mine", changes=['CMD ["sh"]', "ENV A=b"]
+    )
+    (message,) = await heard(stream)
+    image = shelf.images.find("me/imp:1")
+    assert message.status == image.id
+    assert (image.config.cmd, image.config.env, image.document.comment) == (["sh"], ["A=b"], "mine")
+    assert [action for action, _, _ in shelf.told()] == ["tag", "import"]
+
+
+async def test_an_import_of_no_archive_leaves_nothing(shelf: Shelf) -> None:
+    with pytest.raises(InvalidParameter, match="archive/tar: invalid tar header"):
+        await shelf.images.import_(sent(b"no archive" * 100))
+    assert ids(shelf) == []
+    assert shelf.rooms.content.digests() == set()
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(shelf: Shelf) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield layer("f")[:700]
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await shelf.images.import_(broken())
+    assert len(shelf.images) == 0
+
+
+async def test_what_others_wrote_with_pax_is_imported(shelf: Shelf) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as writer:
+        writer.addfile(tarfile.TarInfo("d" * 90 + "/" + "n" * 200), io.BytesIO(b""))
+    await shelf.images.import_(sent(made.getvalue()), repo="a")
+    assert shelf.images.find("a").size_bytes == 0
+
+
+CHANGES = [
+    (["CMD echo hi"], {"cmd": ["/bin/sh", "-c", "echo hi"]}),
+    (['ENTRYPOINT ["a","b"]'], {"entrypoint": ["a", "b"]}),
+    (["ENV A=1 B='x y'", "ENV A 2"], {"env": ["A=2", "B=x y"]}),
+    (["LABEL a=b\nLABEL c=d"], {"labels": {"a": "b", "c": "d"}}),
+    (["EXPOSE 80 53/udp"], {"exposed_ports": {"80/tcp": {}, "53/udp": {}}}),
+    (["WORKDIR /a", "WORKDIR b"], {"working_dir": "/a/b"}),
+    (["user me", "VOLUME /v", "STOPSIGNAL 9"], {"user": "me", "volumes": {"/v": {}}, "stop_signal": "9"}),
+]
+
+
+@pytest.mark.parametrize(("changes", "fields"), CHANGES)
+def test_changes_are_those_of_a_dockerfile(changes: list[str], fields: dict[str, object]) -> None:
+    after = changed(ContainerConfig(), changes)
+    assert {name: getattr(after, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("RUN x", InvalidParameter),
+        ("ENV", InvalidParameter),
+        ("ONBUILD RUN x", Unimplemented),
+        ("ENV A='", InvalidParameter),
+    ],
+)
+def test_other_changes_are_refused(change: str, kind: type[EngineError]) -> None:
+    with pytest.raises(kind):
+        changed(ContainerConfig(), [change])
