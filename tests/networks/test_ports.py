@@ -59,6 +59,17 @@ def test_an_ipv6_conflict_is_told_with_brackets() -> None:
             ports.hold([PortWish(80, "tcp", "::1", 23103, 23103)])
 
 
+def test_a_port_whose_connections_linger_can_be_held_again() -> None:
+    ports = ports_of()
+    held = ports.hold([PortWish(80, "tcp", "", 23105, 23105)])
+    with socket.create_connection(("127.0.0.1", 23105)) as client:
+        served, _ = held.sockets[0][1].accept()
+        served.close()  # the side that closes first lingers in TIME_WAIT
+        assert client.recv(1) == b""
+    ports.release(held)
+    ports.release(ports.hold([PortWish(80, "tcp", "", 23105, 23105)]))
+
+
 def test_one_that_fails_gives_all_back() -> None:
     ports = ports_of()
     with pytest.raises(PortFailed):

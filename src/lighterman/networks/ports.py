@@ -156,6 +156,9 @@ def _listen(port: PublishedPort) -> socket.socket | None:
     try:
         if version == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if port.proto != "udp":
+            # what the relay served lingers in TIME_WAIT; one that listens is a conflict all the same
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((port.host_ip, port.host_port))
         if port.proto != "udp":
             sock.listen(_BACKLOG)
