@@ -34,6 +34,7 @@ class Bench:
 
     tmp: Path
     root: Path
+    memory_bytes: int = -1
     cgroup_parent: str = field(default_factory=lambda: f"/lmt-{secrets.token_hex(4)}")
     runtime: Runtime = field(init=False)
     exits: "asyncio.Queue[tuple[str, Exit]]" = field(default_factory=asyncio.Queue)
@@ -70,6 +71,7 @@ class Bench:
                 ),
                 linux=oci.Linux(
                     cgroups_path=cgroup_path(id, self.cgroup_parent),
+                    resources=oci.Resources(memory=oci.Memory(limit=self.memory_bytes)),
                     namespaces=tuple(oci.Namespace(type=kind) for kind in ("pid", "mount", "ipc", "uts")),
                 ),
             )

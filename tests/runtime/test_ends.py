@@ -48,6 +48,20 @@ async def test_delete_ends_what_runs_and_tells_nobody(bench: Bench) -> None:
         bench.runtime.pids(id)
 
 
+async def test_delete_ends_what_stands_still_too(bench: Bench) -> None:
+    id, _ = await bench.run("sleep", "60")
+    await bench.runtime.pause(id)
+    await bench.runtime.delete(id)
+    assert not (bench.exec_root / "c" / id).exists()
+
+
+async def test_a_process_that_wants_too_much_memory_is_told_as_such(bench: Bench) -> None:
+    bench.memory_bytes = 8 << 20
+    await bench.run("sh", "-c", "x=y; while true; do x=$x$x; done")
+    end = await bench.exit()
+    assert (end.code, end.oom_killed) == (137, True)
+
+
 async def test_the_log_is_rotated_under_docker_s_names_without_a_line_lost(bench: Bench) -> None:
     id, _ = await bench.run("seq", "1", "5000", max_size_bytes=100_000, max_files=9)
     await bench.exit()

@@ -1,6 +1,7 @@
 """Starting: what a process gets, and that a start that fails leaves nothing."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,24 @@ async def test_without_any_runtime_the_start_says_what_to_install(
         await bench.run("true")
     assert failed.value.message == "no OCI runtime works here: crun: not installed; runc: not installed"
     monkeypatch.undo()
+
+
+async def test_with_runc_alone_everything_works(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await bench.close()
+    (tmp_path / "runc").symlink_to(shutil.which("runc") or "/usr/sbin/runc")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    await bench.open()
+    monkeypatch.undo()
+    assert list(bench.runtime.version()) == ["runc"]
+    peer = Peer()
+    id, _ = await bench.run("sh", "-c", "echo $1; sleep 60", "sh", "hello", attached=[(peer.client, ALL)])
+    assert await peer.read_until(b"hello\n") == b"hello\n"
+    await bench.runtime.exec(id, "e", oci.encode(process(["sh", "-c", "exit 6"])), NO_IO)
+    assert (await asyncio.wait_for(bench.exec_exits.get(), 20))[2].code == 6
+    with pytest.raises(StartBroke, match="no OCI runtime works here: crun: not installed"):
+        await bench.run("true", runtime="crun")
 
 
 async def test_the_same_id_runs_again_only_after_its_delete(bench: Bench) -> None:

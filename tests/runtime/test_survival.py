@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -78,24 +79,24 @@ async def test_a_new_daemon_finds_the_old_process_and_its_streams(bench: Bench) 
 
 async def test_an_end_while_no_daemon_was_there_is_told_by_recover(bench: Bench) -> None:
     id = await run_and_kill_daemon(bench, "exit 3")
-    monitor = (
-        os.pidfd_open(monitor_pid(bench, id)) if (bench.exec_root / "c" / id / "state").exists() else None
-    )
-    await ended(monitor)
+    await ended(monitor_pid(bench, id))
     await bench.open()
     (found,) = await bench.runtime.recover()
     assert isinstance(found.state, Exit)
     assert found.state.code == 3
 
 
-async def ended(pidfd: int | None) -> None:
+async def ended(pid: int) -> None:
     """Wait until the process is gone."""
-    if pidfd is not None:
-        gone = asyncio.Event()
-        asyncio.get_running_loop().add_reader(pidfd, gone.set)
-        await asyncio.wait_for(gone.wait(), 20)
-        asyncio.get_running_loop().remove_reader(pidfd)
-        os.close(pidfd)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    gone = asyncio.Event()
+    asyncio.get_running_loop().add_reader(pidfd, gone.set)
+    await asyncio.wait_for(gone.wait(), 20)
+    asyncio.get_running_loop().remove_reader(pidfd)
+    os.close(pidfd)
 
 
 async def test_a_monitor_killed_in_mid_output_is_replaced_and_the_code_is_known(bench: Bench) -> None:
@@ -104,9 +105,9 @@ async def test_a_monitor_killed_in_mid_output_is_replaced_and_the_code_is_known(
     end = await bench.exit()
     assert (end.code, end.error) == (7, "")
     seen = [int(line.log) for line in bench.logged(id) if line.log.strip().isdigit()]
-    assert seen == sorted(seen)
     assert seen[-1] == LINES - 1
-    assert len(seen) > LINES - 30_000  # at most what one read had taken
+    gaps = [after - before for before, after in pairwise(seen) if after != before + 1]
+    assert len(gaps) <= 1  # at most what one read had taken, and the line torn by it
 
 
 async def test_a_killed_monitor_s_terminal_goes_on_with_the_next(bench: Bench) -> None:
@@ -141,7 +142,7 @@ async def test_a_start_that_was_cut_off_is_lost_and_can_be_deleted(bench: Bench)
 
 async def test_a_zygote_that_dies_is_replaced(bench: Bench) -> None:
     os.kill(bench.runtime._zygote.pid, signal.SIGKILL)
-    await ended(os.pidfd_open(bench.runtime._zygote.pid))
+    await ended(bench.runtime._zygote.pid)
     await bench.run("sh", "-c", "exit 5")
     assert (await bench.exit()).code == 5
 

@@ -127,11 +127,16 @@ def connect(directory: Path) -> socket.socket | None:
     return control
 
 
+def kill(cgroup: Cgroup | None) -> None:
+    """Kill all that lives in a cgroup, frozen or not."""
+    if cgroup is not None and cgroup.pids():
+        cgroup.kill()
+
+
 def remove(directory: Path, states: Sequence[Path], cgroup: Cgroup | None) -> None:
     """Take away a container's cgroup with all that lives in it, the OCI runtime's state, the directory."""
+    kill(cgroup)
     if cgroup is not None:
-        if cgroup.pids():
-            cgroup.kill()
         cgroup.remove()
     for path in (*states, directory):
         with contextlib.suppress(FileNotFoundError):

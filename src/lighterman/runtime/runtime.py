@@ -21,7 +21,7 @@ from lighterman.oci.spec import LinuxSeccomp
 from lighterman.runtime import exec_root as places
 from lighterman.runtime.fields import Fields
 from lighterman.runtime.oci_runtimes import OciRuntime, OciRuntimes, ThrowAway, find_runtimes
-from lighterman.runtime.outcomes import Exit, Lost, ProcessGone, Recovered, Running
+from lighterman.runtime.outcomes import Exit, Lost, ProcessGone, Recovered, Running, StartBroke
 from lighterman.runtime.recovery import Found, find_runs
 from lighterman.runtime.run import MonitorFailed, MonitorGone, Run
 from lighterman.runtime.seccomp_cache import ANNOTATION, SeccompCache
@@ -182,7 +182,13 @@ class Runtime:
         args: Sequence[str],
         attached: Sequence[tuple[Client, AttachTo]],
     ) -> Running:
-        await in_thread(places.write, directory, files)
+        try:
+            await in_thread(places.write, directory, files)
+        except FileExistsError as error:
+            raise System(f"{key[1] or key[0]} was started already and not deleted since") from error
+        except OSError as error:
+            await in_thread(shutil.rmtree, directory, True)
+            raise StartBroke(f"cannot prepare the start: {error}", 128) from error
         run = self._new_run(key, directory, Fields(files["request"]))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -314,10 +320,11 @@ class Runtime:
             run.deleted = key[1] is None  # the end of an exec is still told
             with contextlib.suppress(ProcessGone):
                 run.signal(SIGKILL)
-        for run in runs:
-            await asyncio.shield(run.ended)
         directory = places.directory(self._exec_root, id, None)
         request = await in_thread(places.read_request, directory)
+        await in_thread(places.kill, self._cgroup(request))
+        for run in runs:
+            await asyncio.shield(run.ended)
         await self._clear((id, None), request)
 
     async def _clear(self, key: Key, request: Fields) -> None:
@@ -330,9 +337,11 @@ class Runtime:
         for program in self._oci:
             if program.kind not in ("crun", "runc") and (program.root / id).exists():
                 await self._zygote.call(program.argv("/dev/null", "delete", "--force", id))
-        cgroup = open_cgroup(self._layout, request.text("cgroup")) if request.text("cgroup") else None
         roots = [program.root / id for program in self._oci]
-        await in_thread(places.remove, directory, roots, cgroup)
+        await in_thread(places.remove, directory, roots, self._cgroup(request))
+
+    def _cgroup(self, request: Fields) -> Cgroup | None:
+        return open_cgroup(self._layout, request.text("cgroup")) if request.text("cgroup") else None
 
     # -- the daemon's start
 

@@ -15,6 +15,8 @@ _RUN = "failed to create shim task: OCI runtime create failed: runc create faile
 _EXEC = "OCI runtime exec failed: exec failed: "
 _START = "unable to start container process: "
 _INIT = _START + "error during container init: "
+_CRUN_GUESS = "the memory limit could be too low: "
+"""crun 1.8 puts this before every error of a container that has a memory limit, whatever its cause."""
 _RLIMITS = {
     "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4,
     "RLIMIT_RSS": 5, "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9,
@@ -55,6 +57,7 @@ def last_error(log: bytes) -> str:
 def start_failed(text: str, args: Sequence[str], *, exec: bool) -> StartFailed:
     """The failure to raise for an OCI runtime's `text`; `args` of the process that did not start."""
     name = args[0] if args else ""
+    text = text.removeprefix(_CRUN_GUESS)
     prefix = _EXEC if exec else _RUN
     if _is_missing(text):
         why = (

@@ -1,0 +1,76 @@
+"""The monitor's small parts: messages, and the log on disk."""
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lighterman.runtime.fields import Fields, encode
+from lighterman.runtime.log_file import LogFile
+
+TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))
+
+
+@given(TEXT, st.integers(), st.booleans(), st.lists(st.text(st.characters(min_codepoint=32), min_size=1)))
+def test_fields_are_read_as_they_were_written(text: str, number: int, flag: bool, items: list[str]) -> None:
+    message = Fields(encode(text=text, number=number, flag=flag, items=items))
+    assert (message.text("text"), message.number("number")) == (text, number)
+    assert (message.flag("flag"), message.items("items")) == (flag, items)
+
+
+def test_absent_fields_are_empty() -> None:
+    message = Fields(b"")
+    assert (message.text("a"), message.number("a"), message.flag("a"), message.items("a")) == (
+        "",
+        0,
+        False,
+        [],
+    )
+
+
+def test_a_log_goes_on_behind_a_line_torn_by_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"whole\ntorn")
+    log = LogFile(str(path), 0, 1)
+    log.write(b"next\n")
+    log.close()
+    assert path.read_bytes() == b"whole\ntorn\nnext\n"
+
+
+@pytest.mark.parametrize(
+    ("max_files", "files"),
+    [(1, [b"7\n"]), (2, [b"7\n", b"5\n6\n"]), (4, [b"7\n", b"5\n6\n", b"3\n4\n", b"1\n2\n"])],
+)
+def test_a_file_is_full_when_a_line_has_reached_the_limit(
+    tmp_path: Path, max_files: int, files: list[bytes]
+) -> None:
+    path = tmp_path / "log"
+    log = LogFile(str(path), 3, max_files)
+    assert log.write(b"".join(b"%d\n" % number for number in range(1, 8))) == ""
+    log.close()
+    assert [file.read_bytes() for file in sorted(tmp_path.iterdir())] == files
+
+
+@pytest.fixture
+def limit_of_ten_bytes() -> Iterator[None]:
+    """A disk that is full, without a disk: Python ignores the signal that comes with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("limit_of_ten_bytes")
+def test_a_full_disk_costs_lines_and_tears_none(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = LogFile(str(path), 0, 1)
+    assert log.write(b"one\n") == ""
+    assert log.write(b"too long\n") == f"write {path}: {os.strerror(errno.EFBIG)}"
+    assert log.write(b"two\n") == ""
+    log.close()
+    assert path.read_bytes() == b"one\ntwo\n"
