@@ -263,11 +263,11 @@ async def test_an_exec_needs_a_command_and_a_running_container(cs: Containers) -
     with pytest.raises(Conflict, match="Container ice is paused, unpause the container before exec"):
         await exec_create(cs, "ice", ExecCreateBody(cmd=["true"]))
     made_exec = await exec_create(cs, "run", ExecCreateBody(cmd=["sh", "-c", "exit 4"]))
-    assert exec_inspect(cs, made_exec.id).container_id == B
+    assert (await exec_inspect(cs, made_exec.id)).container_id == B
     assert cs.running_execs(B) == [made_exec.id]
     await cs.forget(B)
     with pytest.raises(NoSuchExec, match="No such exec instance"):
-        exec_inspect(cs, made_exec.id)
+        await exec_inspect(cs, made_exec.id)
 
 
 async def test_events_carry_labels_image_and_name(cs: Containers) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from msgspec import structs
 
@@ -25,6 +27,9 @@ from lighterman.lib.effects import in_thread
 from lighterman.lib.frames import STDOUT, frame
 from lighterman.oci import spec as oci
 from lighterman.runtime import AttachTo, Client, ProcessGone, ProcessIO
+
+TOLD_IN_S = 2.0
+"""How long the news of an end may take, once the process is gone."""
 
 NOT_STARTED = 126
 """The exit code of an exec that could not be started. Source: measured, for a missing program too."""
@@ -68,18 +73,30 @@ async def exec_start(
     process = await _process(cs, container, one.wish)
     if one.life != Prepared() or one is not cs.execs.get(exec_id):
         raise Conflict(f"Error: Exec command {exec_id} is already running")
-    cs.execs[exec_id] = structs.replace(one, life=ExecRunning(0))  # nobody else may start it now
+    cs.execs[exec_id] = replace(one, life=ExecRunning(0))  # nobody else may start it now
     client = None
     try:
-        client = None if body.detach else await take()
+        client = None if body.detach else await _taken(take)
         cs.publish(container, f"exec_start: {one.command}", execID=exec_id)
         await _run(cs, one, process, client, size)
     except BaseException as error:
         now_s = asyncio.get_running_loop().time()
-        cs.execs[exec_id] = structs.replace(one, life=ExecEnded(NOT_STARTED, now_s))
+        cs.execs[exec_id] = replace(one, life=ExecEnded(NOT_STARTED, now_s))
         if client is None or not isinstance(error, EngineError):
             raise
         await _tell(client, one.wish, str(error))
+    finally:
+        one.started.set()
+
+
+async def _taken(take: Callable[[], Awaitable[Client]]) -> Client:
+    """The client, with the head sent long before the first output.
+
+    docker-py reads both from one buffered file, and loses what came in the same piece as the head.
+    """
+    client = await take()
+    await send(client, client.head)
+    return replace(client, head=b"")
 
 
 async def _run(
@@ -98,7 +115,7 @@ async def _run(
     running = await cs.runtime.exec(one.container_id, one.id, oci.encode(process), io, attached=attached)
     if (now := cs.execs.get(one.id)) is not None and not isinstance(now.life, Prepared):
         # a short one has ended by now; its pid is shown all the same
-        cs.execs[one.id] = structs.replace(now, life=structs.replace(now.life, pid=running.pid))
+        cs.execs[one.id] = replace(now, life=structs.replace(now.life, pid=running.pid))
 
 
 def _attach_to(wish: ExecCreateBody) -> AttachTo:
@@ -115,7 +132,7 @@ def _attach_to(wish: ExecCreateBody) -> AttachTo:
 async def _tell(client: Client, wish: ExecCreateBody, text: str) -> None:
     """A failure after the stream was taken, in the form that dockerd uses: one line of output."""
     line = f"{text}\r\n".encode()
-    await send(client, client.head + (line if wish.tty else frame(STDOUT, line)))
+    await send(client, line if wish.tty else frame(STDOUT, line))
     client.sock.close()
 
 
@@ -149,9 +166,27 @@ async def exec_resize(cs: Containers, exec_id: str, *, rows: int, columns: int) 
         raise gone from None
 
 
-def exec_inspect(cs: Containers, exec_id: str) -> ExecInspectResponse:
-    """All about it. Raises: NoSuchExec. Source: ExecInspect."""
+async def exec_inspect(cs: Containers, exec_id: str) -> ExecInspectResponse:
+    """All about it. Raises: NoSuchExec. Source: ExecInspect.
+
+    Clients ask for the exit code when their stream has ended, and may be faster than the news of the end.
+    """
+    one = _find(cs, exec_id)
+    if isinstance(one.life, ExecRunning) and not await _lives(cs, one):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TOLD_IN_S):
+                await one.ended.wait()
     return view(_find(cs, exec_id))
+
+
+async def _lives(cs: Containers, one: Exec) -> bool:
+    """Whether an exec that has been started still has its process."""
+    await one.started.wait()
+    try:
+        cs.runtime.signal(one.container_id, 0, one.id)
+    except ProcessGone:
+        return False
+    return True
 
 
 def _find(cs: Containers, exec_id: str) -> Exec:

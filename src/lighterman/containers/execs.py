@@ -1,5 +1,7 @@
 """What an exec is: its wish, and one of three lives. It lives in memory only, as dockerd's do."""
 
+import asyncio
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -27,13 +29,16 @@ class ExecEnded(Struct, frozen=True):
 ExecLife: TypeAlias = Prepared | ExecRunning | ExecEnded
 
 
-class Exec(Struct, frozen=True, kw_only=True):
-    """A further process in a container."""
+@dataclass(frozen=True, kw_only=True)
+class Exec:
+    """A further process in a container; `started` and `ended` wake those who wait for the next life."""
 
     id: str
     container_id: str
     wish: ExecCreateBody
-    life: ExecLife = Prepared()
+    life: ExecLife = field(default_factory=Prepared)
+    started: asyncio.Event = field(default_factory=asyncio.Event)  # it runs, or could not be started
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def command(self) -> str:

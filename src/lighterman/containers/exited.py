@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-
-from msgspec import structs
+from dataclasses import replace
 
 from lighterman.containers.execs import ExecEnded, ExecRunning
 from lighterman.containers.life import Ended, Paused, Restarting, Running
@@ -96,7 +95,8 @@ async def on_exec_exit(cs: Containers, container_id: str, exec_id: str, end: Exi
     if one is None or not isinstance(one.life, ExecRunning):
         return  # started by an engine before this one: nobody can ask for it any more
     now_s = asyncio.get_running_loop().time()
-    cs.execs[exec_id] = structs.replace(one, life=ExecEnded(end.code, now_s, one.life.pid))
+    cs.execs[exec_id] = replace(one, life=ExecEnded(end.code, now_s, one.life.pid))
+    one.ended.set()
     if container_id in cs:
         cs.publish(cs.find(container_id), "exec_die", execID=exec_id, exitCode=str(end.code))
 

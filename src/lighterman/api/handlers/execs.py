@@ -30,4 +30,4 @@ async def resize(request: Request, rooms: Rooms) -> Answer:
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """ExecInspect."""
-    return reply(containers.exec_inspect(rooms.containers, request.names["id"]))
+    return reply(await containers.exec_inspect(rooms.containers, request.names["id"]))
