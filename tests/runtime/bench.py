@@ -40,6 +40,7 @@ class Bench:
     exits: "asyncio.Queue[tuple[str, Exit]]" = field(default_factory=asyncio.Queue)
     exec_exits: "asyncio.Queue[tuple[str, str, Exit]]" = field(default_factory=asyncio.Queue)
     detached: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+    exec_detached: "asyncio.Queue[tuple[str, str]]" = field(default_factory=asyncio.Queue)
     ids: list[str] = field(default_factory=list)
 
     @property
@@ -56,6 +57,7 @@ class Bench:
             on_exit=lambda id, end: self.exits.put((id, end)),
             on_exec_exit=lambda id, exec_id, end: self.exec_exits.put((id, exec_id, end)),
             on_detach=self.detached.put_nowait,
+            on_exec_detach=lambda id, exec_id: self.exec_detached.put_nowait((id, exec_id)),
         )
 
     def spec(self, id: str, args: Sequence[str], *, tty: bool = False) -> bytes:

@@ -1,6 +1,7 @@
 """Attached clients: nothing lost, nothing mixed, and everybody may leave."""
 
 import asyncio
+import signal
 import socket
 
 import pytest
@@ -160,6 +161,23 @@ async def test_an_exec_has_streams_of_its_own(bench: Bench) -> None:
     told = await asyncio.wait_for(bench.exec_exits.get(), 20)
     assert (told[:2], told[2].code) == ((id, "e1"), 4)
     assert bench.logged(id) == []
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_an_exec_may_have_a_terminal_and_be_left_by_keys(bench: Bench, runtime: str) -> None:
+    id, _ = await bench.run("sleep", "60", runtime=runtime)
+    peer = Peer()
+    io = ProcessIO(tty=True, stdin=True, stdin_once=True, log=None, size=(12, 34))
+    command = oci.encode(process(["sh", "-c", "read x; stty size; read x; exit 3"], tty=True))
+    await bench.runtime.exec(id, "e1", command, io, attached=[(peer.client, KEYS)])
+    await peer.send(b"\n")
+    assert await peer.read_until(b"12 34\r\n") == b"\r\n12 34\r\n"
+    await bench.runtime.resize(id, 56, 78, "e1")
+    await peer.send(DEFAULT)
+    assert await peer.read_all() == b""
+    assert await asyncio.wait_for(bench.exec_detached.get(), 20) == (id, "e1")
+    bench.runtime.signal(id, signal.SIGKILL, "e1")
+    assert (await asyncio.wait_for(bench.exec_exits.get(), 20))[2].code == 137
 
 
 async def test_nobody_attaches_to_what_has_ended(bench: Bench) -> None:
