@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon, Engine, Reference
 from tests.support.http import Http
@@ -83,7 +82,7 @@ def the_engine(new_engine: type[Daemon], archive: Path) -> Iterator[Daemon]:
         yield daemon
         if not daemon.process:
             daemon.start()
-        forget_images(daemon)
+        daemon.forget_images()
         left: list[str] = []
         if isinstance(daemon, Engine):
             left = lasting(daemon, before)
@@ -93,16 +92,6 @@ def the_engine(new_engine: type[Daemon], archive: Path) -> Iterator[Daemon]:
     finally:
         daemon.close()
     assert not left, "left over:\n" + "\n".join(left)
-
-
-def forget_images(daemon: Daemon) -> None:
-    """Remove every image but busybox."""
-    for image in daemon.http.ok("GET", "/images/json?all=1"):
-        if BUSYBOX not in (image["RepoTags"] or []):
-            daemon.http("DELETE", f"/images/{image['Id']}?force=1")
-        for tag in image["RepoTags"] or []:
-            if BUSYBOX in image["RepoTags"] and tag != BUSYBOX and tag != "<none>:<none>":
-                daemon.http("DELETE", f"/images/{tag}")
 
 
 def lasting(daemon: Daemon, before: object) -> list[str]:

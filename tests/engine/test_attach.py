@@ -4,7 +4,6 @@ import os
 import socket
 
 import pytest
-
 from tests.support.cli import DockerCLI
 from tests.support.http import STDERR, STDOUT, Http, joined, read_all
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import docker as docker_py
 import pytest
-
 from tests.support.engines import Daemon
 
 

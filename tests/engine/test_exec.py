@@ -1,17 +1,14 @@
 """Second processes in a running container."""
 
-from collections.abc import Iterator
-
 import pexpect
 import pytest
-
 from tests.support.cli import DockerCLI
 from tests.support.http import STDERR, STDOUT, Http, joined, read_all
 
 
 @pytest.fixture
-def box(docker: DockerCLI) -> Iterator[str]:
-    yield docker.run("-d", "--name", "box", "-e", "FROM=run", "busybox", "sleep", "600")
+def box(docker: DockerCLI) -> str:
+    return docker.run("-d", "--name", "box", "-e", "FROM=run", "busybox", "sleep", "600")
 
 
 def test_output_and_errors_come_apart(docker: DockerCLI, box: str) -> None:

@@ -1,7 +1,6 @@
 """The exit code of `docker run` is the container's, or one of 125, 126, 127 and 128 + signal."""
 
 import pytest
-
 from tests.support.cli import DockerCLI
 
 

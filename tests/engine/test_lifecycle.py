@@ -5,7 +5,6 @@ import os
 import re
 
 import pytest
-
 from tests.support.cli import DockerCLI
 from tests.support.http import Http
 

@@ -4,9 +4,9 @@ import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
 from tests.support.http import Http
@@ -90,13 +90,20 @@ def test_a_port_ends_with_its_container(engine: Daemon, docker: DockerCLI) -> No
 
 
 def test_udp_is_published_too(engine: Daemon, docker: DockerCLI) -> None:
-    cid = docker.run("-d", "-i", "-p", "8053:53/udp", "busybox", "nc", "-u", "-l", "-p", "53")
-    docker("exec", cid, "sh", "-c", "until netstat -lun | grep -q :53; do :; done")
-    sock = run_in(engine.net.outside, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    with sock, docker.spawn("logs", "-f", cid) as follower:
-        sock.sendto(b"by datagram\n", (HOST_ADDRESS, 8053))
-        assert follower.stdout
-        assert follower.stdout.readline() == b"by datagram\n"
+    cid = docker.run("-d", "-p", "8053:53/udp", "busybox", "sleep", "600")
+    inside = Path(f"/proc/{docker.inspect(cid)['State']['Pid']}/ns/net")
+
+    def datagrams() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(10)
+        return sock
+
+    with run_in(inside, datagrams) as server, run_in(engine.net.outside, datagrams) as client:
+        run_in(inside, lambda: server.bind(("0.0.0.0", 53)))
+        client.sendto(b"ask", (HOST_ADDRESS, 8053))
+        asked, asker = server.recvfrom(16)
+        server.sendto(b"answer", asker)
+        assert (asked, *client.recvfrom(16)) == (b"ask", b"answer", (HOST_ADDRESS, 8053))
 
 
 def test_a_port_is_published_once(http: Http, docker: DockerCLI) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pexpect
 import pytest
-
 from tests.support.cli import DockerCLI
 from tests.support.registry import Registry
 from tests.support.waiting import until

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from tests.support.cli import DockerCLI
 
 DEFAULT = "00000000a80425fb"
@@ -82,7 +81,7 @@ def test_only_the_three_streams_are_open(docker: DockerCLI) -> None:
 
 
 def test_devices_other_than_the_usual_are_refused(docker: DockerCLI) -> None:
-    script = "mknod /disk b 254 0 && mknod /mem c 1 1; cat /disk; cat /mem; head -c1 /dev/zero | wc -c; echo x > /dev/null"
+    script = "mknod /disk b 254 0; mknod /mem c 1 1; cat /disk; cat /mem; head -c1 /dev/zero | wc -c"
     done = docker("run", "--rm", "busybox", "sh", "-c", script)
     assert done.stderr.splitlines() == [
         "cat: can't open '/disk': Operation not permitted",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.support.cli import DockerCLI
 from tests.support.http import Http
+from tests.support.images import BUSYBOX
 from tests.support.leaks import Traces, look, mounts, processes
 from tests.support.net import Neighbourhood
 from tests.support.waiting import until
@@ -114,7 +115,8 @@ class Daemon:
 
     def traces(self) -> Traces:
         """What it has on the host at this moment."""
-        return look(self.root, self.net, self.cgroup_parent, self.books)
+        daemon = self.process.pid if self.process else -1
+        return look(self.root, self.net, self.cgroup_parent, self.books, daemon)
 
     def clean(self) -> None:
         """Remove all containers, and volumes and networks of users; images stay."""
@@ -123,6 +125,15 @@ class Daemon:
             assert answer.status in (204, 404, 409), answer
         for volume in self.http.ok("GET", "/volumes")["Volumes"] or []:
             self.http("DELETE", f"/volumes/{volume['Name']}?force=1")
+
+    def forget_images(self) -> None:
+        """Remove every image and every name but busybox."""
+        for image in self.http.ok("GET", "/images/json?all=1"):
+            tags = image["RepoTags"] or []
+            if BUSYBOX not in tags:
+                self.http("DELETE", f"/images/{image['Id']}?force=1")
+            for name in {*tags, *(image["RepoDigests"] or [])} - {BUSYBOX} if BUSYBOX in tags else ():
+                self.http("DELETE", f"/images/{name}")
 
     def close(self) -> None:
         """End the daemon, everything it has started, and its files."""
@@ -148,7 +159,7 @@ class Engine(Daemon):
 
     name = "ours"
     books = re.compile(
-        r"^data/(state\.db.*|[a-z]+|content/.*|images/.*|snapshots/[a-z]+)$|^exec/[a-z.]+(/[a-z]+)?$"
+        r"^data/(state\.db[^/]*|[a-z]+|blobs/sha256(/..)?)$|^exec/([a-z.]+|seccomp/[0-9a-f]+)$"
     )
 
     def command(self) -> list[str]:

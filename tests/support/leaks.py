@@ -34,10 +34,11 @@ class Traces:
         ]
 
 
-def look(root: Path, net: Neighbourhood, cgroup_parent: str, passing: re.Pattern[str]) -> Traces:
+def look(root: Path, net: Neighbourhood, cgroup_parent: str, passing: re.Pattern[str], daemon: int) -> Traces:
     """The traces of the engine whose files lie under `root` and whose host is `net`.
 
-    Files whose path matches `passing` are the engine's books, not traces.
+    Files whose path matches `passing` are the engine's books, not traces; nor is the process `daemon` one,
+    nor are its children, which end with it.
     """
     return Traces(
         frozenset(mounts(root)),
@@ -45,7 +46,7 @@ def look(root: Path, net: Neighbourhood, cgroup_parent: str, passing: re.Pattern
         frozenset(links(net)),
         frozenset(rules(net)),
         frozenset(cgroups(cgroup_parent)),
-        frozenset(f"{pid} {command}" for pid, command in processes(net)),
+        frozenset(f"{pid} {command}" for pid, command in processes(net) if daemon not in (pid, parent(pid))),
         frozenset(files(root, passing)),
     )
 
@@ -95,6 +96,14 @@ def processes(net: Neighbourhood) -> Iterator[tuple[int, str]]:
                     yield int(entry.name), command.strip()
         except OSError:  # it ended while we looked
             continue
+
+
+def parent(pid: int) -> int:
+    """The parent's pid; 0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def files(root: Path, passing: re.Pattern[str]) -> Iterator[str]:
