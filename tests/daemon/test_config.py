@@ -121,6 +121,8 @@ def test_no_option_is_both_known_and_refused() -> None:
         ({"runtimes": {"x": {"path": "x"}}}, "the path of runtime x must be absolute: 'x'"),
         ({"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}, "invalid address pool: no network"),
         ({"mtu": "1500"}, "unable to configure the Docker daemon: Expected `int`, got `str` - at `$.mtu`"),
+        ({"insecure-registries": ["10.0.0.1/8"]}, "insecure registry 10.0.0.1/8 is not valid: "),
+        ({"insecure-registries": ["http://x"]}, "insecure registry http://x is not valid: "),
         ({"ip": "x"}, "invalid CIDR address: Expected 4 octets in 'x'"),
     ],
 )

@@ -15,6 +15,7 @@ from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, e
 from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
 from lighterman.containers.kill import kill
 from lighterman.containers.list import list_containers
+from lighterman.containers.log_options import resolve_log_config
 from lighterman.containers.logs import LogOptions, logs
 from lighterman.containers.pause import pause, unpause
 from lighterman.containers.prune import prune
@@ -54,6 +55,7 @@ __all__ = [
     "remove",
     "rename",
     "resize",
+    "resolve_log_config",
     "restart",
     "start",
     "stop",

@@ -42,6 +42,7 @@ class Prepared:
     device_rules: tuple[oci.DeviceRule, ...] = ()
     block_io: oci.BlockIO | None = None
     pid_namespace_pid: int = 0
+    cgroup_parent: str = ""
     init_path: str = ""
 
 
@@ -60,7 +61,7 @@ def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
         linux=oci.Linux(
             sysctl=_sysctls(container, facts),
             resources=_resources(wish, facts),
-            cgroups_path=cgroup_path(container.id, wish.cgroup_parent),
+            cgroups_path=cgroup_path(container.id, facts.cgroup_parent),
             namespaces=tuple(_namespaces(wish, facts)),
             devices=facts.devices,
             rootfs_propagation=_root_propagation(plan.mounts),

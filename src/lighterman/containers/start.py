@@ -100,6 +100,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         device_rules=looked_up.device_rules,
         block_io=looked_up.block_io,
         pid_namespace_pid=plan.pid_of.pid if plan.pid_of else 0,
+        cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
         init_path=cs.settings.init_path,
     )
 

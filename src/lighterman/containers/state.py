@@ -70,6 +70,7 @@ class Settings:
     default_runtime: str = ""  # "": the runtime room's own choice
     log_driver: str = "json-file"
     log_opts: Mapping[str, str] = field(default_factory=dict)
+    cgroup_parent: str = ""  # of containers that name none; "": dockerd's own, /docker
     init_path: str = ""  # of tini or docker-init; "": none is installed
 
     def home(self, container_id: str) -> Path:

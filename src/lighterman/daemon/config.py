@@ -82,12 +82,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     insecure_registries: Annotated[
         tuple[str, ...], Flag("insecure-registry", "Registry or network reached without checked TLS")
     ] = ()
-    registry_mirrors: Annotated[
-        tuple[str, ...], Flag("registry-mirror", "Mirror that is asked before Docker Hub")
-    ] = ()
-    max_concurrent_downloads: Annotated[
-        int, Flag("max-concurrent-downloads", "Layers downloaded at the same time")
-    ] = 3
     cgroup_parent: Annotated[
         str, Flag("cgroup-parent", "Parent cgroup of containers that name none; empty: /docker")
     ] = ""
@@ -128,11 +122,11 @@ REFUSED = frozenset(
     containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd default-cgroupns-mode
     default-gateway default-gateway-v6 default-ipc-mode default-network-opts default-shm-size
     default-stop-timeout default-ulimits dns dns-opts dns-search features firewall-backend fixed-cidr
-    fixed-cidr-v6 host-gateway-ip host-gateway-ips http-proxy https-proxy init-path max-concurrent-uploads
-    max-download-attempts metrics-addr min-api-version network-control-plane-mtu network-diagnostic-port
-    no-proxy node-generic-resources proxies raw-logs rootless seccomp-profile swarm-default-advertise-addr
-    swarm-raft-election-tick swarm-raft-heartbeat-tick tlscacert tlscert tlskey userland-proxy-path
-    userns-remap
+    fixed-cidr-v6 host-gateway-ip host-gateway-ips http-proxy https-proxy init-path max-concurrent-downloads
+    max-concurrent-uploads max-download-attempts metrics-addr min-api-version network-control-plane-mtu
+    network-diagnostic-port no-proxy node-generic-resources proxies raw-logs registry-mirrors rootless
+    seccomp-profile swarm-default-advertise-addr swarm-raft-election-tick swarm-raft-heartbeat-tick
+    tlscacert tlscert tlskey userland-proxy-path userns-remap
     """.split()  # noqa: SIM905 a list of words reads best as words
 )
 """dockerd's options that change nothing here yet. Source: dockerd 20.10.24 and moby's daemon/config."""
@@ -250,8 +244,6 @@ def validate(config: EngineConfig) -> None:
         raise InvalidParameter(f"invalid logging level: {config.log_level}")
     if config.mtu < 0:
         raise InvalidParameter(f"invalid default MTU: {config.mtu}")
-    if config.max_concurrent_downloads < 0:
-        raise InvalidParameter(f"invalid max concurrent downloads: {config.max_concurrent_downloads}")
     if config.shutdown_timeout < 0:
         raise InvalidParameter(f"invalid shutdown timeout: {config.shutdown_timeout}")
     if not config.hosts:
@@ -260,6 +252,8 @@ def validate(config: EngineConfig) -> None:
         if not path.startswith("/"):
             raise InvalidParameter(f"{path!r} must be an absolute path")
     conflict_free_labels(config.labels)
+    for registry in config.insecure_registries:
+        _validate_registry(registry)
     _validate_bridge(config)
     for name, runtime in config.runtimes.items():
         if not runtime.path.startswith("/"):
@@ -297,3 +291,15 @@ def _validate_bridge(config: EngineConfig) -> None:
                 raise InvalidParameter(f"invalid address pool: no network of size {pool.size} in {pool.base}")
     except ValueError as error:
         raise InvalidParameter(f"invalid CIDR address: {error}") from error
+
+
+def _validate_registry(registry: str) -> None:
+    """A network, or a host with or without a port. Raises: InvalidParameter."""
+    try:
+        if "/" in registry:
+            ipaddress.ip_network(registry)
+            return
+    except ValueError as error:
+        raise InvalidParameter(f"insecure registry {registry} is not valid: {error}") from error
+    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+)(:\d{1,5})?", registry):
+        raise InvalidParameter(f"insecure registry {registry} is not valid: invalid host {registry!r}")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from lighterman import __version__, containers
 from lighterman.api import EngineInfo, Rooms
-from lighterman.containers import Containers, Settings
+from lighterman.apitypes.container import LogConfig
+from lighterman.containers import Containers, Settings, resolve_log_config
 from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig, conflict_free_labels
 from lighterman.db import Database, Rows
@@ -29,6 +30,8 @@ from lighterman.runtime import Exit, Running, Runtime
 from lighterman.snapshots import Snapshots
 from lighterman.volumes import Volumes
 
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+"""Registries of this host, which may do without TLS, as with dockerd."""
 _FACTS: Rows[str] = Rows("facts", str)
 
 
@@ -105,7 +108,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             content=content,
             snapshots=snapshots,
             workers=workers,
-            registry=Registry(insecure=("127.0.0.0/8", *config.insecure_registries)),
+            registry=Registry(insecure=(*LOOPBACK, *config.insecure_registries)),
             users=upward.image_users,
         )
         networks = await Networks.open(
@@ -186,13 +189,18 @@ def network_config(config: EngineConfig) -> NetworkConfig:
 
 
 def container_settings(config: EngineConfig) -> Settings:
-    """The part of the configuration that concerns containers."""
+    """The part of the configuration that concerns containers.
+
+    Raises: InvalidParameter, Unimplemented for a log driver or one of its options.
+    """
+    resolve_log_config(LogConfig(), LogConfig(config.log_driver, dict(config.log_opts)))
     return Settings(
         data_root=Path(config.data_root),
         runtimes=frozenset(config.runtimes),
         default_runtime=config.default_runtime,
         log_driver=config.log_driver,
         log_opts=config.log_opts,
+        cgroup_parent=config.cgroup_parent,
         init_path=_init_path(),
     )
 
@@ -214,7 +222,6 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         logging_driver=config.log_driver,
         labels=conflict_free_labels(config.labels),
         debug=config.debug,
-        insecure_registries=("127.0.0.0/8", *config.insecure_registries),
-        registry_mirrors=config.registry_mirrors,
+        insecure_registries=(*LOOPBACK, *config.insecure_registries),
         init_path=_init_path(),
     )
