@@ -45,6 +45,7 @@ def run(order: Fields, fds: list[int]) -> None:
     process.rename_process("lm-" + request.text("name")[:12])
     process.become_subreaper()
     control = _socket.socket(fileno=fds[0])
+    control.setblocking(False)
     try:
         monitor = Monitor(request, control)
         if order.text("do") == "adopt":
@@ -167,11 +168,12 @@ class Monitor:
 
     def _accept(self) -> None:
         fd, _ = self._listening._accept()  # type: ignore[attr-defined]  # `socket.socket` is made of it
-        self._add_control(_socket.socket(fileno=fd))
+        control = _socket.socket(fileno=fd)
+        control.setblocking(False)
+        self._add_control(control)
 
     def _add_control(self, control: _socket.socket) -> None:
         fd = control.fileno()
-        control.setblocking(False)
         self._controls[fd] = control
         self._loop.watch(fd, IN, lambda events: self._take_requests(fd))
 
@@ -208,6 +210,8 @@ class Monitor:
         client = StreamClient(self._stdio, _socket.socket(fileno=fds[0]), request)
         self._stdio.clients.append(client)
         client.start(early)
+        if self._exit is not None:
+            client.end()
 
     def _send(self, fd: int, message: bytes, fds: list[int] | None = None) -> None:
         try:
