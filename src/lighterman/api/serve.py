@@ -129,10 +129,20 @@ class _Front:
             return errors.answer(error)
         if route.flow is Flow.STREAM or (route.flow is Flow.PLAIN and http.method in ("GET", "HEAD")):
             return await self._work(route, request)
-        change = self._group.create_task(self._work(route, request))
+        change = self._group.create_task(self._change(route, request))
         self._changes.add(change)
         change.add_done_callback(self._changes.discard)
         return await asyncio.shield(change)
+
+    async def _change(self, route: Route, request: Request) -> Answer:
+        """Work to its end, and the operator's line about it."""
+        began_s = time.monotonic()
+        answer = await self._work(route, request)
+        took_ms = (time.monotonic() - began_s) * 1000
+        what = " ".join([route.operation, *(f"{name}={value}" for name, value in request.names.items())])
+        status = answer.status if isinstance(answer, Reply) else 200
+        log.info("op=%s duration_ms=%.0f outcome=%s", what, took_ms, "ok" if status < 400 else status)
+        return answer
 
     async def _work(self, route: Route, request: Request) -> Answer:
         try:
