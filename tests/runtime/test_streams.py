@@ -126,6 +126,14 @@ async def test_a_client_that_does_not_read_holds_the_process_as_with_dockerd(ben
     assert await watcher.read_all() == b"written\n"
 
 
+async def test_an_end_is_told_though_a_client_never_reads_and_its_bytes_wait_for_it(bench: Bench) -> None:
+    slow = Peer()
+    script = "head -c 900000 /dev/zero"
+    await bench.run("sh", "-c", script, log=False, attached=[(slow.client, ALL)])
+    assert (await bench.exit()).code == 0
+    assert len(await slow.read_all()) == 900_000
+
+
 async def test_a_client_that_vanishes_is_forgotten(bench: Bench) -> None:
     gone, stays = Peer(), Peer()
     clients = [(gone.client, ALL), (stays.client, AttachTo(False, True, True, b"", False))]

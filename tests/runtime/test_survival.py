@@ -10,10 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.runtime.bench import ALL, Bench, Peer
+from tests.runtime.bench import ALL, Bench, Peer, process
 
 from lighterman.linux import mount
-from lighterman.runtime import Exit, Lost, Running
+from lighterman.oci import spec as oci
+from lighterman.runtime import Exit, Lost, ProcessIO, Running
 from lighterman.runtime.exec_root import read_state
 
 pytestmark = pytest.mark.engine
@@ -75,6 +76,19 @@ async def test_a_new_daemon_finds_the_old_process_and_its_streams(bench: Bench) 
     assert await peer.read() == b"tick\n"
     bench.runtime.signal(id, signal.SIGKILL)
     assert (await bench.exit()).code == 137
+
+
+async def test_a_daemon_that_stops_in_order_leaves_processes_and_execs_running(bench: Bench) -> None:
+    id, running = await bench.run("sleep", "60")
+    io = ProcessIO(tty=False, stdin=False, stdin_once=False, log=None, size=None)
+    await bench.runtime.exec(id, "e", oci.encode(process(["sleep", "60"])), io)
+    await bench.runtime.close()
+    await bench.open()
+    own, exec = await bench.runtime.recover()
+    assert (own.exec_id, own.state) == (None, running)
+    assert (exec.id, exec.exec_id) == (id, "e")
+    bench.runtime.signal(id, signal.SIGTERM, "e")
+    assert (await asyncio.wait_for(bench.exec_exits.get(), 20))[2].code == 143
 
 
 async def test_an_end_while_no_daemon_was_there_is_told_by_recover(bench: Bench) -> None:
