@@ -10,14 +10,14 @@ stands in for them; what ends before they are known waits.
 import asyncio
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from lighterman import __version__, containers
 from lighterman.api import EngineInfo, Rooms
 from lighterman.apitypes.container import LogConfig
-from lighterman.containers import Containers, Settings, resolve_log_config
+from lighterman.containers import Container, Containers, Settings, resolve_log_config
 from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig, conflict_free_labels
 from lighterman.db import Database, Rows
@@ -40,16 +40,21 @@ class Upward:
 
     def __init__(self) -> None:
         self._containers: asyncio.Future[Containers] = asyncio.get_running_loop().create_future()
+        self._rows: Iterable[Container] = ()
+
+    def read(self, cs: Containers) -> None:
+        """The rows are read: who uses what can be asked, while the recovery goes on."""
+        self._rows = cs
 
     def known(self, cs: Containers) -> None:
-        """From now on the containers are `cs`; what waited goes on."""
+        """From now on the containers are `cs`, recovered; what waited goes on."""
         self._containers.set_result(cs)
 
     def image_users(self, image_id: str) -> Sequence[ImageUser]:
         """The containers made from an image."""
         return [
             ImageUser(container_id=container.id, name=container.name, running=container.runs)
-            for container in self._containers.result()
+            for container in self._rows
             if container.image_id == image_id
         ]
 
@@ -57,7 +62,7 @@ class Upward:
         """The ids of the containers that refer to a volume."""
         return [
             container.id
-            for container in self._containers.result()
+            for container in self._rows
             if any(mounted.name == name for mounted in container.mounts)
         ]
 
@@ -130,6 +135,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             settings=container_settings(config),
         )
         opened.push_async_callback(cs.close)
+        upward.read(cs)
         await _recover(cs)
         upward.known(cs)
         yield Rooms(
