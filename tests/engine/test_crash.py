@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -263,7 +263,7 @@ def test_killed_amid_starts_nothing_is_left_over(engine: Daemon, after: int) -> 
         engine.http.ok("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "600"]})["Id"]
         for _ in range(16)
     ]
-    killed_amid(engine, [lambda i=i: engine.http("POST", f"/containers/{i}/start") for i in ids], after)
+    killed_amid(engine, [partial(engine.http, "POST", f"/containers/{i}/start") for i in ids], after)
     true_states(engine)
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda i: engine.http("POST", f"/containers/{i}/start").status, ids))
@@ -277,9 +277,7 @@ def test_killed_amid_removals_nothing_is_left_over(engine: Daemon, after: int) -
     ids = [engine.http.ok("POST", "/containers/create", body)["Id"] for _ in range(12)]
     for cid in ids:
         engine.http.ok("POST", f"/containers/{cid}/start")
-    killed_amid(
-        engine, [lambda i=i: engine.http("DELETE", f"/containers/{i}?force=1&v=1") for i in ids], after
-    )
+    killed_amid(engine, [partial(engine.http, "DELETE", f"/containers/{i}?force=1&v=1") for i in ids], after)
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
@@ -294,7 +292,7 @@ def test_killed_amid_foreground_runs_nothing_is_left_over(
 @pytest.mark.usefixtures("spotless")
 def test_killed_while_it_stops_containers(engine: Daemon, docker: DockerCLI) -> None:
     ids = [docker.run("-d", "busybox", "sleep", "600") for _ in range(4)]
-    killed_amid(engine, [lambda i=i: docker("stop", "-t", "1", i, check=False) for i in ids], 0)
+    killed_amid(engine, [partial(docker, "stop", "-t", "1", i, check=False) for i in ids], 0)
 
 
 @pytest.mark.parametrize(
