@@ -18,8 +18,8 @@ from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.snapshots import NewLayer
 
-AT_A_TIME = max(2, min(os.cpu_count() or 1, 3))
-"""More workers than cores gain nothing (measured on two)."""
+AT_A_TIME = max(3, min(os.cpu_count() or 1, 6))
+"""As many as dockerd fetches; two cores are no slower with three workers than with two (measured)."""
 
 OnStep = Callable[[Step], None]
 Unpack = Callable[[int, OnStep], Awaitable[Unpacked]]
