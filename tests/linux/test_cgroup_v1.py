@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lighterman.linux.cgroup import BlkioEntry, Layout, Limits, PidsStats, open_cgroup
+from lighterman.linux.cgroup import BlkioEntry, Layout, Limits, PidsStats, Throttles, open_cgroup
 from lighterman.linux.cgroup.v1 import CgroupV1
 from lighterman.linux.host import probe_host
 
@@ -117,14 +117,73 @@ def test_limits_change_up_and_down_in_any_order(cgroup: CgroupV1) -> None:
     assert cgroup.stats().pids.limit is None
 
 
-def test_a_kill_for_memory_is_counted(cgroup: CgroupV1) -> None:
+def limits_of(cgroup: CgroupV1) -> list[str]:
+    """What the files of limits say, in one order."""
+    below = cgroup.path.lstrip("/")
+    return [
+        (LAYOUT.v1[controller] / below / file).read_text().strip()
+        for controller, file in (
+            ("memory", "memory.limit_in_bytes"),
+            ("memory", "memory.memsw.limit_in_bytes"),
+            ("memory", "memory.swappiness"),
+            ("cpu", "cpu.cfs_quota_us"),
+            ("pids", "pids.max"),
+        )
+    ]
+
+
+def test_a_change_that_is_refused_half_way_changes_nothing(cgroup: CgroupV1) -> None:
+    before = limits_of(cgroup)
+    with pytest.raises(OSError, match="cpuset"):
+        cgroup.set_limits(
+            Limits(memory_bytes=64 << 20, memory_swap_bytes=64 << 20, cpu_quota_us=5000, cpuset_cpus="4711")
+        )
+    assert limits_of(cgroup) == before
+
+
+def test_a_change_is_taken_back_by_its_answer(cgroup: CgroupV1) -> None:
+    cgroup.set_limits(Limits(memory_bytes=64 << 20, memory_swap_bytes=128 << 20, pids=9))
+    before = limits_of(cgroup)
+    take_back = cgroup.set_limits(
+        Limits(memory_bytes=-1, memory_swap_bytes=-1, memory_swappiness=7, cpu_quota_us=5000, pids=-1)
+    )
+    assert limits_of(cgroup) != before
+    take_back()
+    assert limits_of(cgroup) == before
+
+
+def test_a_device_is_throttled_and_let_go(cgroup: CgroupV1) -> None:
+    numbers = next(Path("/sys/block").iterdir()) / "dev"
+    device = numbers.read_text().strip()
+    file = LAYOUT.v1["blkio"] / cgroup.path.lstrip("/") / "blkio.throttle.read_bps_device"
+    take_back = cgroup.set_limits(Limits(throttles=Throttles(read_bps={device: 1 << 20})))
+    assert file.read_text() == f"{device} 1048576\n"
+    cgroup.set_limits(Limits(throttles=Throttles(read_bps={device: 0})))
+    assert file.read_text() == ""
+    take_back()
+
+
+def test_the_killer_is_switched_off_and_on(cgroup: CgroupV1) -> None:
+    control = LAYOUT.v1["memory"] / cgroup.path.lstrip("/") / "memory.oom_control"
+    take_back = cgroup.set_limits(Limits(oom_kill_disable=True))
+    assert "oom_kill_disable 1" in control.read_text()
+    take_back()
+    assert "oom_kill_disable 0" in control.read_text()
+
+
+def test_a_kill_for_memory_is_counted_and_told(cgroup: CgroupV1) -> None:
     cgroup.set_limits(Limits(memory_bytes=16 << 20, memory_swap_bytes=16 << 20))
+    told = cgroup.watch_oom()
+    with pytest.raises(BlockingIOError):
+        os.read(told, 8)
     eater = "import sys; sys.stdin.read(1); x = bytearray(64 << 20)"
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", eater], stdin=-1) as process:
         enter(cgroup, process.pid)
         process.communicate(b"\n")
         assert process.returncode == -9
     assert cgroup.oom_kills() == 1
+    assert int.from_bytes(os.read(told, 8), "little") >= 1
+    os.close(told)
 
 
 def test_counters_of_devices_are_read_with_and_without_operations(tmp_path: Path) -> None:

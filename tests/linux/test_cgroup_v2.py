@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lighterman.linux.cgroup import BlkioEntry, Layout, Limits, PidsStats, Stats
-from lighterman.linux.cgroup.v2 import CgroupV2, cpu_weight, io_weight, limit_writes
+from lighterman.linux.cgroup import BlkioEntry, Layout, Limits, PidsStats, Stats, Throttles
+from lighterman.linux.cgroup.v2 import CgroupV2, cpu_weight, device_writes, io_weight, limit_writes
 from lighterman.linux.host import probe_host
 
 FILES = {
@@ -114,6 +114,39 @@ def test_limits_are_said_in_the_files_of_v2(
 
 def test_bfq_has_v1s_weights() -> None:
     assert limit_writes(Limits(blkio_weight=500), {}, "io.bfq.weight") == [("io.bfq.weight", "500")]
+
+
+DEVICE_LIMITS = [
+    (Limits(throttles=Throttles(read_bps={"8:0": 7}, write_iops={"8:0": 9})), ["rbps=7", "wiops=9"]),
+    (Limits(throttles=Throttles(write_bps={"8:0": 0}, read_iops={"8:0": 1})), ["wbps=max", "riops=1"]),
+    (Limits(blkio_weight_device={"8:0": 1000}), ["10000"]),
+    (Limits(blkio_weight_device={"8:0": 0}), ["default"]),
+]
+
+
+@pytest.mark.parametrize(("limits", "texts"), DEVICE_LIMITS)
+def test_limits_of_devices_are_said_in_the_words_of_v2(limits: Limits, texts: list[str]) -> None:
+    told = list(device_writes(limits, "io.weight"))
+    assert [text for _, _, text in told] == texts
+    assert {device for _, device, _ in told} == {"8:0"}
+
+
+def test_what_a_device_could_before_is_brought_back(tmp_path: Path) -> None:
+    cgroup = tree(tmp_path, {"io.max": "8:0 rbps=5 wbps=max riops=max wiops=max\n"})
+    io_max = tmp_path / "docker/c/io.max"
+    take_back = cgroup.set_limits(Limits(throttles=Throttles(read_bps={"8:0": 7})))
+    assert io_max.read_text() == "8:0 rbps=7"
+    take_back()
+    assert io_max.read_text() == "8:0 rbps=5 wbps=max riops=max wiops=max"
+
+
+def test_running_out_of_memory_is_told_by_memory_events(tmp_path: Path) -> None:
+    told = tree(tmp_path, FILES).watch_oom()
+    with pytest.raises(BlockingIOError):
+        os.read(told, 4096)
+    (tmp_path / "docker/c/memory.events").write_text("oom_kill 2\n")
+    assert os.read(told, 4096)
+    os.close(told)
 
 
 def test_weights_meet_at_both_ends() -> None:

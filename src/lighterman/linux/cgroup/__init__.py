@@ -18,6 +18,7 @@ from lighterman.linux.cgroup.interface import (
     MemoryStats,
     PidsStats,
     Stats,
+    Throttles,
 )
 from lighterman.linux.cgroup.layout import Layout, Mode, find_layout
 from lighterman.linux.cgroup.v1 import CgroupV1
@@ -34,6 +35,7 @@ __all__ = [
     "Mode",
     "PidsStats",
     "Stats",
+    "Throttles",
     "cgroup_path",
     "find_layout",
     "open_cgroup",

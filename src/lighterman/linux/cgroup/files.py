@@ -4,7 +4,8 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 WAIT_S = 2.0
@@ -21,6 +22,54 @@ def read_flat(file: Path) -> dict[str, int]:
     """A file of "key number" lines. Raises OSError."""
     pairs = (line.split() for line in file.read_text().splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs}
+
+
+def read_devices(file: Path) -> dict[str, str]:
+    """What a file of "8:0 value" lines says of each device. Raises OSError."""
+    lines = (line.partition(" ") for line in file.read_text().splitlines())
+    return {device: value.strip() for device, _, value in lines}
+
+
+@dataclass(frozen=True)
+class Write:
+    """A text for a file, and the text that brings back what the file says now."""
+
+    file: Path
+    text: str
+    back: str
+
+
+def overwrite(file: Path, text: str) -> Write:
+    """A write to a file that reads as it is written. Raises OSError."""
+    return Write(file, text, file.read_text().strip())
+
+
+def write_all(writes: Iterable[Write]) -> Callable[[], None]:
+    """Write them in order; the answer takes all back. Each is planned when those before it are written.
+
+    Raises: OSError of the first that fails; those before it are taken back then.
+    """
+    done: list[Write] = []
+
+    def take_back() -> None:
+        for write in reversed(done):
+            _write(write.file, write.back)
+
+    try:
+        for write in writes:
+            _write(write.file, write.text)
+            done.append(write)
+    except OSError:
+        take_back()
+        raise
+    return take_back
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text or "\n")  # an empty write would never reach the kernel
+    except OSError as error:  # of a write, Python does not say into what
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def pids_below(top: Path) -> set[int]:

@@ -6,7 +6,7 @@ and `remove` may wait for the kernel and belong in a thread.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -69,6 +69,16 @@ class Stats:
 
 
 @dataclass(frozen=True)
+class Throttles:
+    """What block devices ("8:0") may do in a second, for the devices named; 0 is no limit."""
+
+    read_bps: Mapping[str, int] = field(default_factory=dict)
+    write_bps: Mapping[str, int] = field(default_factory=dict)
+    read_iops: Mapping[str, int] = field(default_factory=dict)
+    write_iops: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Limits:
     """What to change; None leaves it as it is, -1 is no limit.
 
@@ -87,6 +97,11 @@ class Limits:
     cpuset_mems: str | None = None
     pids: int | None = None
     blkio_weight: int | None = None
+    blkio_weight_device: Mapping[str, int] = field(default_factory=dict)
+    throttles: Throttles = Throttles()
+    oom_kill_disable: bool | None = None  # v1
+    realtime_period_us: int | None = None  # v1
+    realtime_runtime_us: int | None = None  # v1
 
 
 class Cgroup(ABC):
@@ -133,11 +148,23 @@ class Cgroup(ABC):
         """All counters now. Raises FileNotFoundError when there is no such cgroup."""
 
     @abstractmethod
-    def set_limits(self, limits: Limits) -> None:
-        """Change limits of a living cgroup, each in the order that the kernel allows.
+    def cpu_stats(self) -> CpuStats:
+        """The processor's part of them alone. Raises FileNotFoundError when there is no such cgroup."""
 
-        Raises: OSError with the file that refused (EBUSY: more memory is in use than is allowed). What was
-        written before it stays.
+    @abstractmethod
+    def watch_oom(self) -> int:
+        """A non-blocking, close-on-exec fd that is readable when memory ran out; owned by the caller.
+
+        What is read from it says nothing; reading it waits for the next time. It is readable too when the
+        cgroup is removed. Raises: OSError (FileNotFoundError: no such cgroup, or no limits of memory).
+        """
+
+    @abstractmethod
+    def set_limits(self, limits: Limits) -> Callable[[], None]:
+        """Change limits of a living cgroup, each in the order that the kernel allows: all of them or none.
+
+        The answer takes the change back. Raises: OSError with the file that refused (EBUSY: more memory is
+        in use than is allowed); what was written before it is taken back then.
         """
 
     @abstractmethod

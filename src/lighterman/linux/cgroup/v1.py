@@ -4,9 +4,21 @@ import errno
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lighterman.linux.cgroup.files import WAIT_S, kill_all, pids_below, read_flat, read_number, remove_tree
+from lighterman.linux.cgroup.files import (
+    WAIT_S,
+    Write,
+    kill_all,
+    overwrite,
+    pids_below,
+    read_devices,
+    read_flat,
+    read_number,
+    remove_tree,
+    write_all,
+)
 from lighterman.linux.cgroup.interface import (
     BlkioEntry,
     BlkioStats,
@@ -67,30 +79,63 @@ class CgroupV1(Cgroup):
     def stats(self) -> Stats:
         has = self._layout.v1
         return Stats(
-            cpu=self._cpu() if "cpuacct" in has else CpuStats(),
+            cpu=self.cpu_stats() if "cpuacct" in has else CpuStats(),
             memory=self._memory() if "memory" in has else MemoryStats(),
             pids=self._pids() if "pids" in has else PidsStats(),
             blkio=self._blkio() if "blkio" in has else BlkioStats(),
         )
 
-    def set_limits(self, limits: Limits) -> None:
+    def watch_oom(self) -> int:
         memory = self._in("memory")
-        if limits.memory_bytes is not None or limits.memory_swap_bytes is not None:
-            self._set_memory(limits.memory_bytes, limits.memory_swap_bytes)
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            with (memory / "memory.oom_control").open() as control:  # the kernel keeps what it needs of it
+                (memory / "cgroup.event_control").write_text(f"{fd} {control.fileno()}")
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def set_limits(self, limits: Limits) -> Callable[[], None]:
+        return write_all(self._writes(limits))
+
+    def _writes(self, limits: Limits) -> Iterator[Write]:
+        yield from self._memory_writes(limits.memory_bytes, limits.memory_swap_bytes)
+        memory, cpu = self._in("memory"), self._in("cpu")
         for file, value in (
             (memory / "memory.soft_limit_in_bytes", limits.memory_reservation_bytes),
             (memory / "memory.swappiness", limits.memory_swappiness),
-            (self._in("cpu") / "cpu.shares", limits.cpu_shares),
+            (cpu / "cpu.shares", limits.cpu_shares),
             # The period first: a quota is refused that the old period cannot hold.
-            (self._in("cpu") / "cpu.cfs_period_us", limits.cpu_period_us),
-            (self._in("cpu") / "cpu.cfs_quota_us", limits.cpu_quota_us),
+            (cpu / "cpu.cfs_period_us", limits.cpu_period_us),
+            (cpu / "cpu.cfs_quota_us", limits.cpu_quota_us),
+            (cpu / "cpu.rt_period_us", limits.realtime_period_us),
+            (cpu / "cpu.rt_runtime_us", limits.realtime_runtime_us),
             (self._in("cpuset") / "cpuset.cpus", limits.cpuset_cpus),
             (self._in("cpuset") / "cpuset.mems", limits.cpuset_mems),
             (self._in("pids") / "pids.max", "max" if limits.pids == -1 else limits.pids),
             (self._in("blkio") / self._blkio_weight_file(), limits.blkio_weight),
         ):
             if value is not None:
-                file.write_text(str(value))
+                yield overwrite(file, str(value))
+        if limits.oom_kill_disable is not None:
+            control = memory / "memory.oom_control"
+            now = read_flat(control)["oom_kill_disable"]
+            yield Write(control, str(int(limits.oom_kill_disable)), str(now))
+        yield from self._blkio_writes(limits)
+
+    def _blkio_writes(self, limits: Limits) -> Iterator[Write]:
+        blkio, throttles = self._in("blkio"), limits.throttles
+        for name, values in (
+            (f"{self._blkio_weight_file()}_device", limits.blkio_weight_device),
+            ("blkio.throttle.read_bps_device", throttles.read_bps),
+            ("blkio.throttle.write_bps_device", throttles.write_bps),
+            ("blkio.throttle.read_iops_device", throttles.read_iops),
+            ("blkio.throttle.write_iops_device", throttles.write_iops),
+        ):
+            for device, value in values.items():
+                now = read_devices(blkio / name).get(device, "0")
+                yield Write(blkio / name, f"{device} {value}", f"{device} {now}")
 
     def kill(self) -> None:
         kill_all(self.pids)
@@ -107,7 +152,7 @@ class CgroupV1(Cgroup):
         """Its directory in a hierarchy; one that does not exist when there is no such hierarchy."""
         return self._layout.v1.get(controller, Path("/nonexistent")) / self.path.lstrip("/")
 
-    def _cpu(self) -> CpuStats:
+    def cpu_stats(self) -> CpuStats:
         accounting = self._in("cpuacct")
         ticks = read_flat(accounting / "cpuacct.stat")
         throttling = read_flat(self._in("cpu") / "cpu.stat") if "cpu" in self._layout.v1 else {}
@@ -156,7 +201,7 @@ class CgroupV1(Cgroup):
         bfq = "blkio.bfq.weight"
         return bfq if (self._in("blkio") / bfq).exists() else "blkio.weight"
 
-    def _set_memory(self, memory_bytes: int | None, swap_bytes: int | None) -> None:
+    def _memory_writes(self, memory_bytes: int | None, swap_bytes: int | None) -> Iterator[Write]:
         """The kernel keeps limit <= memsw at every moment, so what grows is written first."""
         limit, swap = (self._in("memory") / name for name in (LIMIT, MEMSW))
         writes = [(limit, memory_bytes), (swap, swap_bytes)]
@@ -164,7 +209,7 @@ class CgroupV1(Cgroup):
             writes.reverse()
         for file, value in writes:
             if value is not None:
-                file.write_text(str(value))
+                yield overwrite(file, str(value))
 
     def _remove_hidden(self) -> None:
         """Remove the plain directory that runtimes make where they see no v2 mount.

@@ -3,9 +3,20 @@
 import errno
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from lighterman.linux.cgroup.files import WAIT_S, kill_all, pids_below, read_flat, read_number, remove_tree
+from lighterman.linux.cgroup.files import (
+    WAIT_S,
+    Write,
+    kill_all,
+    overwrite,
+    pids_below,
+    read_devices,
+    read_flat,
+    read_number,
+    remove_tree,
+    write_all,
+)
 from lighterman.linux.cgroup.interface import (
     BlkioEntry,
     BlkioStats,
@@ -17,8 +28,10 @@ from lighterman.linux.cgroup.interface import (
     Stats,
 )
 from lighterman.linux.cgroup.layout import Layout
+from lighterman.linux.inotify import IN_MODIFY, open_watch
 
-MEMORY_MAX, CPU_MAX = "memory.max", "cpu.max"
+MEMORY_MAX, CPU_MAX, IO_MAX = "memory.max", "cpu.max", "io.max"
+NO_THROTTLE = "rbps=max wbps=max riops=max wiops=max"
 
 
 class CgroupV2(Cgroup):
@@ -52,16 +65,26 @@ class CgroupV2(Cgroup):
         return read_flat(events).get("oom_kill", 0) if events.exists() else 0
 
     def stats(self) -> Stats:
-        return Stats(self._cpu(), self._memory(), self._pids(), self._blkio())
+        return Stats(self.cpu_stats(), self._memory(), self._pids(), self._blkio())
 
-    def set_limits(self, limits: Limits) -> None:
+    def watch_oom(self) -> int:
+        return open_watch(str(self._directory / "memory.events"), IN_MODIFY)
+
+    def set_limits(self, limits: Limits) -> Callable[[], None]:
+        return write_all(self._writes(limits))
+
+    def _writes(self, limits: Limits) -> Iterator[Write]:
         now = {
             name: (self._directory / name).read_text().strip()
             for name in (MEMORY_MAX, CPU_MAX)
             if (self._directory / name).exists()
         }
         for file, text in limit_writes(limits, now, self._io_weight_file()):
-            (self._directory / file).write_text(text)
+            yield overwrite(self._directory / file, text)
+        for file, device, text in device_writes(limits, self._io_weight_file()):
+            otherwise = NO_THROTTLE if file == IO_MAX else "default"
+            before = read_devices(self._directory / file).get(device, otherwise)
+            yield Write(self._directory / file, f"{device} {text}", f"{device} {before}")
 
     def kill(self) -> None:
         at_once = self._directory / "cgroup.kill"  # 5.14
@@ -87,7 +110,7 @@ class CgroupV2(Cgroup):
                 events.seek(0)
         return True
 
-    def _cpu(self) -> CpuStats:
+    def cpu_stats(self) -> CpuStats:
         stat = read_flat(self._directory / "cpu.stat")  # there without the controller as well
         return CpuStats(
             usage_ns=stat["usage_usec"] * 1000,
@@ -167,6 +190,22 @@ def limit_writes(limits: Limits, now: Mapping[str, str], io_weight_file: str) ->
         weight = limits.blkio_weight
         write(io_weight_file, weight if "bfq" in io_weight_file else io_weight(weight))
     return writes
+
+
+def device_writes(limits: Limits, io_weight_file: str) -> Iterator[tuple[str, str, str]]:
+    """(file, device, text) of what is limited by the device; what a text does not name stays."""
+    throttles = limits.throttles
+    for key, values in (
+        ("rbps", throttles.read_bps),
+        ("wbps", throttles.write_bps),
+        ("riops", throttles.read_iops),
+        ("wiops", throttles.write_iops),
+    ):
+        for device, value in values.items():
+            yield IO_MAX, device, f"{key}={value or 'max'}"
+    for device, weight in limits.blkio_weight_device.items():
+        own = weight if "bfq" in io_weight_file else io_weight(weight)
+        yield io_weight_file, device, str(own) if weight else "default"
 
 
 def cpu_weight(shares: int) -> int:
