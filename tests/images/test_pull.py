@@ -25,6 +25,7 @@ from lighterman.content import download
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound
 from lighterman.images import progress
 from lighterman.images.pull import pulled_reference
+from lighterman.lib.filters import Filters
 
 
 @pytest.fixture
@@ -140,6 +141,14 @@ async def test_another_platform_than_asked_for_is_warned_of(shelf: Shelf, regist
     put(registry, "1")
     messages = await pull(shelf, registry, platform="linux/arm64")
     assert texts(messages)[-1].startswith("WARNING: image with reference")
+
+
+async def test_a_prune_takes_names_of_all_kinds(shelf: Shelf, registry: Registry) -> None:
+    image_id = put(registry, "1")
+    await pull(shelf, registry)
+    pruned = await shelf.images.prune(Filters({"dangling": ("false",)}))
+    assert image_id in {item.deleted for item in pruned.images_deleted or ()}
+    assert nothing_is_left(shelf)
 
 
 async def test_without_a_tag_all_tags_are_pulled(shelf: Shelf, registry: Registry) -> None:

@@ -6,6 +6,7 @@ talks to the daemon over a socket of its own; if the helper should be killed, ru
 """
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ import msgspec
 from lighterman.content.jobs import AnyJob, Begun, Failed, Message, Step
 from lighterman.content.work import perform
 from lighterman.linux import sockets
-from lighterman.linux.process import rename_process
+from lighterman.linux.process import children_fd, rename_process
 
 _decode = msgspec.msgpack.Decoder(AnyJob).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -25,39 +26,46 @@ _encode = msgspec.msgpack.Encoder().encode
 def main(control_fd: int, idle_s: float) -> None:
     """Serve until the daemon is gone or `idle_s` have passed without a job."""
     rename_process("lm-helper")
-    control = socket.socket(fileno=control_fd)
-    control.settimeout(idle_s)
+    control, ended = socket.socket(fileno=control_fd), children_fd()
     workers: set[int] = set()
-
-    def reap(*_: object) -> None:
-        for pid in list(workers):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                workers.discard(pid)
-
-    signal.signal(signal.SIGCHLD, reap)
     while True:
-        try:
-            message, fds = sockets.receive(control)
-        except TimeoutError:
-            if workers:
-                continue
-            return
-        if not message:  # the daemon is gone: what its jobs make belongs to nobody
-            for pid in list(workers):
+        ready, _, _ = select.select([control.fileno(), ended], [], [], idle_s)
+        if ended in ready:
+            _reap(ended, workers)
+        if control.fileno() in ready and not _begin(control, workers):
+            # the daemon is gone: what its jobs make belongs to nobody
+            for pid in workers:
                 os.kill(pid, signal.SIGKILL)
             return
-        pid = os.fork()
-        if pid == 0:
-            control.close()
-            _work(message, fds)
-        workers.add(pid)
-        for fd in fds:
-            os.close(fd)
+        if not ready and not workers:
+            return
+
+
+def _reap(ended: int, workers: set[int]) -> None:
+    """Forget the workers that have ended. Only here: a pid in `workers` is still a child, and no other's."""
+    os.read(ended, 4096)
+    for pid in list(workers):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            workers.discard(pid)
+
+
+def _begin(control: socket.socket, workers: set[int]) -> bool:
+    """Fork a worker for the next job; False: there will be none."""
+    message, fds = sockets.receive(control)
+    if not message:
+        return False
+    pid = os.fork()
+    if pid == 0:
+        control.close()
+        _work(message, fds)
+    workers.add(pid)
+    for fd in fds:
+        os.close(fd)
+    return True
 
 
 def _work(message: bytes, fds: Sequence[int]) -> None:
     """Do one job and exit. The last of `fds` is the socket to report on."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     rename_process("lm-worker")
     code = 1
     try:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from lighterman.apitypes.image import ImageDeleted, ImagesPruned
-from lighterman.errdefs import Conflict, InvalidParameter
+from lighterman.errdefs import Conflict, InvalidParameter, NotFound
 from lighterman.images.image import Image, short
 from lighterman.images.store import Store
 from lighterman.lib.filters import Filters
@@ -141,8 +141,8 @@ async def prune_images(store: Store, filters: Filters) -> ImagesPruned:
         for ref in [str(name) for name in names] or [image.id]:
             try:
                 done += await delete_image(store, ref, force=False, noprune=False)
-            except Conflict:
-                continue  # it is used
+            except (Conflict, NotFound):
+                continue  # it is used, or went with a name before
     reclaimed = sum(before.get(item.deleted, 0) for item in done)
     store.tell_pruned(reclaimed)
     return ImagesPruned(images_deleted=done or None, space_reclaimed=reclaimed)
