@@ -182,5 +182,5 @@ async def test_a_spooled_archive_lies_flat(
     upload = spilled(tmp_path, archive(file("a/layer.tar", b"x"), file("manifest.json", b"[]")))
     spooled = await workers.run(SpoolArchive(), [ingest[1], upload])
     os.close(upload)
-    assert spooled.files == {"a/layer.tar": 1, "manifest.json": 2}
+    assert spooled.files == 2
     assert (ingest[0] / spooled_name("a/layer.tar")).read_bytes() == b"x"

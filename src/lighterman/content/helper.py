@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 
 import msgspec
@@ -82,8 +83,8 @@ def _work(message: bytes, fds: Sequence[int]) -> None:
     except (BrokenPipeError, ConnectionResetError):
         pass  # nobody waits for this job any more
     except BaseException as error:
+        traceback.print_exc()
         sockets.send(channel, _encode(Failed("system", f"{type(error).__name__}: {error}")))
-        raise
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -56,9 +56,9 @@ class UnpackLayer(Job[Layer], frozen=True, tag=True):
 
 
 class Spooled(Struct, frozen=True, tag=True):
-    """What an archive held: the sizes of its regular files by name."""
+    """All members are in their files."""
 
-    files: dict[str, int]
+    files: int
 
 
 def spooled_name(name: str) -> str:

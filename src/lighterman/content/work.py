@@ -154,7 +154,7 @@ def _spool(fds: Sequence[int]) -> Spooled:
     directory, archive = fds[0], fds[1]
     kind, chunks = peeked(read(archive))
     reader = tar.TarReader(decompressed(kind, chunks))
-    files: dict[str, int] = {}
+    files: set[str] = set()
     links: dict[str, str] = {}
     while (entry := reader.next()) is not None:
         name = b"/".join(parts_of(entry.name)).decode(errors="surrogateescape")
@@ -162,7 +162,7 @@ def _spool(fds: Sequence[int]) -> Spooled:
             raise Refused(f"the archive holds more than {ARCHIVE_FILES_MAX} files")
         if entry.kind == tar.FILE:
             links.pop(name, None)
-            files[name] = entry.size
+            files.add(name)
             _write(directory, name, reader)
         elif entry.kind in (tar.SYMBOLIC_LINK, tar.HARD_LINK):
             links[name] = _target(name, entry)
@@ -171,8 +171,8 @@ def _spool(fds: Sequence[int]) -> Spooled:
     for name, target in links.items():
         if target in files and name not in files:
             os.link(spooled_name(target), spooled_name(name), src_dir_fd=directory, dst_dir_fd=directory)
-            files[name] = files[target]
-    return Spooled(files)
+            files.add(name)
+    return Spooled(len(files))
 
 
 def _write(directory: int, name: str, reader: tar.TarReader) -> None:

@@ -6,7 +6,6 @@ image-layout.md.
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -61,18 +60,18 @@ class _Index(Struct):
 class Spool:
     """The members of an archive, each in a file named after the hash of its name."""
 
-    def __init__(self, directory: Path, sizes: Mapping[str, int]) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._sizes = sizes
 
     def __contains__(self, member: str) -> bool:
-        return member in self._sizes
+        return self.path(member).exists()
 
     def size(self, member: str) -> int:
         """Bytes of a member. Raises: InvalidParameter in Docker's words when there is none."""
-        if member not in self._sizes:
-            raise InvalidParameter(f"open {self._directory}/{member}: no such file or directory")
-        return self._sizes[member]
+        try:
+            return self.path(member).stat().st_size
+        except FileNotFoundError as error:
+            raise InvalidParameter(f"open {self._directory}/{member}: no such file or directory") from error
 
     def path(self, member: str) -> Path:
         """The file of a member."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from lighterman.content import Layer as Unpacked
-from lighterman.content import OpenFile, SpoolArchive, Spooled, UnpackLayer, Workers
+from lighterman.content import OpenFile, SpoolArchive, UnpackLayer, Workers
 from lighterman.images.layers import OnStep
 from lighterman.lib.effects import together
 
@@ -22,11 +22,10 @@ async def unpack_upload(
         return unpacked
 
 
-async def spool_upload(workers: Workers, ingest: Path, stream: AsyncIterator[bytes]) -> Spooled:
+async def spool_upload(workers: Workers, ingest: Path, stream: AsyncIterator[bytes]) -> None:
     """Write the files of the archive that a client sends to an ingest directory. Raises: JobFailed."""
     with _Pipe(ingest) as pipe:
-        spooled, _ = await together(workers.run(SpoolArchive(), pipe.fds), pipe.feed(stream))
-        return spooled
+        await together(workers.run(SpoolArchive(), pipe.fds), pipe.feed(stream))
 
 
 class _Pipe:

@@ -52,10 +52,10 @@ class Loader:
         ingest = await in_thread(self._layers.content.new_ingest)
         try:
             try:
-                spooled = await spool_upload(self._workers, ingest, stream)
+                await spool_upload(self._workers, ingest, stream)
             except JobFailed as error:
                 raise bad_archive(error) from error
-            spool = Spool(ingest, spooled.files)
+            spool = Spool(ingest)
             images = await in_thread(archived_images, spool)
             ids = [await self._load_one(image, spool, emit, quiet=quiet) for image in images]
             if not any(image.tags for image in images):
