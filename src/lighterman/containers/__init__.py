@@ -25,6 +25,7 @@ from lighterman.containers.rename import rename
 from lighterman.containers.restart import restart
 from lighterman.containers.start import start
 from lighterman.containers.state import Container, Containers, Settings
+from lighterman.containers.stats import stats, stats_stream
 from lighterman.containers.stop import stop
 from lighterman.containers.top import top
 from lighterman.containers.view import inspect
@@ -58,6 +59,8 @@ __all__ = [
     "resolve_log_config",
     "restart",
     "start",
+    "stats",
+    "stats_stream",
     "stop",
     "top",
     "unpause",

@@ -44,9 +44,9 @@ async def ended(cs: Containers, container: Container, end: Exit) -> None:
     finally:
         live.tell_exit(end.code)
     if delay_s is not None:
-        cs.begin(start_later(cs, container.id, delay_s))
+        cs.later.start(start_later, cs, container.id, delay_s)
     elif container.host_config.auto_remove and not live.restarting:
-        cs.begin(remove_at_end(cs, container.id))
+        cs.later.start(remove_at_end, cs, container.id)
 
 
 def next_delay_s(container: Container, end: Exit, last_delay_s: float) -> float | None:

@@ -14,6 +14,7 @@ from lighterman.containers.plan_start import prepare
 from lighterman.containers.remove import dismantle
 from lighterman.containers.start import run
 from lighterman.containers.state import Container, Containers
+from lighterman.containers.stats import keep_samples
 from lighterman.errdefs import EngineError
 from lighterman.runtime import Exit, Lost, Recovered
 from lighterman.runtime import Running as Adopted
@@ -39,6 +40,7 @@ async def reconcile(cs: Containers, found: Sequence[Recovered]) -> None:
                 await _settle(cs, container, facts)
         except EngineError as error:  # the others are to be settled all the same
             log.error("op=reconcile container=%s outcome=failed error=%s", container.id[:12], error)
+    cs.later.start(keep_samples, cs)
 
 
 async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adopted | Exit | Lost]) -> None:
@@ -54,7 +56,7 @@ async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adop
         case (Running() | Paused(), _):
             await ended(cs, container, Exit(LOST, False, time.time_ns()))
         case (Restarting(), None | Lost()):
-            cs.begin(start_later(cs, container.id, 0.0))
+            cs.later.start(start_later, cs, container.id, 0.0)
         case (_, Adopted(pid, started_ns)):  # the engine ended between the start and its record
             await cs.record(container, Started(pid, started_ns), attempted=True)
             cs.publish(container, "start")
@@ -73,9 +75,9 @@ def _go_on(cs: Containers, container: Container) -> None:
     """What an ended container does when the engine comes back."""
     policy = container.host_config.restart_policy.name
     if container.host_config.auto_remove:
-        cs.begin(remove_at_end(cs, container.id))
+        cs.later.start(remove_at_end, cs, container.id)
     elif policy == "always" or (policy == "unless-stopped" and not container.stopped_by_user):
-        cs.begin(_start(cs, container.id))
+        cs.later.start(_start, cs, container.id)
 
 
 async def _start(cs: Containers, container_id: str) -> None:

@@ -6,7 +6,7 @@ A `Container` is frozen: whoever holds one sees it as it was when it was looked 
 
 import asyncio
 import bisect
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,11 @@ from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchConta
 from lighterman.containers.execs import Exec, ExecEnded
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
 from lighterman.containers.mounts import Mounted
+from lighterman.containers.samples import Samples
 from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.images import Images
+from lighterman.lib.background import Background
 from lighterman.linux.host import Host
 from lighterman.networks import Networks
 from lighterman.runtime import AttachTo, Client, Runtime
@@ -92,6 +94,7 @@ class Live:
     waiting: list[tuple[Client, AttachTo]] = field(default_factory=list)  # attached before the start
     last_delay_s: float = 0.0
     called_off: asyncio.Event = field(default_factory=asyncio.Event)  # the restart that it waits for
+    samples: Samples = field(default_factory=Samples)  # of what it uses
 
     removing: bool = False  # its parts are being taken down just now
     restarting: bool = False  # `restart` stops it: it is not to be removed for that
@@ -141,7 +144,7 @@ class Containers:
         self.host = host
         self.settings = settings
         self.execs: dict[str, Exec] = {}
-        self.tasks: set[asyncio.Task[None]] = set()  # restarts and removals that nobody waits for
+        self.later = Background()  # restarts and removals that nobody waits for
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, str] = {}
         self._sorted_ids: list[str] = []
@@ -175,6 +178,11 @@ class Containers:
         if len(matching) > 1:
             raise AmbiguousPrefix(ref)
         return self._by_id[matching[0]]
+
+    @property
+    def default_runtime(self) -> str:
+        """The name of the OCI runtime for who names none; "" when this host has none."""
+        return self.settings.default_runtime or next(iter(self.runtime.version()), "")
 
     def live(self, container_id: str) -> Live:
         """What lives in memory only."""
@@ -246,17 +254,9 @@ class Containers:
         """Tell that `action` happened to `container`."""
         self.events.publish("container", action, container.id, {**container.attributes, **attributes})
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` with the engine as its parent: it goes on when the client hangs up."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
     async def close(self) -> None:
         """Call off what was begun: restarts to come are taken up by the next engine."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.later.close(cancel=True)
 
     def _drop(self, container_id: str) -> None:
         gone, live = self._by_id.pop(container_id), self._live.pop(container_id)

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Awaitable
 from lighterman import containers
 from lighterman.api import errors, gates
 from lighterman.api.decode import encode
-from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Stream, Taken, reply
+from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Stream, Taken, ended, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.container import ContainerCreateBody, ContainerWaitResponse
+from lighterman.apitypes.stats import StatsResponse
 from lighterman.errdefs import EngineError, InvalidParameter
 
 
@@ -54,6 +55,20 @@ async def logs(request: Request, rooms: Rooms) -> Answer:
         tail=request.text("tail") or "all",
     )
     return Stream(containers.logs(rooms.containers, request.names["id"], options), RAW_STREAM)
+
+
+async def stats(request: Request, rooms: Rooms) -> Answer:
+    """ContainerStats. `one-shot` (1.41) asks for what is done anyway: nothing is waited for."""
+    name = request.names["id"]
+    if not request.flag("stream", default=True):
+        return reply(containers.stats(rooms.containers, name))
+    return Stream(_lines(containers.stats_stream(rooms.containers, name)))
+
+
+async def _lines(samples: AsyncIterator[StatsResponse]) -> AsyncIterator[bytes]:
+    async with ended(samples):
+        async for sample in samples:
+            yield encode(sample)
 
 
 async def resize(request: Request, rooms: Rooms) -> Answer:

@@ -12,16 +12,22 @@ WAIT_S = 2.0
 """How long the kernel may take to end killed processes or to stop the living."""
 
 
-def read_number(file: Path) -> int | None:
+def read(file: Path | str) -> bytes:
+    """A small file, whole. Raises OSError. (Text files and paths cost more than the kernel's own work.)"""
+    with open(file, "rb", buffering=0) as opened:
+        return opened.read()
+
+
+def read_number(file: Path | str) -> int | None:
     """The number in a file, None for "max". Raises OSError."""
-    text = file.read_text().strip()
-    return None if text == "max" else int(text)
+    text = read(file).strip()
+    return None if text == b"max" else int(text)
 
 
-def read_flat(file: Path) -> dict[str, int]:
+def read_flat(file: Path | str) -> dict[str, int]:
     """A file of "key number" lines. Raises OSError."""
-    pairs = (line.split() for line in file.read_text().splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs}
+    words = read(file).decode().split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
 def read_devices(file: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from lighterman.linux.cgroup.files import (
     kill_all,
     overwrite,
     pids_below,
+    read,
     read_devices,
     read_flat,
     read_number,
@@ -153,48 +154,53 @@ class CgroupV1(Cgroup):
         return self._layout.v1.get(controller, Path("/nonexistent")) / self.path.lstrip("/")
 
     def cpu_stats(self) -> CpuStats:
-        accounting = self._in("cpuacct")
-        ticks = read_flat(accounting / "cpuacct.stat")
-        throttling = read_flat(self._in("cpu") / "cpu.stat") if "cpu" in self._layout.v1 else {}
+        accounting = str(self._in("cpuacct"))
+        ticks = read_flat(f"{accounting}/cpuacct.stat")
+        throttling = read_flat(f"{self._in('cpu')}/cpu.stat") if "cpu" in self._layout.v1 else {}
         return CpuStats(
-            usage_ns=int((accounting / "cpuacct.usage").read_text()),
+            usage_ns=int(read(f"{accounting}/cpuacct.usage")),
             user_ns=ticks["user"] * TICK_NS,
             system_ns=ticks["system"] * TICK_NS,
-            per_cpu_ns=tuple(int(n) for n in (accounting / "cpuacct.usage_percpu").read_text().split()),
+            per_cpu_ns=tuple(map(int, read(f"{accounting}/cpuacct.usage_percpu").split())),
             periods=throttling.get("nr_periods", 0),
             throttled_periods=throttling.get("nr_throttled", 0),
             throttled_ns=throttling.get("throttled_time", 0),
         )
 
     def _memory(self) -> MemoryStats:
-        memory = self._in("memory")
-        limit = int((memory / "memory.limit_in_bytes").read_text())
+        memory = str(self._in("memory"))
+        limit = int(read(f"{memory}/{LIMIT}"))
         return MemoryStats(
-            usage_bytes=int((memory / "memory.usage_in_bytes").read_text()),
-            max_usage_bytes=int((memory / "memory.max_usage_in_bytes").read_text()),
+            usage_bytes=int(read(f"{memory}/memory.usage_in_bytes")),
+            max_usage_bytes=int(read(f"{memory}/memory.max_usage_in_bytes")),
             limit_bytes=None if limit > UNLIMITED_BYTES else limit,
-            failures=int((memory / "memory.failcnt").read_text()),
-            stat=read_flat(memory / "memory.stat"),
+            failures=int(read(f"{memory}/memory.failcnt")),
+            stat=read_flat(f"{memory}/memory.stat"),
         )
 
     def _pids(self) -> PidsStats:
-        pids = self._in("pids")
-        return PidsStats(int((pids / "pids.current").read_text()), read_number(pids / "pids.max"))
+        pids = str(self._in("pids"))
+        return PidsStats(int(read(f"{pids}/pids.current")), read_number(f"{pids}/pids.max"))
 
     def _blkio(self) -> BlkioStats:
-        blkio = self._in("blkio")
+        blkio = str(self._in("blkio"))
         # BFQ counts for devices that it schedules; for others its files are empty and the throttle counts.
-        bfq = _read_blkio(blkio / "blkio.bfq.io_serviced_recursive")
-        prefix = "blkio.bfq." if bfq else "blkio.throttle."
+        prefix = f"{blkio}/blkio.bfq."
+        serviced = _read_blkio(f"{prefix}io_serviced_recursive")
+        if not serviced:
+            prefix = f"{blkio}/blkio.throttle."
+            serviced = _read_blkio(f"{prefix}io_serviced_recursive")
+        if not serviced:  # no device was used
+            return BlkioStats()
         return BlkioStats(
-            service_bytes=_read_blkio(blkio / f"{prefix}io_service_bytes_recursive"),
-            serviced=_read_blkio(blkio / f"{prefix}io_serviced_recursive"),
-            queued=_read_blkio(blkio / f"{prefix}io_queued_recursive"),
-            service_time=_read_blkio(blkio / f"{prefix}io_service_time_recursive"),
-            wait_time=_read_blkio(blkio / f"{prefix}io_wait_time_recursive"),
-            merged=_read_blkio(blkio / f"{prefix}io_merged_recursive"),
-            time=_read_blkio(blkio / f"{prefix}time_recursive"),
-            sectors=_read_blkio(blkio / f"{prefix}sectors_recursive"),
+            service_bytes=_read_blkio(f"{prefix}io_service_bytes_recursive"),
+            serviced=serviced,
+            queued=_read_blkio(f"{prefix}io_queued_recursive"),
+            service_time=_read_blkio(f"{prefix}io_service_time_recursive"),
+            wait_time=_read_blkio(f"{prefix}io_wait_time_recursive"),
+            merged=_read_blkio(f"{prefix}io_merged_recursive"),
+            time=_read_blkio(f"{prefix}time_recursive"),
+            sectors=_read_blkio(f"{prefix}sectors_recursive"),
         )
 
     def _blkio_weight_file(self) -> str:
@@ -229,12 +235,14 @@ class CgroupV1(Cgroup):
             os.close(fd)
 
 
-def _read_blkio(file: Path) -> tuple[BlkioEntry, ...]:
+def _read_blkio(file: str) -> tuple[BlkioEntry, ...]:
     """Lines "8:0 Read 4096", or "8:0 12" without an operation; the line "Total 4096" has no device."""
-    if not file.exists():
+    try:
+        lines = read(file).decode().splitlines()
+    except FileNotFoundError:  # of a kernel that does not count this
         return ()
     entries = []
-    for line in file.read_text().splitlines():
+    for line in lines:
         device, *op, value = line.split()
         if device != "Total":
             major, minor = device.split(":")
