@@ -249,6 +249,24 @@ def test_the_defaults_are_resolved_as_dockerd_stores_them() -> None:
     assert wish.readonly_paths == ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
+def test_the_runtime_is_named_at_once_when_there_is_a_host_config_at_all() -> None:
+    assert planned(HostConfig()).host_config.runtime == "crun"
+    assert planned(HostConfig(runtime="runc")).host_config.runtime == "runc"
+
+
+@pytest.mark.parametrize(
+    ("source", "propagation"),
+    [("/var/lib/lighterman/volumes", "rslave"), ("/var", "rslave"), ("/", "rslave"), ("/va", "rprivate")],
+)
+def test_a_bind_that_shows_the_engines_mounts_lets_go_of_them(source: str, propagation: str) -> None:
+    (mount,) = planned(HostConfig(binds=[f"{source}:/m"])).mounts
+    assert isinstance(mount, BindMount)
+    assert mount.propagation == propagation
+    if propagation == "rslave":
+        with pytest.raises(InvalidParameter, match='must use either propagation mode "rslave" or "rshared"'):
+            planned(HostConfig(binds=[f"{source}:/m:private"]))
+
+
 def test_a_privileged_container_has_no_masks() -> None:
     wish = planned(HostConfig(privileged=True)).host_config
     assert (wish.masked_paths, wish.readonly_paths) == (None, None)
@@ -303,7 +321,14 @@ def test_mounts_come_from_everywhere_once_for_each_place() -> None:
     )
     assert plan.mounts == (
         VolumeMount(name="v", target="/v", read_only=True, copy_up=False),
-        BindMount(source="/etc", target="/c", read_only=True, mode="ro", create_source=True),
+        BindMount(
+            source="/etc",
+            target="/c",
+            read_only=True,
+            mode="ro",
+            propagation="rprivate",
+            create_source=True,
+        ),
         VolumeMount(name="named", target="/d", mode="z"),
         VolumeMount(name="anonymous1", target="/new", anonymous=True),
     )

@@ -54,7 +54,12 @@ HOST = Host(
 )
 """The machine on which dockerd's answers were recorded."""
 
-ENGINE = Engine(runtimes=frozenset({"crun", "runc"}), log=LogConfig("json-file", {}))
+ENGINE = Engine(
+    runtimes=frozenset({"crun", "runc"}),
+    log=LogConfig("json-file", {}),
+    data_root="/var/lib/lighterman",
+    default_runtime="crun",
+)
 
 
 def image(**config: object) -> Image:

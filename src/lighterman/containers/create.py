@@ -91,6 +91,8 @@ def _engine(cs: Containers) -> Engine:
     return Engine(
         runtimes=settings.runtimes | cs.runtime.version().keys(),
         log=LogConfig(settings.log_driver, dict(settings.log_opts)),
+        data_root=str(settings.data_root),
+        default_runtime=cs.default_runtime,
         has_init=bool(settings.init_path),
     )
 

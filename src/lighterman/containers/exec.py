@@ -45,7 +45,7 @@ async def exec_create(cs: Containers, ref: str, body: ExecCreateBody) -> ExecCre
     container = cs.find(ref)
     _check_runs(container, ref)
     if body.detach_keys:
-        detach_keys.parse(body.detach_keys)
+        _check_keys(body.detach_keys)
     for variable in body.env or ():
         if not variable.partition("=")[0]:
             raise InvalidParameter(f"invalid environment variable: {variable}")
@@ -193,6 +193,13 @@ def _find(cs: Containers, exec_id: str) -> Exec:
     if exec_id not in cs.execs:
         raise NoSuchExec(exec_id)
     return cs.execs[exec_id]
+
+
+def _check_keys(text: str) -> None:
+    try:
+        detach_keys.parse(text)
+    except InvalidParameter:  # other words than those of attach
+        raise InvalidParameter(f"Invalid escape keys ({text}) provided") from None
 
 
 def _check_runs(container: Container, ref: str) -> None:

@@ -5,7 +5,7 @@ from lighterman.containers.errors import NotRunning
 from lighterman.containers.life import Restarting
 from lighterman.containers.signals import is_known, parse_signal
 from lighterman.containers.state import Containers
-from lighterman.errdefs import Conflict, InvalidParameter
+from lighterman.errdefs import Conflict, InvalidParameter, NotFound
 
 
 async def kill(cs: Containers, ref: str, *, signal: str = "") -> None:
@@ -14,7 +14,10 @@ async def kill(cs: Containers, ref: str, *, signal: str = "") -> None:
     Raises: NoSuchContainer, Conflict, InvalidParameter. Source: ContainerKill.
     """
     number = parse_signal(signal) if signal else KILL
-    container = cs.find(ref)
+    try:
+        container = cs.find(ref)
+    except NotFound as error:
+        raise NotFound(f"Cannot kill container: {ref}: {error}") from None
     if not is_known(number):
         raise InvalidParameter(
             f"Cannot kill container: {ref}: The linux daemon does not support signal {number}"

@@ -43,10 +43,7 @@ async def list_containers(
     chosen = chosen[:limit] if limit > 0 else chosen
     now_ns = time.time_ns()
     return [
-        summary(cs, each, now_ns=now_ns, size=await sizes(cs, each))
-        if size
-        else summary(cs, each, now_ns=now_ns)
-        for each in chosen
+        summary(cs, each, now_ns=now_ns, size=await sizes(cs, each) if size else (0, 0)) for each in chosen
     ]
 
 

@@ -24,7 +24,7 @@ class BindMount(Struct, frozen=True, tag=True, kw_only=True):
     target: str
     read_only: bool = False
     mode: str = ""  # as the client wrote it
-    propagation: str = "rprivate"
+    propagation: str = ""  # as wished; `plan_mounts` leaves none empty
     recursive: bool = True
     create_source: bool = False  # a missing source becomes a directory
 
@@ -68,12 +68,15 @@ def plan_mounts(
     config: ContainerConfig,
     host_config: HostConfig,
     inherited: Sequence[tuple[Sequence[Mounted], str]],
+    *,
     new_name: Callable[[], str],
+    data_root: str,
 ) -> tuple[Mounted, ...]:
     """Everything that is mounted, each place once.
 
     `inherited` are the mounts of the containers of VolumesFrom with the mode behind the colon; `new_name`
-    gives names to anonymous volumes. Raises InvalidParameter in Docker's words, Unimplemented.
+    gives names to anonymous volumes; `data_root` is where the engine itself mounts.
+    Raises InvalidParameter in Docker's words, Unimplemented.
     """
     planned = {mount.target: mount for mounts, mode in inherited for mount in inherit(mounts, mode)}
     taken = set(given(host_config.tmpfs) or ())
@@ -95,7 +98,25 @@ def plan_mounts(
                 driver=host_config.volume_driver or "local",
                 anonymous=True,
             )
-    return tuple(planned.values())
+    return tuple(_propagated(mount, data_root) for mount in planned.values())
+
+
+def _propagated(mount: Mounted, data_root: str) -> Mounted:
+    """A bind with its propagation decided.
+
+    One that shows the engine's own mounts must let go of them when the engine does, or they could never be
+    unmounted. Source: validateBindDaemonRoot of moby 20.10.
+    """
+    if not isinstance(mount, BindMount):
+        return mount
+    shared = posixpath.commonpath((mount.source, data_root)) in (mount.source, data_root)
+    if mount.propagation in ("", "rslave", "rshared") or not shared:
+        return structs.replace(mount, propagation=mount.propagation or ("rslave" if shared else "rprivate"))
+    raise InvalidParameter(
+        'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is '
+        f'within the daemon root, daemon root: "{data_root}", bind mount source: "{mount.source}", '
+        f'propagation: "{mount.propagation}"'
+    )
 
 
 def inherit(mounts: Iterable[Mounted], mode: str) -> Iterable[Mounted]:
@@ -151,7 +172,7 @@ def parse_bind(raw: str, volume_driver: str, new_name: Callable[[], str]) -> Bin
             target=target,
             read_only="ro" in words,
             mode=mode,
-            propagation=next((word for word in words if word in PROPAGATIONS), "rprivate"),
+            propagation=next((word for word in words if word in PROPAGATIONS), ""),
             create_source=True,
         )
     driver = volume_driver or "local"
@@ -211,7 +232,7 @@ def _bind(wish: Mount, target: str, wrong: Callable[[str], InvalidParameter]) ->
         source=posixpath.normpath(wish.source),
         target=target,
         read_only=wish.read_only,
-        propagation=propagation or "rprivate",
+        propagation=propagation,
         recursive=not (options and options.non_recursive),
         create_source=bool(options and options.create_mountpoint),
     )

@@ -66,6 +66,8 @@ class Engine:
 
     runtimes: frozenset[str]
     log: LogConfig
+    data_root: str
+    default_runtime: str = ""
     has_init: bool = False
 
 
@@ -102,6 +104,8 @@ def plan_create(
     """
     config = _wished_config(body)
     wish = body.host_config or HostConfig()
+    if body.host_config is not None and not given(wish.runtime):
+        wish = structs.replace(wish, runtime=engine.default_runtime)  # without one, the first start does it
     _check_config(config)
     _check_network_mode(config, wish)
     _check_modes(wish)
@@ -109,7 +113,9 @@ def plan_create(
         merge(config, image.config), host.hostname if wish.network_mode == "host" else container_id[:12]
     )
     host_config, more = _plan_host_config(wish, config, host=host, engine=engine, peer=peer)
-    mounts = plan_mounts(config, host_config, _inherited(host_config, peer), new_name)
+    mounts = plan_mounts(
+        config, host_config, _inherited(host_config, peer), new_name=new_name, data_root=engine.data_root
+    )
     parse_tmpfs(given(host_config.tmpfs) or {})
     return CreatePlan(
         config=config,

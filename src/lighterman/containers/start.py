@@ -69,8 +69,7 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
 
 def _with_runtime(cs: Containers, wish: HostConfig) -> HostConfig:
     """The runtime that is used is kept, so that a change of the default moves no container."""
-    default = cs.settings.default_runtime or next(iter(cs.runtime.version()), "")
-    return structs.replace(wish, runtime=given(wish.runtime) or default)
+    return structs.replace(wish, runtime=given(wish.runtime) or cs.default_runtime)
 
 
 async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Prepared:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from msgspec import UNSET, UnsetType, structs
+from msgspec import UNSET, structs
 
 from lighterman.apitypes.container import (
     ContainerInspectResponse,
@@ -78,14 +78,8 @@ async def inspect(cs: Containers, ref: str, *, size: bool = False) -> ContainerI
     )
 
 
-def summary(
-    cs: Containers,
-    container: Container,
-    *,
-    now_ns: int,
-    size: tuple[int | UnsetType, int | UnsetType] = (UNSET, UNSET),
-) -> ContainerSummary:
-    """One line of a list."""
+def summary(cs: Containers, container: Container, *, now_ns: int, size: tuple[int, int]) -> ContainerSummary:
+    """One line of a list; a size of 0 is left out, as Go does it."""
     sandbox = cs.networks.sandbox(container.id) if container.runs else None
     return ContainerSummary(
         id=container.id,
@@ -95,8 +89,8 @@ def summary(
         command=shown_command(container),
         created=container.created_ns // NANO,
         ports=list(port_rows(container, sandbox)),
-        size_rw=size[0],
-        size_root_fs=size[1],
+        size_rw=size[0] or UNSET,
+        size_root_fs=size[1] or UNSET,
         labels=container.config.labels,
         state=status(container.life),
         status=status_text(container.life, now_ns),
