@@ -14,6 +14,7 @@ from lighterman.containers.plan_start import prepare
 from lighterman.containers.remove import dismantle
 from lighterman.containers.start import run
 from lighterman.containers.state import Container, Containers
+from lighterman.containers.stats import keep_samples
 from lighterman.errdefs import EngineError
 from lighterman.runtime import Exit, Lost, Recovered
 from lighterman.runtime import Running as Adopted
@@ -39,6 +40,7 @@ async def reconcile(cs: Containers, found: Sequence[Recovered]) -> None:
                 await _settle(cs, container, facts)
         except EngineError as error:  # the others are to be settled all the same
             log.error("op=reconcile container=%s outcome=failed error=%s", container.id[:12], error)
+    cs.later.start(keep_samples, cs)
 
 
 async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adopted | Exit | Lost]) -> None:
