@@ -1,5 +1,6 @@
 """Names: finding, listing, tagging, deleting and pruning, by dockerd's rules and in its words."""
 
+import asyncio
 import os
 
 import msgspec
@@ -206,3 +207,17 @@ async def test_an_image_has_the_fields_that_dockerd_sends(shelf: Shelf) -> None:
     listed = msgspec.to_builtins(shelf.images.list(Filters())[0])
     assert listed["SharedSize"] == listed["Containers"] == -1
     assert listed["Labels"] is None
+
+
+async def test_changes_at_the_same_time_end_in_one_truth(shelf: Shelf) -> None:
+    image_id = await put(shelf, "a:1")
+    outcomes = await asyncio.gather(
+        shelf.images.delete("a:1"),
+        shelf.images.delete(image_id, force=True),
+        shelf.images.tag("a:1", "b"),
+        shelf.images.prune(Filters({"dangling": ("false",)})),
+        return_exceptions=True,
+    )
+    assert not [outcome for outcome in outcomes if isinstance(outcome, KeyError)]
+    assert len(shelf.images) == len(ids(shelf))
+    assert bool(len(shelf.images)) == bool(shelf.rooms.snapshots.layer_ids())

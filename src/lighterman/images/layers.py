@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lighterman.content import Content, Step
@@ -41,12 +41,8 @@ class Wish:
 @dataclass
 class _Fetch:
     task: "asyncio.Task[NewLayer]"
-    listeners: list[OnStep] = field(default_factory=list)
+    listeners: list[OnStep]
     users: int = 0
-
-    def tell(self, step: Step) -> None:
-        for listener in self.listeners:
-            listener(step)
 
 
 class Layers:
@@ -76,8 +72,9 @@ class Layers:
         fetch = self._fetches.get(wish.chain_id)
         if fetch is None or (fetch.task.done() and fetch.task.exception() is not None):
             # its parents are the leases: with the last of them it is cancelled
-            task = asyncio.ensure_future(self._run(wish))
-            fetch = self._fetches[wish.chain_id] = _Fetch(task)
+            listeners: list[OnStep] = []
+            task = asyncio.ensure_future(self._run(wish, listeners))
+            fetch = self._fetches[wish.chain_id] = _Fetch(task, listeners)
         fetch.users += 1
         return fetch
 
@@ -86,20 +83,24 @@ class Layers:
         async with self._publishing:
             await self.store.snapshots.publish(layers)
 
-    async def _run(self, wish: Wish) -> NewLayer:
+    async def _run(self, wish: Wish, listeners: list[OnStep]) -> NewLayer:
         async with self._slots:
             ingest = await in_thread(self.content.new_ingest)
             try:
-                unpacked = await self._unpack(wish, ingest)
+                unpacked = await self._unpack(wish, ingest, listeners)
             except BaseException:
                 await to_end(in_thread(self.content.discard, ingest))
                 raise
         return NewLayer(wish.chain_id, wish.parent, ingest, unpacked)
 
-    async def _unpack(self, wish: Wish, ingest: Path) -> Unpacked:
+    async def _unpack(self, wish: Wish, ingest: Path, listeners: list[OnStep]) -> Unpacked:
+        def tell(step: Step) -> None:
+            for listener in listeners:
+                listener(step)
+
         fd = os.open(ingest, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return await wish.unpack(fd, lambda step: self._fetches[wish.chain_id].tell(step))
+            return await wish.unpack(fd, tell)
         finally:
             os.close(fd)
 

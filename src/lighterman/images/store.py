@@ -4,6 +4,7 @@ Memory is the read model. Each change is written first (a client that was told h
 then done in memory, then published.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +53,8 @@ class Store:
         self._references: dict[str, set[Reference]] = {}
         self._leases: Counter[str] = Counter()
         """Layers that work in progress counts on, by chain id."""
+        self._changing = asyncio.Lock()
+        """Held from the check of a change to its memory: a name never points to what just went."""
 
     async def load(self) -> None:
         """Read the rows at start: what has lost a layer is no image any more."""
@@ -124,51 +127,64 @@ class Store:
 
     async def add(self, image_id: str, document: bytes, *, parent: str = "") -> Image:
         """Record an image whose layers are published and leased. Idempotent."""
-        if image := self._images.get(image_id):
+        async with self._changing:
+            if image := self._images.get(image_id):
+                return image
+            row = _ImageRow(document, parent=parent)
+            image = self._image(image_id, row)
+            await self._db.write(_IMAGES.put(image_id, row))
+            self._rows[image_id], self._images[image_id] = row, image
+            self.snapshots.revive(image.chain)
             return image
-        row = _ImageRow(document, parent=parent)
-        image = self._image(image_id, row)
-        await self._db.write(_IMAGES.put(image_id, row))
-        self._rows[image_id], self._images[image_id] = row, image
-        self.snapshots.revive(image.chain)
-        return image
 
     async def point(self, references: Iterable[Reference], image_id: str) -> None:
-        """Let references name this image, whatever they named before."""
-        wanted = [reference for reference in references if self._names.get(reference) != image_id]
-        if wanted:
-            await self._db.write(*(_REFERENCES.put(str(name), _ReferenceRow(image_id)) for name in wanted))
-        for reference in wanted:
-            self._name(reference, image_id)
+        """Let references name this image, whatever they named before. Raises: NoSuchImage."""
+        async with self._changing:
+            self._need(image_id)
+            wanted = [reference for reference in references if self._names.get(reference) != image_id]
+            if wanted:
+                row = _ReferenceRow(image_id)
+                await self._db.write(*(_REFERENCES.put(str(name), row) for name in wanted))
+            for reference in wanted:
+                self._name(reference, image_id)
 
     async def tag(self, image: Image, reference: Reference) -> None:
-        """`point` as a user's wish: remembered with its time, and told."""
+        """`point` as a user's wish: remembered with its time, and told. Raises: NoSuchImage."""
         if reference.digest:
             raise InvalidParameter("refusing to create a tag with a digest reference")
         reference = reference.with_default_tag()
-        row = _ImageRow(self._rows[image.id].document, time.time_ns(), image.parent)
-        await self._db.write(
-            _REFERENCES.put(str(reference), _ReferenceRow(image.id)), _IMAGES.put(image.id, row)
-        )
-        self._rows[image.id] = row
-        self._name(reference, image.id)
+        async with self._changing:
+            self._need(image.id)
+            row = _ImageRow(self._rows[image.id].document, time.time_ns(), image.parent)
+            await self._db.write(
+                _REFERENCES.put(str(reference), _ReferenceRow(image.id)), _IMAGES.put(image.id, row)
+            )
+            self._rows[image.id] = row
+            self._name(reference, image.id)
         self.tell("tag", image.id, reference.familiar())
 
     async def untag(self, references: Sequence[Reference]) -> None:
-        """Take names away."""
-        await self._db.write(*(_REFERENCES.delete(str(reference)) for reference in references))
-        for reference in references:
-            self._unname(reference)
+        """Take names away. Idempotent."""
+        async with self._changing:
+            await self._db.write(*(_REFERENCES.delete(str(reference)) for reference in references))
+            for reference in references:
+                self._unname(reference)
 
     async def drop(self, image_id: str) -> list[str]:
-        """Forget an image and its names; the chain ids of the layers that went with it, top first."""
-        image = self._images[image_id]
-        names = self._references.get(image_id, set())
-        changes: list[Change] = [_IMAGES.delete(image_id)]
-        await self._db.write(*changes, *(_REFERENCES.delete(str(name)) for name in names))
-        for name in list(names):
-            self._unname(name)
-        del self._images[image_id], self._rows[image_id]
+        """Forget an image and its names; the chain ids of the layers that went with it, top first.
+
+        Idempotent.
+        """
+        async with self._changing:
+            image = self._images.get(image_id)
+            if image is None:
+                return []
+            names = list(self._references.get(image_id, ()))
+            changes: list[Change] = [_IMAGES.delete(image_id)]
+            await self._db.write(*changes, *(_REFERENCES.delete(str(name)) for name in names))
+            for name in names:
+                self._unname(name)
+            del self._images[image_id], self._rows[image_id]
         self.tell("delete", image_id, image_id)
         return await self.collect(image.chain)
 
@@ -210,6 +226,10 @@ class Store:
         layers = [self.snapshots.layer(chain_id) for chain_id in chain]
         size = sum(layer.size_bytes for layer in layers if layer)
         return Image(image_id, document, chain, size, instant_ns(document.created), row.parent)
+
+    def _need(self, image_id: str) -> None:
+        if image_id not in self._images:
+            raise NoSuchImage(image_id)
 
     def _by_prefix(self, ref: str) -> Image | None:
         wanted = ref if ref.startswith("sha256:") else f"sha256:{ref}"

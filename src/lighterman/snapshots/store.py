@@ -190,9 +190,10 @@ class Snapshots:
         if not gone:
             return []
         gone.sort(key=lambda chain_id: len(chain(self._layers, chain_id)), reverse=True)
-        await self._db.write(*(ROWS.delete(chain_id) for chain_id in gone))
+        # out of memory first: whoever looks for them from now on must not count on them
         rows = [self._layers.pop(chain_id) for chain_id in gone]
         self._doomed.difference_update(gone)
+        await self._db.write(*(ROWS.delete(chain_id) for chain_id in gone))
         blobs = {layer.blob for layer in self._layers.values()}
         await in_thread(self._discard_layers, rows, blobs)
         self._empty_trash()
