@@ -13,7 +13,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from lighterman.api.versions import Version
-from lighterman.apitypes.container import ContainerCreateBody, HostConfig, Mount
+from lighterman.apitypes.container import ContainerCreateBody, ContainerUpdateBody, HostConfig, Mount
 from lighterman.apitypes.exec import ExecCreateBody, ExecStartBody
 from lighterman.apitypes.system import SystemInfo
 from lighterman.errdefs import InvalidParameter
@@ -102,6 +102,10 @@ CONTAINER_CREATE: tuple[Gate[ContainerCreateBody], ...] = (
     Gate((1, 44), "Healthcheck.StartInterval", _no_start_interval),
     Gate((1, 44), "BindOptions.ReadOnlyNonRecursive", _bind(read_only_non_recursive=False)),
     Gate((1, 44), "several EndpointsConfig", _one_endpoint),
+)
+CONTAINER_UPDATE: tuple[Gate[ContainerUpdateBody], ...] = (
+    Gate((1, 40), "PidsLimit of an update", lambda body: replace(body, pids_limit=None)),
+    Gate((1, 40), "KernelMemoryTCP", lambda body: replace(body, kernel_memory_tcp=0)),
 )
 EXEC_CREATE: tuple[Gate[ExecCreateBody], ...] = (
     Gate((1, 42), "ConsoleSize", lambda body: replace(body, console_size=None)),

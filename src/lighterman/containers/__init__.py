@@ -28,6 +28,7 @@ from lighterman.containers.state import Container, Containers, Settings
 from lighterman.containers.stats import stats, stats_stream
 from lighterman.containers.stop import stop
 from lighterman.containers.top import top
+from lighterman.containers.update import update
 from lighterman.containers.view import inspect
 from lighterman.containers.wait import wait
 
@@ -64,5 +65,6 @@ __all__ = [
     "stop",
     "top",
     "unpause",
+    "update",
     "wait",
 ]

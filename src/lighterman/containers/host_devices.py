@@ -32,7 +32,7 @@ def find_block_io(wish: Resources) -> oci.BlockIO | None:
         weight_device=tuple(
             oci.WeightDevice(major=major, minor=minor, weight=device.weight)
             for device in wish.blkio_weight_device or ()
-            for major, minor in (_numbers(device.path),)
+            for major, minor in (device_numbers(device.path),)
         ),
         throttle_read_bps_device=_throttled(wish.blkio_device_read_bps),
         throttle_write_bps_device=_throttled(wish.blkio_device_write_bps),
@@ -46,11 +46,12 @@ def _throttled(wishes: Iterable[ThrottleDevice] | None) -> tuple[oci.ThrottleDev
     return tuple(
         oci.ThrottleDevice(major=major, minor=minor, rate=wish.rate)
         for wish in wishes or ()
-        for major, minor in (_numbers(wish.path),)
+        for major, minor in (device_numbers(wish.path),)
     )
 
 
-def _numbers(path: str) -> tuple[int, int]:
+def device_numbers(path: str) -> tuple[int, int]:
+    """(major, minor) of a device file. Raises: InvalidParameter when there is none."""
     try:
         device = os.stat(path).st_rdev
     except OSError as error:

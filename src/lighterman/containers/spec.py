@@ -211,11 +211,19 @@ def _memory(wish: Resources) -> oci.Memory | None:
     )
 
 
+def cpu_quota(wish: Resources) -> tuple[int | None, int | None]:
+    """(quota, period) in us, None where nothing is wished: NanoCpus says both in one."""
+    if wish.nano_cpus:
+        return wish.nano_cpus * PERIOD_US // NANO, PERIOD_US
+    return wish.cpu_quota or None, wish.cpu_period or None
+
+
 def _cpu(wish: Resources) -> oci.CPU | None:
+    quota, period = cpu_quota(wish)
     cpu = oci.CPU(
         shares=wish.cpu_shares or None,
-        quota=wish.nano_cpus * PERIOD_US // NANO if wish.nano_cpus else wish.cpu_quota or None,
-        period=PERIOD_US if wish.nano_cpus else wish.cpu_period or None,
+        quota=quota,
+        period=period,
         realtime_runtime=wish.cpu_realtime_runtime or None,
         realtime_period=wish.cpu_realtime_period or None,
         cpus=wish.cpuset_cpus,

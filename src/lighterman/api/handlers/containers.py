@@ -7,7 +7,7 @@ from lighterman.api import errors, gates
 from lighterman.api.decode import encode
 from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Stream, Taken, ended, reply
 from lighterman.api.rooms import Rooms
-from lighterman.apitypes.container import ContainerCreateBody, ContainerWaitResponse
+from lighterman.apitypes.container import ContainerCreateBody, ContainerUpdateBody, ContainerWaitResponse
 from lighterman.apitypes.stats import StatsResponse
 from lighterman.errdefs import EngineError, InvalidParameter
 
@@ -107,6 +107,13 @@ async def kill(request: Request, rooms: Rooms) -> Answer:
     """ContainerKill."""
     await containers.kill(rooms.containers, request.names["id"], signal=request.text("signal"))
     return Reply(204)
+
+
+async def update(request: Request, rooms: Rooms) -> Answer:
+    """ContainerUpdate."""
+    body = await request.body(ContainerUpdateBody)
+    body = gates.gated(body, gates.CONTAINER_UPDATE, request.version)
+    return reply(await containers.update(rooms.containers, request.names["id"], body))
 
 
 async def rename(request: Request, rooms: Rooms) -> Answer:
