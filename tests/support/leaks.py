@@ -111,8 +111,16 @@ def files(root: Path, passing: re.Pattern[str]) -> Iterator[str]:
     for top in ("data", "exec", "tmp"):
         device = os.stat(root / top).st_dev if (root / top).exists() else 0
         for path, folders, names in os.walk(root / top):
-            folders[:] = [f for f in folders if os.lstat(os.path.join(path, f)).st_dev == device]
+            folders[:] = [f for f in folders if device_of(os.path.join(path, f)) == device]
             for name in (*folders, *names):
                 place = os.path.relpath(os.path.join(path, name), root)
                 if not passing.search(place):
                     yield place
+
+
+def device_of(path: str) -> int:
+    """The file system that a file is on; 0 for what has gone while we looked, which so is not left over."""
+    try:
+        return os.lstat(path).st_dev
+    except FileNotFoundError:
+        return 0
