@@ -42,6 +42,8 @@ def benches(*, heavy: bool) -> Iterator[list[Bench]]:
             client = after.enter_context(Client(engine.socket))
             made.append(Bench(engine, client, registry, image))
         yield made
+        for bench in made:
+            bench.client.raw("POST", "/containers/prune")
 
 
 def measured(row: Row, made: Sequence[Bench], rounds: int) -> list[Line]:
