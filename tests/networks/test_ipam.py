@@ -11,7 +11,7 @@ from lighterman.networks.config import DEFAULT_POOLS, AddressPool, NetworkConfig
 from lighterman.networks.defaults import bridge_address, default_rows
 from lighterman.networks.errors import AddressInUse, NoFreeAddress, PoolsExhausted
 from lighterman.networks.ipam import AddressSpace, choose_subnet, first_host, mac_of
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.row import NetworkRow, Pool
 
 SMALL = IPv4Network("10.0.0.0/29")
 
@@ -92,7 +92,7 @@ def test_a_mac_follows_from_the_address() -> None:
     assert str(first_host(IPv4Network("172.17.0.0/16"))) == "172.17.0.1"
 
 
-KEPT = NetworkRow("k" * 64, "bridge", "bridge", 5, subnet="172.20.0.0/16", gateway="172.20.0.1")
+KEPT = NetworkRow("k" * 64, "bridge", "bridge", 5, pools=(Pool("172.20.0.0/16", "172.20.0.1"),))
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_default_networks_are_made_once() -> None:
     ]
     again = default_rows(rows, IPv4Interface("10.9.0.1/24"), NetworkConfig(bip="x"), ids=[], now_ns=9)
     assert [row.id for row in again] == ids
-    assert again[2].subnet == "10.9.0.0/24"
+    assert again[2].pools[0].subnet == "10.9.0.0/24"

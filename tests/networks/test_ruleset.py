@@ -5,6 +5,7 @@ from lighterman.networks.sandbox import PublishedPort
 
 PUBLICATION = Publication(
     "172.17.0.2",
+    "",
     [
         PublishedPort(80, "tcp", "0.0.0.0", 8080),
         PublishedPort(80, "tcp", "::", 8080),
@@ -13,11 +14,14 @@ PUBLICATION = Publication(
 )
 
 
-def test_a_port_is_an_element_and_ipv6_is_none() -> None:
+def test_a_port_is_an_element_and_of_ipv6_only_where_the_container_has_it() -> None:
     assert publish("lm", PUBLICATION) == (
         "add element inet lm publish_any { tcp . 8080 : 172.17.0.2 . 80 }\n"
         "add element inet lm publish_at { udp . 127.0.0.1 . 5353 : 172.17.0.2 . 53 }\n"
     )
+
+    both = Publication("172.17.0.2", "fd00::2", [PublishedPort(80, "tcp", "::", 8080)])
+    assert publish("lm", both) == "add element inet lm publish_any6 { tcp . 8080 : fd00::2 . 80 }\n"
 
 
 def test_withdrawing_succeeds_whether_it_is_there_or_not() -> None:
@@ -27,14 +31,14 @@ def test_withdrawing_succeeds_whether_it_is_there_or_not() -> None:
 
 
 def test_without_ports_there_is_no_text() -> None:
-    assert publish("lm", Publication("172.17.0.2", [])) == ""
+    assert publish("lm", Publication("172.17.0.2", "", [])) == ""
 
 
 def test_the_table_replaces_itself_and_names_nothing_else() -> None:
     bridges = [
-        BridgeRules("docker0", "172.17.0.0/16", internal=False, icc=True, masquerade=True),
-        BridgeRules("br-1", "10.1.0.0/24", internal=True, icc=False, masquerade=True),
-        BridgeRules("br-2", "10.2.0.0/24", internal=False, icc=True, masquerade=False),
+        BridgeRules("docker0", ("172.17.0.0/16",), internal=False, icc=True, masquerade=True),
+        BridgeRules("br-1", ("10.1.0.0/24",), internal=True, icc=False, masquerade=True),
+        BridgeRules("br-2", ("10.2.0.0/24", "fd00:2::/64"), internal=False, icc=True, masquerade=False),
     ]
     text = whole_table("lm", bridges, [PUBLICATION])
     assert text.startswith("add table inet lm\ndelete table inet lm\ntable inet lm {")
@@ -42,5 +46,6 @@ def test_the_table_replaces_itself_and_names_nothing_else() -> None:
     assert 'add element inet lm internal { "br-1" }' in text
     assert 'add element inet lm within { "docker0" . "docker0", "br-2" . "br-2" }' in text
     assert "add element inet lm masquerade_from { 172.17.0.0/16 }" in text
+    assert "add element inet lm subnets6 { fd00:2::/64 }" in text
     assert "publish_any { tcp . 8080 : 172.17.0.2 . 80 }" in text
     assert "flush ruleset" not in text

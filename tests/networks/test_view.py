@@ -4,14 +4,13 @@ import msgspec
 import pytest
 
 from lighterman.apitypes import network as wire
-from lighterman.errdefs import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, Unavailable
+from lighterman.errdefs import InvalidParameter
 from lighterman.lib.filters import Filters
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
-from lighterman.networks.create import check_create
 from lighterman.networks.defaults import bridge_options
 from lighterman.networks.errors import AmbiguousNetwork, NoSuchNetwork
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.row import NetworkRow, Pool
 from lighterman.networks.sandbox import Endpoint, Sandbox
 from lighterman.networks.view import is_asked_for, on_the_wire
 
@@ -20,13 +19,18 @@ BRIDGE = NetworkRow(
     "bridge",
     "bridge",
     1795421875859108238,
-    bridge="docker0",
-    subnet="172.17.0.0/16",
-    gateway="172.17.0.1",
+    link="docker0",
+    pools=(Pool("172.17.0.0/16", "172.17.0.1", wished=True),),
     options=bridge_options(NetworkConfig()),
 )
 USERS = NetworkRow(
-    "cb" + "1" * 62, "ref_z", "bridge", 5, subnet="10.77.0.0/24", gateway="10.77.0.1", labels={"a": "b"}
+    "cb" + "1" * 62,
+    "ref_z",
+    "bridge",
+    5,
+    link="br-cb1111111111",
+    pools=(Pool("10.77.0.0/24", "10.77.0.1", wished=True),),
+    labels={"a": "b"},
 )
 RECORDED = (
     '{"Name":"bridge","Id":"ca32%s","Created":"2026-11-23T08:17:55.859108238Z","Scope":"local","Driver":'
@@ -89,47 +93,3 @@ def test_a_network_is_found_by_id_then_name_then_prefix() -> None:
     for ref in ("nope", ""):
         with pytest.raises(NoSuchNetwork, match=f"network {ref} not found"):
             catalog.find(ref)
-
-
-def body(
-    name: str = "new", *, driver: str = "", subnet: str = "", gateway: str = ""
-) -> wire.NetworkCreateBody:
-    pools = [wire.IPAMConfig(subnet, gateway=gateway)] if subnet else None
-    return wire.NetworkCreateBody(name, driver=driver, ipam=wire.IPAM(config=pools))
-
-
-@pytest.mark.parametrize(
-    ("wish", "kind", "text"),
-    [
-        (body(""), InvalidParameter, "invalid name: "),
-        (body("  "), InvalidParameter, "invalid name:   "),
-        (body("bridge"), Forbidden, "operation is not permitted on predefined bridge network "),
-        (body("default"), Forbidden, "operation is not permitted on predefined default network "),
-        (body("ref_z"), Conflict, "network with name ref_z already exists"),
-        (body(driver="nope"), NotFound, 'plugin "nope" not found'),
-        (body(driver="host"), Forbidden, 'only one instance of "host" network is allowed'),
-        (
-            body(driver="overlay"),
-            Unavailable,
-            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect '
-            "this node to swarm and try again.",
-        ),
-        (
-            body(subnet="10.0.0.0/33"),
-            InvalidParameter,
-            "Invalid subnet 10.0.0.0/33 : invalid CIDR address: 10.0.0.0/33",
-        ),
-        (body(subnet="172.17.0.0/16"), Forbidden, "Pool overlaps with other one on this address space"),
-        (
-            body(subnet="10.78.0.0/24", gateway="10.88.0.1"),
-            InvalidParameter,
-            "failed to allocate gateway (10.88.0.1): Requested address is out of range",
-        ),
-    ],
-)
-def test_a_network_that_cannot_be_is_refused_in_dockers_words(
-    wish: wire.NetworkCreateBody, kind: type[EngineError], text: str
-) -> None:
-    with pytest.raises(kind) as refused:
-        check_create(wish, [BRIDGE, USERS])
-    assert str(refused.value) == text

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lighterman.errdefs import InvalidParameter
+from lighterman.lib.go_time import parse_timestamp
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ class Filters:
         if len(answers) != 1 or None in answers:
             raise InvalidParameter(f"Invalid filter '{name}=[{' '.join(values)}]'")
         return bool(answers.pop())
+
+    def until_ns(self, now_ns: int) -> int | None:
+        """The moment of the one value of `until`, None when it was not asked for. Raises InvalidParameter."""
+        values = self.get("until")
+        if len(values) > 1:
+            raise InvalidParameter("more than one until filter specified")
+        try:
+            return parse_timestamp(values[0], now_ns=now_ns) if values else None
+        except ValueError as error:
+            raise InvalidParameter(str(error)) from error
 
 
 def parse_filters(text: str | None) -> Filters:

@@ -19,7 +19,7 @@ from types import TracebackType
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_GETADDR = 20, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_DUMP = 0x300
@@ -27,13 +27,16 @@ NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
 NLM_F_ACK_TLVS = 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
-IFLA_NET_NS_FD = 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+IFLA_IFALIAS, IFLA_NET_NS_FD = 20, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
-VETH_INFO_PEER = 1
+VETH_INFO_PEER, IFLA_VLAN_ID, IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE = 1, 1, 1, 1
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IFF_UP = 0x1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_NODAD = 0x2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN = 254
 RTPROT_BOOT, RTN_UNICAST = 3, 1
@@ -68,7 +71,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Link:
-    """A network device as a dump tells it; `kind` is "" for hardware, `master` an index or 0."""
+    """A network device as a dump tells it; `kind` is "" for hardware, `master` an index or 0, `alias` the
+    free text that whoever made it may give it."""
 
     index: int
     name: str
@@ -77,6 +81,7 @@ class Link:
     mac: str
     mtu: int
     up: bool
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,67 @@ def add_bridge(name: str, *, mac: str, mtu: int) -> Request:
     return _new_link(attributes, f"add bridge {name}")
 
 
+def add_dummy(name: str) -> Request:
+    """A link that is up and leads nowhere."""
+    attributes: list[tuple[int, Value]] = [
+        (IFLA_IFNAME, name),
+        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "dummy")]),
+    ]
+    return _new_link(attributes, f"add dummy {name}")
+
+
+def add_vlan(name: str, *, parent: int, number: int) -> Request:
+    """The VLAN `number` of the link `parent`, up."""
+    data: list[tuple[int, Value]] = [(IFLA_VLAN_ID, struct.pack("=H", number))]
+    attributes: list[tuple[int, Value]] = [
+        (IFLA_IFNAME, name),
+        (IFLA_LINK, parent),
+        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "vlan"), (IFLA_INFO_DATA, data)]),
+    ]
+    return _new_link(attributes, f"add vlan {name}")
+
+
+def add_macvlan(name: str, *, parent: int, mode: str, mac: str, namespace: int) -> Request:
+    """A link of its own MAC on `parent`, made directly in the namespace of the fd, up.
+
+    EOPNOTSUPP: this kernel has no macvlan.
+    """
+    data: list[tuple[int, Value]] = [(IFLA_MACVLAN_MODE, MACVLAN_MODES[mode])]
+    return _new_link(
+        [
+            (IFLA_IFNAME, name),
+            (IFLA_LINK, parent),
+            (IFLA_ADDRESS, mac_bytes(mac)),
+            (IFLA_NET_NS_FD, namespace),
+            (IFLA_LINKINFO, [(IFLA_INFO_KIND, "macvlan"), (IFLA_INFO_DATA, data)]),
+        ],
+        f"add macvlan {name}",
+    )
+
+
+def add_ipvlan(name: str, *, parent: int, mode: str, namespace: int) -> Request:
+    """A link that shares the MAC of `parent`, made directly in the namespace of the fd, up.
+
+    EOPNOTSUPP: this kernel has no ipvlan.
+    """
+    data: list[tuple[int, Value]] = [(IFLA_IPVLAN_MODE, struct.pack("=H", IPVLAN_MODES[mode]))]
+    return _new_link(
+        [
+            (IFLA_IFNAME, name),
+            (IFLA_LINK, parent),
+            (IFLA_NET_NS_FD, namespace),
+            (IFLA_LINKINFO, [(IFLA_INFO_KIND, "ipvlan"), (IFLA_INFO_DATA, data)]),
+        ],
+        f"add ipvlan {name}",
+    )
+
+
+def set_alias(name: str, alias: str) -> Request:
+    """Give the link its free text."""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_IFALIAS, alias)])
+    return Request(RTM_SETLINK, 0, payload, f"set the alias of {name}")
+
+
 def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
     """Set the bridge port `name`: whether frames may leave by the port they came from, and whether other
     isolated ports are out of its reach (Linux 4.18)."""
@@ -178,6 +244,12 @@ def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
     return Request(RTM_NEWLINK, 0, payload, f"set the bridge port {name}")
 
 
+def set_master(name: str, master: int) -> Request:
+    """Make the link a port of the bridge `master`."""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_MASTER, master)])
+    return Request(RTM_SETLINK, 0, payload, f"make {name} a port")
+
+
 def set_up(name: str) -> Request:
     """Bring the link up."""
     payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + pack([(IFLA_IFNAME, name)])
@@ -191,14 +263,16 @@ def delete_link(name: str) -> Request:
 
 
 def add_address(index: int, interface: Interface) -> Request:
-    """Give the link an address, with the broadcast address of its subnet for IPv4."""
+    """Give the link an address, with the broadcast address of its subnet for IPv4; IPv6 is used at once,
+    without asking whether somebody has it."""
     attributes: list[tuple[int, Value]] = [
         (IFA_LOCAL, interface.ip.packed),
         (IFA_ADDRESS, interface.ip.packed),
     ]
     if interface.version == 4 and interface.network.prefixlen < 31:
         attributes.append((IFA_BROADCAST, interface.network.broadcast_address.packed))
-    header = _IFADDR.pack(_family_of(interface.version), interface.network.prefixlen, 0, 0, index)
+    flags = IFA_F_NODAD if interface.version == 6 else 0
+    header = _IFADDR.pack(_family_of(interface.version), interface.network.prefixlen, flags, 0, index)
     return Request(
         RTM_NEWADDR,
         NLM_F_CREATE | NLM_F_EXCL,
@@ -209,6 +283,18 @@ def add_address(index: int, interface: Interface) -> Request:
 
 def add_route(subnet: Subnet, gateway: Address, index: int) -> Request:
     """A route to `subnet` by `gateway` on the link `index`, in the main table."""
+    payload = _route_payload(subnet, gateway, index)
+    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, payload, f"add route {subnet} via {gateway}")
+
+
+def delete_route(subnet: Subnet, gateway: Address, index: int) -> Request:
+    """Take that route away. ESRCH when it is not there."""
+    return Request(
+        RTM_DELROUTE, 0, _route_payload(subnet, gateway, index), f"delete route {subnet} via {gateway}"
+    )
+
+
+def _route_payload(subnet: Subnet, gateway: Address, index: int) -> bytes:
     attributes: list[tuple[int, Value]] = [(RTA_GATEWAY, gateway.packed), (RTA_OIF, index)]
     if subnet.prefixlen:
         attributes.append((RTA_DST, subnet.network_address.packed))
@@ -223,12 +309,7 @@ def add_route(subnet: Subnet, gateway: Address, index: int) -> Request:
         RTN_UNICAST,
         0,
     )
-    return Request(
-        RTM_NEWROUTE,
-        NLM_F_CREATE | NLM_F_EXCL,
-        header + pack(attributes),
-        f"add route {subnet} via {gateway}",
-    )
+    return header + pack(attributes)
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -351,6 +432,7 @@ def _link(body: bytes) -> Link:
         mac=attributes.get(IFLA_ADDRESS, b"").hex(":"),
         mtu=_u32(attributes.get(IFLA_MTU)),
         up=bool(flags & IFF_UP),
+        alias=_text(attributes.get(IFLA_IFALIAS, b"")),
     )
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from lighterman.networks.errors import AmbiguousNetwork, NoSuchNetwork
-from lighterman.networks.ipam import AddressSpace
-from lighterman.networks.plan import address_space
+from lighterman.networks.ipam import Addresses
 from lighterman.networks.row import NetworkRow
 
 
@@ -13,9 +12,18 @@ class Catalog:
 
     def __init__(self, rows: Iterable[NetworkRow]) -> None:
         self.rows = {row.id: row for row in rows}
-        self.spaces: dict[str, AddressSpace] = {
-            row.id: address_space(row) for row in self.rows.values() if row.driver == "bridge"
-        }
+        self.addresses = {row.id: Addresses(row.pools) for row in self.rows.values() if row.has_addresses}
+
+    def add(self, row: NetworkRow) -> None:
+        """A network that is new."""
+        self.rows[row.id] = row
+        if row.has_addresses:
+            self.addresses[row.id] = Addresses(row.pools)
+
+    def remove(self, network_id: str) -> None:
+        """A network that is gone."""
+        del self.rows[network_id]
+        self.addresses.pop(network_id, None)
 
     def find(self, ref: str) -> NetworkRow:
         """By full id, then name, then a prefix of the id that is the only one.
@@ -34,5 +42,5 @@ class Catalog:
 
     @property
     def bridges(self) -> list[NetworkRow]:
-        """Those that have a link."""
-        return [row for row in self.rows.values() if row.driver == "bridge"]
+        """Those that have a bridge of their own."""
+        return [row for row in self.rows.values() if row.driver == "bridge" and not row.config_only]

@@ -1,26 +1,82 @@
-"""What may be asked of a new network. Pure."""
+"""What may be asked of a new network, and what it becomes. Pure."""
 
-from collections.abc import Collection
-from ipaddress import IPv4Address, IPv4Network
+import ipaddress
+from collections.abc import Collection, Sequence
+from ipaddress import IPv6Network
+
+from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
-from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, Unavailable
+from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, System, Unavailable
+from lighterman.networks import options
+from lighterman.networks.config import AddressPool
 from lighterman.networks.errors import NameTaken, PoolOverlaps
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.ipam import Subnet, choose_subnet, first_host
+from lighterman.networks.row import NetworkRow, Pool
 
 _PREDEFINED = ("bridge", "host", "none", "default")
+_DRIVERS = ("bridge", "macvlan", "ipvlan")
 _SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
     "to swarm and try again."
 )
+_NO_OPERATOR = (
+    "configuration network can only contain network specific fields. Network operator fields like "
+    "[ ingress | internal | attachable | scope ] are not supported."
+)
+_NO_CONFIG = (
+    "user-specified configurations are not supported if the network depends on a configuration network"
+)
 
 
-def check_create(body: wire.NetworkCreateBody, rows: Collection[NetworkRow]) -> None:
-    """Raises what dockerd raises for a body that cannot become a network beside `rows`.
+def plan_network(
+    body: wire.NetworkCreateBody,
+    rows: Collection[NetworkRow],
+    *,
+    network_id: str,
+    now_ns: int,
+    pools: Sequence[AddressPool],
+    taken: Sequence[Subnet],
+    ula: IPv6Network,
+) -> NetworkRow:
+    """The network that `body` asks for beside `rows`; its link is named, but not looked for.
 
-    Source: NetworkCreate; texts and kinds as recorded from dockerd 20.10 (400 where it said 500 for a
-    client's mistake).
+    `pools` are cut where no subnet is wished, avoiding `taken`; `ula` serves for IPv6 without a subnet.
+    Raises what dockerd raises, 400 where it said 500 for a client's mistake. Source: NetworkCreate; texts as
+    recorded from dockerd 20.10 and, for what was not recorded, moby's libnetwork.
     """
+    _check_name(body, rows)
+    body, config_from = _with_configuration(body, rows)
+    driver = "null" if body.config_only else body.driver or "bridge"
+    if driver not in _DRIVERS and not body.config_only:
+        raise NotFound(f'plugin "{body.driver}" not found')
+    wished = body.options or {}
+    options.check_options(wished, driver)
+    ipam = body.ipam or wire.IPAM()
+    if ipam.driver not in ("", "default"):
+        raise NotFound(f'plugin "{ipam.driver}" not found')
+    configs = [config for config in ipam.config or () if config != wire.IPAMConfig()]
+    row = NetworkRow(
+        id=network_id,
+        name=body.name,
+        driver=driver,
+        created_ns=now_ns,
+        ipam_options=ipam.options,
+        ipv6=bool(body.enable_ipv6),
+        internal=body.internal,
+        attachable=body.attachable,
+        options=wished,
+        labels=body.labels or {},
+        config_only=body.config_only,
+        config_from=config_from,
+    )
+    if body.config_only:
+        kept = (_pool(config, with_gateway=False, wished=True) for config in configs if config.subnet)
+        return replace(row, pools=tuple(kept))
+    return _with_pools(_with_link(row, rows), configs, rows, pools=pools, taken=taken, ula=ula)
+
+
+def _check_name(body: wire.NetworkCreateBody, rows: Collection[NetworkRow]) -> None:
     if not body.name.strip() or "/" in body.name:
         raise InvalidParameter(f"invalid name: {body.name}")
     if body.name in _PREDEFINED:
@@ -31,32 +87,153 @@ def check_create(body: wire.NetworkCreateBody, rows: Collection[NetworkRow]) -> 
         raise Forbidden(f'only one instance of "{body.driver}" network is allowed')
     if body.driver == "overlay" or body.scope == "swarm" or body.ingress:
         raise Unavailable(_SWARM)
-    if body.driver not in ("", "bridge"):
-        raise NotFound(f'plugin "{body.driver}" not found')
-    for config in (body.ipam.config if body.ipam else None) or []:
-        _check_pool(config, rows)
 
 
-def _check_pool(config: wire.IPAMConfig, rows: Collection[NetworkRow]) -> None:
-    subnet = parse_subnet(config.subnet)
-    if any(row.subnet and subnet.overlaps(IPv4Network(row.subnet)) for row in rows):
-        raise PoolOverlaps
-    if config.gateway:
-        try:
-            inside = IPv4Address(config.gateway) in subnet
-        except ValueError as error:
-            raise InvalidParameter(f"invalid gateway address {config.gateway}") from error
-        if not inside:
-            raise InvalidParameter(
-                f"failed to allocate gateway ({config.gateway}): Requested address is out of range"
+def _with_configuration(
+    body: wire.NetworkCreateBody, rows: Collection[NetworkRow]
+) -> tuple[wire.NetworkCreateBody, str]:
+    """The body with what its configuration network says, and the name of that one."""
+    wished = body.config_from.network if body.config_from else ""
+    if body.config_only and (body.internal or body.attachable or body.scope):
+        raise Forbidden(_NO_OPERATOR)
+    if not wished:
+        return body, ""
+    if body.config_only:
+        raise Forbidden("a configuration network cannot depend on another configuration network")
+    ipam = body.ipam or wire.IPAM()
+    if body.enable_ipv6 or body.labels or ipam.options or ipam.config or body.options:
+        raise Forbidden(_NO_CONFIG)
+    config = next((row for row in rows if row.config_only and wished in (row.name, row.id)), None)
+    if config is None:
+        raise NotFound(f"configuration network {wished!r} not found".replace("'", '"'))
+    return (
+        replace(
+            body,
+            enable_ipv6=config.ipv6,
+            labels=config.labels,
+            options=config.options,
+            ipam=wire.IPAM(options=config.ipam_options, config=[_config(pool) for pool in config.pools]),
+        ),
+        config.name,
+    )
+
+
+def _config(pool: Pool) -> wire.IPAMConfig:
+    return wire.IPAMConfig(pool.subnet, pool.ip_range, pool.gateway, pool.auxiliary or None)
+
+
+def _with_link(row: NetworkRow, rows: Collection[NetworkRow]) -> NetworkRow:
+    """The row with the name of its bridge, or of the link that its containers stand on."""
+    if row.driver == "bridge":
+        link = row.options.get(options.NAME) or f"br-{row.id[:12]}"
+        for other in rows:
+            if other.driver == "bridge" and other.link == link:
+                raise Forbidden(
+                    f"cannot create network {row.id} ({link}): conflicts with network {other.id} "
+                    f"({other.link}): networks have same bridge name"
+                )
+        return replace(row, link=link)
+    parent = row.options.get(options.PARENT, "")
+    if not parent:  # nobody outside is reached: a link that leads nowhere
+        return replace(row, link=f"d{row.driver[0]}-{row.id[:12]}", internal=True)
+    options.split_parent(parent)
+    for other in rows:
+        alone = "passthru" in (row.options.get(options.MACVLAN_MODE), other.options.get(options.MACVLAN_MODE))
+        if other.link == parent and other.driver == row.driver and alone:
+            raise Forbidden(
+                f"cannot use mode passthru, {row.driver} network {other.id} is already using parent "
+                f"interface {parent}"
             )
+    return replace(row, link=parent)
 
 
-def parse_subnet(text: str) -> IPv4Network:
+def _with_pools(
+    row: NetworkRow,
+    configs: Sequence[wire.IPAMConfig],
+    rows: Collection[NetworkRow],
+    *,
+    pools: Sequence[AddressPool],
+    taken: Sequence[Subnet],
+    ula: IPv6Network,
+) -> NetworkRow:
+    made = [
+        _pool(config, with_gateway=True, wished=True)
+        for config in configs
+        if config.subnet and (row.ipv6 or _version(config) == 4)
+    ]
+    bare = next((config for config in configs if not config.subnet), wire.IPAMConfig())
+    if not any(pool.version == 4 for pool in made):
+        chosen = replace(bare, subnet=str(choose_subnet(pools, taken)))
+        made.insert(0, _pool(chosen, with_gateway=True, wished=False))
+    if row.ipv6 and not any(pool.version == 6 for pool in made):
+        made.append(_pool(wire.IPAMConfig(str(ula)), with_gateway=True, wished=False))
+    if row.driver == "bridge" and any(
+        sum(pool.version == version for pool in made) > 1 for version in (4, 6)
+    ):
+        raise Forbidden("bridge driver doesn't support multiple subnets")
+    used = [subnet for other in rows for subnet in other.subnets]
+    for pool in made:
+        subnet = ipaddress.ip_network(pool.subnet)
+        if any(_overlap(subnet, other) for other in used):
+            raise PoolOverlaps
+        used.append(subnet)
+    return replace(row, pools=tuple(made))
+
+
+def _version(config: wire.IPAMConfig) -> int:
+    return parse_subnet(config.subnet).version
+
+
+def _overlap(one: Subnet, other: Subnet) -> bool:
+    return one.version == other.version and int(one[0]) <= int(other[-1]) and int(other[0]) <= int(one[-1])
+
+
+def _pool(config: wire.IPAMConfig, *, with_gateway: bool, wished: bool) -> Pool:
+    """A pool of which the subnet is known; its gateway is the first address where none is wished."""
+    subnet = parse_subnet(config.subnet)
+    for name, text in (("gateway", config.gateway), *(config.auxiliary_addresses or {}).items()):
+        if text and not _is_inside(text, subnet):
+            what = f"gateway ({text})" if name == "gateway" else f"secondary ip address ({name}:{text})"
+            raise InvalidParameter(f"failed to allocate {what}: Requested address is out of range")
+    if config.ip_range:
+        inner = parse_subnet(config.ip_range)
+        if inner.version != subnet.version or not (inner[0] in subnet and inner[-1] in subnet):
+            raise InvalidParameter("Invalid Address SubPool")
+    gateway = config.gateway or (str(_first_free(subnet, config)) if with_gateway else "")
+    return Pool(
+        subnet=str(subnet),
+        gateway=gateway,
+        ip_range=str(parse_subnet(config.ip_range)) if config.ip_range else "",
+        gateway_wished=bool(config.gateway),
+        wished=wished,
+        auxiliary=config.auxiliary_addresses or {},
+    )
+
+
+def _first_free(subnet: Subnet, config: wire.IPAMConfig) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The lowest address of the range that no auxiliary host has."""
+    window = parse_subnet(config.ip_range) if config.ip_range else subnet
+    taken = {ipaddress.ip_address(text) for text in (config.auxiliary_addresses or {}).values()}
+    candidate = window[0] if window[0] != subnet[0] else first_host(subnet)
+    while candidate in taken:
+        candidate += 1
+    if candidate not in subnet:
+        raise System("no available IPv4 addresses on this network's address pools")
+    return candidate
+
+
+def _is_inside(text: str, subnet: Subnet) -> bool:
+    try:
+        return ipaddress.ip_address(text) in subnet
+    except ValueError as error:
+        raise InvalidParameter(f"invalid gateway address {text}") from error
+
+
+def parse_subnet(text: str) -> Subnet:
     """Raises InvalidParameter in dockerd's words."""
     try:
         if "/" not in text:
             raise ValueError(text)
-        return IPv4Network(text, strict=False)
+        return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         raise InvalidParameter(f"Invalid subnet {text} : invalid CIDR address: {text}") from error

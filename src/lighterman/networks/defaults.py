@@ -7,8 +7,8 @@ import msgspec
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.networks.config import NetworkConfig
-from lighterman.networks.ipam import choose_subnet, first_host
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.ipam import Subnet, choose_subnet, first_host
+from lighterman.networks.row import NetworkRow, Pool
 
 BRIDGE, HOST, NONE = "bridge", "host", "none"
 _DRIVERS = {NONE: "null", HOST: "host", BRIDGE: "bridge"}
@@ -32,10 +32,16 @@ def default_rows(
         rows.append(row)
     rows[-1] = msgspec.structs.replace(
         rows[-1],
-        bridge=config.bridge_name,
-        subnet=str(bridge_address.network),
-        gateway=str(bridge_address.ip),
-        gateway_wished=bool(config.bip),
+        link=config.bridge_name,
+        own_link=True,
+        pools=(
+            Pool(
+                str(bridge_address.network),
+                str(bridge_address.ip),
+                gateway_wished=bool(config.bip),
+                wished=True,
+            ),
+        ),
         options=bridge_options(config),
     )
     return rows
@@ -59,7 +65,7 @@ def bridge_address(
     *,
     on_link: Sequence[IPv4Interface],
     kept: NetworkRow | None,
-    taken: Iterable[IPv4Network],
+    taken: Iterable[Subnet],
 ) -> IPv4Interface:
     """The address of the default bridge: as configured, as its link has it already, as it was, or new.
 
@@ -72,7 +78,8 @@ def bridge_address(
             raise InvalidParameter(f"invalid CIDR address: {config.bip}") from error
     if on_link:
         return on_link[0]
-    if kept is not None and kept.subnet:
-        return IPv4Interface(f"{kept.gateway}/{IPv4Network(kept.subnet).prefixlen}")
+    if kept is not None and kept.pools:
+        pool = kept.pools[0]
+        return IPv4Interface(f"{pool.gateway}/{IPv4Network(pool.subnet).prefixlen}")
     subnet = choose_subnet(config.pools, taken)
     return IPv4Interface(f"{first_host(subnet)}/{subnet.prefixlen}")

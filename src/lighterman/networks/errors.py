@@ -41,8 +41,13 @@ class PoolOverlaps(Forbidden):
 
 
 class NoFreeAddress(System):
-    def __init__(self) -> None:
-        super().__init__("no available IPv4 addresses on this network's address pools")
+    def __init__(self, version: int = 4) -> None:
+        super().__init__(f"no available IPv{version} addresses on this network's address pools")
+
+
+class EndpointExists(Forbidden):
+    def __init__(self, name: str, network: str) -> None:
+        super().__init__(f"endpoint with name {name} already exists in network {network}")
 
 
 class AddressInUse(Forbidden):
@@ -68,3 +73,8 @@ class ConnectivityFailed(System):
         super().__init__(
             f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): {reason}"
         )
+
+
+class NotConnected(Conflict):
+    def __init__(self, container_id: str, network: str) -> None:
+        super().__init__(f"container {container_id} is not connected to network {network}")

@@ -15,7 +15,7 @@ ff00::0\tip6-mcastprefix
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
-_FALLBACK = ("8.8.8.8", "8.8.4.4")
+FALLBACK = ("8.8.8.8", "8.8.4.4")
 RESOLVED_STUB, RESOLVED_CONF = "127.0.0.53", "/run/systemd/resolve/resolv.conf"
 """Where the servers are when the host's own resolv.conf names nothing but this stub."""
 
@@ -86,7 +86,7 @@ def resolv_conf(
     if on_host and not (dns or search or options):
         return host_text
     host = parse_resolv_conf(host_text)
-    servers = tuple(dns) or (host.servers if on_host else reachable(host.servers) or _FALLBACK)
+    servers = tuple(dns) or (host.servers if on_host else reachable(host.servers) or FALLBACK)
     domains = tuple(search) or host.search
     if domains == (".",):
         domains = ()

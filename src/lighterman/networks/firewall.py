@@ -19,7 +19,7 @@ class Firewall:
     def __init__(self, nft: Nft, table: str) -> None:
         self._nft = nft
         self._table = table
-        self._bridges: Sequence[BridgeRules] = ()
+        self._bridges: dict[str, BridgeRules] = {}
         self._publications: dict[str, Publication] = {}
 
     def replace(self, bridges: Sequence[BridgeRules], publications: Mapping[str, Publication]) -> None:
@@ -27,15 +27,32 @@ class Firewall:
 
         Raises: NftError.
         """
-        self._bridges, self._publications = bridges, dict(publications)
-        self._nft.run(ruleset.whole_table(self._table, bridges, publications.values()))
+        self._bridges = {bridge.name: bridge for bridge in bridges}
+        self._publications = dict(publications)
+        self._put_back()
+
+    def add_bridge(self, bridge: BridgeRules) -> None:
+        """Let a bridge in. Raises: NftError."""
+        self._bridges[bridge.name] = bridge
+        self._change(ruleset.add_bridge(self._table, bridge))
+
+    def remove_bridge(self, name: str) -> None:
+        """Forget a bridge; idempotent. Raises: NftError."""
+        bridge = self._bridges.pop(name, None)
+        if bridge is not None:
+            self._change(ruleset.remove_bridge(self._table, bridge))
 
     def publish(self, sandbox_id: str, publication: Publication) -> None:
-        """Send the ports of one container on to it. Raises: NftError."""
-        if not publication.ports:
+        """Send the ports of one container on to it, in place of what was published of it, in one
+        transaction. Raises: NftError."""
+        former = self._publications.pop(sandbox_id, None)
+        if former == publication:
+            self._publications[sandbox_id] = publication
             return
-        self._publications[sandbox_id] = publication
-        self._change(ruleset.publish(self._table, publication))
+        if publication.ports:
+            self._publications[sandbox_id] = publication
+        withdrawn = ruleset.withdraw(self._table, former) if former else ""
+        self._change(withdrawn + ruleset.publish(self._table, publication))
 
     def withdraw(self, sandbox_id: str) -> None:
         """Take the ports of one container away; idempotent. Raises: NftError."""
@@ -46,7 +63,7 @@ class Firewall:
     def heal(self) -> None:
         """Put the table back as it should be, after somebody else touched it. Says so; so too if it fails."""
         try:
-            self.replace(self._bridges, self._publications)
+            self._put_back()
             log.warning("op=heal nft table %s was changed by others, it is as it was", self._table)
         except NftError as error:
             log.error("op=heal nft table %s was changed by others and stays so: %s", self._table, error)
@@ -72,4 +89,7 @@ class Firewall:
             self._nft.run(text)
         except NftError as error:  # our elements never clash: the table itself is not as we left it
             log.warning("nft table %s was changed by others, it is replaced: %s", self._table, error)
-            self.replace(self._bridges, self._publications)
+            self._put_back()
+
+    def _put_back(self) -> None:
+        self._nft.run(ruleset.whole_table(self._table, self._bridges.values(), self._publications.values()))

@@ -1,53 +1,78 @@
-"""Bridges, veth pairs and namespaces: the effects of this room on links. All block for about a
-millisecond and run in the `Kernel`'s thread.
+"""Bridges, veth pairs, macvlan links and namespaces: the effects of this room on links. All block for about
+a millisecond and run in the `Kernel`'s thread.
 
 A veth is named `veth`, three digits that tell this engine from others on the host, and eight of the
-endpoint's id. What carries our digits and hangs on our bridge is ours; nothing else is ever touched.
+endpoint's id. What carries our digits and hangs on our bridge is ours. Bridges and links that we made for
+users' networks carry this engine's name as their alias. Nothing else is ever touched.
 """
 
 import errno
 import hashlib
-import ipaddress
 import os
 import secrets
 import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface
 
 from lighterman.linux import netns
 from lighterman.linux.netlink import (
+    Address,
+    Interface,
     Netlink,
     Request,
     add_address,
     add_bridge,
+    add_dummy,
+    add_ipvlan,
+    add_macvlan,
     add_route,
     add_veth,
+    add_vlan,
     delete_link,
+    delete_route,
+    set_alias,
+    set_master,
     set_port,
     set_up,
 )
+from lighterman.networks.options import split_parent
 from lighterman.networks.sandbox import Endpoint
 
-_ANYWHERE = IPv4Network("0.0.0.0/0")
+WaysOut = tuple[Endpoint | None, Endpoint | None]
+"""The endpoints with the default routes of IPv4 and IPv6."""
+_ANYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
 
 @dataclass(frozen=True)
 class Bridge:
-    """What a bridge's link has to be."""
+    """What a bridge's link has to be. `owner` is the alias of one that we make; "": it is somebody else's."""
 
     name: str
-    address: IPv4Interface
+    addresses: tuple[Interface, ...]
     mtu: int
     icc: bool
+    owner: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The link that macvlan and ipvlan links stand on: the host's own, a VLAN of it, or a dummy."""
+
+    kind: str
+    parent: str
+    dummy: bool
+    mode: str
+    mtu: int  # 0: that of the parent
+    owner: str
 
 
 @dataclass(frozen=True)
 class Plug:
-    """An endpoint and the bridge it is plugged into, by a veth of this name."""
+    """An endpoint and what it is plugged into, a bridge by a veth of this name."""
 
     endpoint: Endpoint
-    bridge: Bridge
+    to: Bridge | Shared
     veth: str
 
 
@@ -57,74 +82,196 @@ def veth_prefix(bridge_name: str) -> str:
 
 
 def ensure_bridge(netlink: Netlink, bridge: Bridge) -> int:
-    """The index of the bridge, which is made, given its address and brought up where that is missing."""
+    """The index of the bridge, which is made, given its addresses and brought up where it is missing."""
     index = index_of(bridge.name)
     if index:
         return index
     mac = "02:42:" + secrets.token_bytes(4).hex(":")
-    netlink.batch([add_bridge(bridge.name, mac=mac, mtu=bridge.mtu)])
+    netlink.batch([add_bridge(bridge.name, mac=mac, mtu=bridge.mtu), set_alias(bridge.name, bridge.owner)])
     index = socket.if_nametoindex(bridge.name)
-    netlink.batch([add_address(index, bridge.address)])
-    # published ports on 127.0.0.1 are sent to containers; the chain `martians` guards the way back
-    _write(f"/proc/sys/net/ipv4/conf/{bridge.name}/route_localnet", "1")
+    _settle(bridge)
+    netlink.batch([add_address(index, address) for address in bridge.addresses])
     return index
 
 
 def repair_bridge(netlink: Netlink, bridge: Bridge) -> None:
-    """`ensure_bridge`, and for one that was there: up, with its address, settings as we want them."""
+    """`ensure_bridge`, and for one that was there: up, with its addresses, settings as we want them."""
     index = ensure_bridge(netlink, bridge)
-    if all(address.interface != bridge.address for address in netlink.addresses() if address.index == index):
-        netlink.batch([add_address(index, bridge.address)])
-    netlink.batch([set_up(bridge.name)])
+    _settle(bridge)
+    there = {address.interface for address in netlink.addresses() if address.index == index}
+    missing = [add_address(index, address) for address in bridge.addresses if address not in there]
+    netlink.batch([*missing, set_up(bridge.name)])
+
+
+def _settle(bridge: Bridge) -> None:
+    # published ports on 127.0.0.1 are sent to containers; the chain `martians` guards the way back
     _write(f"/proc/sys/net/ipv4/conf/{bridge.name}/route_localnet", "1")
+    ipv6 = any(address.version == 6 for address in bridge.addresses)
+    for name, value in (("disable_ipv6", str(int(not ipv6))), ("accept_ra", "0")):
+        _write_if_there(f"/proc/sys/net/ipv6/conf/{bridge.name}/{name}", value)
+
+
+def ensure_shared(netlink: Netlink, shared: Shared) -> int:
+    """The index of the link that others stand on; a VLAN or a dummy is made where it is missing.
+
+    Raises: OSError (ENODEV: the host has no such link).
+    """
+    index = index_of(shared.parent)
+    if index:
+        return index
+    if shared.dummy:
+        netlink.batch([add_dummy(shared.parent), set_alias(shared.parent, shared.owner)])
+    else:
+        below, vlan = split_parent(shared.parent)
+        parent = index_of(below)
+        if not vlan or not parent:
+            raise OSError(errno.ENODEV, f"-o parent interface was not found on the host: {below}")
+        netlink.batch(
+            [add_vlan(shared.parent, parent=parent, number=vlan), set_alias(shared.parent, shared.owner)]
+        )
+    return socket.if_nametoindex(shared.parent)
+
+
+def try_shared(netlink: Netlink, shared: Shared) -> None:
+    """See whether this kernel has such links, by one that is made and thrown away. Raises: OSError."""
+    parent = ensure_shared(netlink, shared)
+    fd = netns.new()
+    try:
+        endpoint = Endpoint("", "", "", interface="try0", mac="02:42:00:00:00:01")
+        netlink.batch([_shared_link(shared, endpoint, parent, fd)])
+    finally:
+        os.close(fd)
+
+
+def our_links(netlink: Netlink, owner: str) -> set[str]:
+    """The names of the links that were made for users' networks of this engine."""
+    return {link.name for link in netlink.links() if link.alias == owner}
 
 
 def make_sandbox(netlink: Netlink, key: str, plugs: Sequence[Plug]) -> None:
-    """A namespace pinned at `key` with its loopback up and plugged into its bridges.
+    """A namespace pinned at `key` with its loopback up and plugged into its networks; without routes.
 
     Raises: OSError; then what was made so far is there still: `remove_sandbox` takes it away.
     """
     fd = netns.new()
     try:
         netns.pin(fd, key)
+        with netns.inside(fd):
+            # no address, no router's advertisement, no link-local neighbour: IPv4 is all there is
+            for conf in ("all", "default"):
+                _write_if_there(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "1")
+            _write_if_there("/proc/sys/net/ipv6/conf/default/accept_ra", "0")
+            with Netlink() as inner:
+                inner.batch([set_up("lo")])
         furnish(netlink, fd, plugs)
     finally:
         os.close(fd)
 
 
 def furnish(netlink: Netlink, fd: int, plugs: Sequence[Plug]) -> None:
-    """Set up the namespace of `fd`: sysctls, loopback, links, addresses, routes."""
+    """Plug the namespace of `fd` into networks: links and addresses."""
+    if not plugs:
+        return
+    netlink.batch([request for plug in plugs for request in _outside(netlink, plug, fd)])
     with netns.inside(fd):
-        if not any(plug.endpoint.ipv6 for plug in plugs):
-            # no address, no router's advertisement, no link-local neighbour: IPv4 is all there is
-            for conf in ("all", "default"):
-                _write_if_there(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "1")
-        _write_if_there("/proc/sys/net/ipv6/conf/default/accept_ra", "0")
-        inner = Netlink()
-    with inner:
-        netlink.batch([request for plug in plugs for request in _outside(netlink, plug, fd)])
-        indexes = {link.name: link.index for link in inner.links()} if plugs else {}
-        requests = [set_up("lo")]
-        for plug in plugs:
-            requests += _inside(plug.endpoint, indexes[plug.endpoint.interface])
-        inner.batch(requests)
+        if any(plug.endpoint.ipv6 for plug in plugs):
+            for name in ("lo", *(plug.endpoint.interface for plug in plugs if plug.endpoint.ipv6)):
+                _write_if_there(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "0")
+        with Netlink() as inner:
+            indexes = {link.name: link.index for link in inner.links()}
+            inner.batch(
+                [
+                    request
+                    for plug in plugs
+                    for request in _inside(plug.endpoint, indexes[plug.endpoint.interface])
+                ]
+            )
+
+
+def route(fd: int, ways_out: WaysOut, former: WaysOut = (None, None), *, missing_only: bool = False) -> None:
+    """Lead the namespace of `fd` outside by `ways_out`, no longer by `former`; with `missing_only` what is
+    there already is no failure."""
+    wanted, gone = _default_routes(ways_out), _default_routes(former)
+    if wanted == gone:
+        return
+    with netns.inside(fd), Netlink() as inner:
+        indexes = {link.name: link.index for link in inner.links()}
+        for interface, gateway in gone - wanted:
+            if interface in indexes:
+                _do(inner, delete_route(_ANYWHERE[gateway.version], gateway, indexes[interface]), errno.ESRCH)
+        for interface, gateway in wanted - gone:
+            add = add_route(_ANYWHERE[gateway.version], gateway, indexes[interface])
+            _do(inner, add, errno.EEXIST if missing_only else 0)
+
+
+def _default_routes(ways_out: WaysOut) -> set[tuple[str, Address]]:
+    four, six = ways_out
+    found: set[tuple[str, Address]] = set()
+    if four is not None:
+        found.add((four.interface, ip_address(four.gateway)))
+    if six is not None:
+        found.add((six.interface, ip_address(six.ipv6_gateway)))
+    return found
+
+
+def _do(netlink: Netlink, request: Request, excused: int) -> None:
+    """`request`, which a container with the right to change its routes may have done itself."""
+    try:
+        netlink.batch([request])
+    except OSError as error:
+        if error.errno != excused:
+            raise
+
+
+def unplug(netlink: Netlink, key: str, plug: Plug) -> None:
+    """Take one link out of a namespace that lives on; idempotent. 30 ms."""
+    if isinstance(plug.to, Bridge):
+        remove_links(netlink, [plug.veth])
+        return
+    fd = netns.open_pinned(key)
+    try:
+        with netns.inside(fd), Netlink() as inner:
+            remove_links(inner, [plug.endpoint.interface])
+    finally:
+        os.close(fd)
 
 
 def repair_sandbox(netlink: Netlink, key: str, pid: int, plugs: Sequence[Plug]) -> None:
-    """Pin the namespace of the running process `pid` again and plug in what is unplugged. Raises: OSError."""
+    """Pin the namespace of the running process `pid` again and plug in what is unplugged; without routes.
+
+    Raises: OSError.
+    """
     if not netns.is_pinned(key):
         fd = netns.open_pinned(f"/proc/{pid}/ns/net")
         try:
             netns.pin(fd, key)
         finally:
             os.close(fd)
-    unplugged = [plug for plug in plugs if not index_of(plug.veth)]
-    if unplugged:
-        fd = netns.open_pinned(key)
-        try:
-            furnish(netlink, fd, unplugged)
-        finally:
-            os.close(fd)
+    fd = netns.open_pinned(key)
+    try:
+        with netns.inside(fd), Netlink() as inner:
+            there = {link.name: link.master for link in inner.links()}
+        unplugged = [plug for plug in plugs if plug.endpoint.interface not in there]
+        furnish(netlink, fd, unplugged)
+        _plug_again(netlink, [plug for plug in plugs if plug not in unplugged])
+    finally:
+        os.close(fd)
+
+
+def _plug_again(netlink: Netlink, plugs: Sequence[Plug]) -> None:
+    """Make veths ports of their bridge again where that was deleted and has come back."""
+    there = {link.name: link for link in netlink.links()}
+    for plug in plugs:
+        if isinstance(plug.to, Bridge) and plug.veth in there:
+            bridge = ensure_bridge(netlink, plug.to)
+            if there[plug.veth].master != bridge:
+                netlink.batch([set_master(plug.veth, bridge), *_port(plug)])
+
+
+def _port(plug: Plug) -> list[Request]:
+    assert isinstance(plug.to, Bridge)
+    # with br_netfilter a container's way to its own published port is bridged, not routed: hence hairpin
+    return [set_port(plug.veth, hairpin=True, isolated=not plug.to.icc)]
 
 
 def our_veths(netlink: Netlink, prefix: str, bridges: Collection[str]) -> set[str]:
@@ -160,7 +307,27 @@ def index_of(name: str) -> int:
 
 def enable_forwarding() -> bool:
     """Let the host forward IPv4; whether that was off."""
-    path = "/proc/sys/net/ipv4/ip_forward"
+    return _switch_on("/proc/sys/net/ipv4/ip_forward")
+
+
+def enable_ipv6_forwarding() -> bool:
+    """Let the host forward IPv6; whether that was off. Links that listen to routers go on doing so: a host
+    that forwards would become deaf to them."""
+    conf = "/proc/sys/net/ipv6/conf"
+    if not os.path.exists(conf):
+        return False
+    with open(f"{conf}/all/forwarding") as file:
+        if file.read().strip() == "1":
+            return False
+    for name in os.listdir(conf):
+        with open(f"{conf}/{name}/accept_ra") as file:
+            listens = file.read().strip() == "1"
+        if listens and name not in ("all", "lo"):
+            _write(f"{conf}/{name}/accept_ra", "2")
+    return _switch_on(f"{conf}/all/forwarding")
+
+
+def _switch_on(path: str) -> bool:
     with open(path) as file:
         if file.read().strip() == "1":
             return False
@@ -169,25 +336,35 @@ def enable_forwarding() -> bool:
 
 
 def _outside(netlink: Netlink, plug: Plug, fd: int) -> list[Request]:
+    if isinstance(plug.to, Shared):
+        return [_shared_link(plug.to, plug.endpoint, ensure_shared(netlink, plug.to), fd)]
     veth = add_veth(
         plug.veth,
-        master=ensure_bridge(netlink, plug.bridge),
+        master=ensure_bridge(netlink, plug.to),
         peer=plug.endpoint.interface,
         peer_ns=fd,
         peer_mac=plug.endpoint.mac,
-        mtu=plug.bridge.mtu,
+        mtu=plug.to.mtu,
     )
-    # with br_netfilter a container's way to its own published port is bridged, not routed: hence hairpin
-    return [veth, set_port(plug.veth, hairpin=True, isolated=not plug.bridge.icc)]
+    return [veth, *_port(plug)]
+
+
+def _shared_link(shared: Shared, endpoint: Endpoint, parent: int, fd: int) -> Request:
+    name = endpoint.interface
+    if shared.kind == "ipvlan":
+        return add_ipvlan(name, parent=parent, mode=shared.mode, namespace=fd)
+    return add_macvlan(name, parent=parent, mode=shared.mode, mac=endpoint.mac, namespace=fd)
 
 
 def _inside(endpoint: Endpoint, index: int) -> list[Request]:
-    requests = [
-        set_up(endpoint.interface),
-        add_address(index, IPv4Interface(f"{endpoint.ipv4}/{endpoint.ipv4_prefix}")),
-    ]
-    if endpoint.gateway:
-        requests.append(add_route(_ANYWHERE, ipaddress.ip_address(endpoint.gateway), index))
+    requests = [set_up(endpoint.interface)]
+    if endpoint.ipv4:
+        requests.append(add_address(index, ip_interface(f"{endpoint.ipv4}/{endpoint.ipv4_prefix}")))
+    if endpoint.ipv6:
+        requests.append(add_address(index, ip_interface(f"{endpoint.ipv6}/{endpoint.ipv6_prefix}")))
+    for text in endpoint.link_local:
+        prefix = 16 if isinstance(ip_address(text), IPv4Address) else 64
+        requests.append(add_address(index, ip_interface(f"{text}/{prefix}")))
     return requests
 
 

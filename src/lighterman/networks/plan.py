@@ -1,33 +1,35 @@
 """What follows from a network's row and a container's wishes. Pure, but for the addresses it takes."""
 
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_interface, ip_network
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.netlink import mac_bytes
-from lighterman.networks.ipam import AddressSpace, mac_of, parse_ipv4
-from lighterman.networks.links import Bridge, Plug
+from lighterman.networks import options
+from lighterman.networks.ipam import Addresses, mac_of
+from lighterman.networks.links import Bridge, Plug, Shared
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.ruleset import BridgeRules, Publication
 from lighterman.networks.sandbox import Endpoint, EndpointWish, Sandbox
 
-ICC = "com.docker.network.bridge.enable_icc"
-MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-MTU = "com.docker.network.driver.mtu"
-
 
 def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
     """Raises InvalidParameter for what this network does not offer."""
-    on_user_network = row.driver == "bridge" and not row.is_default_bridge
-    if wish.aliases and not on_user_network:
+    if wish.aliases and not row.has_names:
         raise InvalidParameter(
             "network-scoped alias is supported only for containers in user defined networks"
         )
-    if (wish.ipv4 or wish.ipv6) and not on_user_network:
+    if (wish.ipv4 or wish.ipv6) and not row.has_names:
         raise InvalidParameter("user specified IP address is supported on user defined networks only")
-    if wish.ipv6:
-        raise InvalidParameter(
-            f"Invalid address {wish.ipv6}: It does not belong to any of this network's subnets"
-        )
+    for version, address in ((4, wish.ipv4), (6, wish.ipv6)):
+        if address and row.driver == "bridge" and not _is_configured(row, version):
+            raise InvalidParameter(
+                "user specified IP address is supported only when connecting to networks with user "
+                "configured subnets"
+            )
+    for text in wish.link_local:
+        if not _is_link_local(text):
+            raise InvalidParameter(f"invalid link-local IP address: {text}")
     if wish.mac:
         try:
             mac_bytes(wish.mac)
@@ -35,80 +37,131 @@ def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
             raise InvalidParameter(f"invalid MAC address: {wish.mac}") from error
 
 
+def _is_configured(row: NetworkRow, version: int) -> bool:
+    pools = [pool for pool in row.pools if pool.version == version]
+    return not pools or any(pool.wished for pool in pools)  # none at all is told as out of its subnets
+
+
+def _is_link_local(text: str) -> bool:
+    try:
+        return ip_address(text).is_link_local
+    except ValueError:
+        return False
+
+
 def plan_endpoint(
     row: NetworkRow,
     wish: EndpointWish,
-    space: AddressSpace | None,
+    addresses: Addresses | None,
     *,
     endpoint_id: str,
-    number: int,
-    default_route: bool,
+    taken_interfaces: Iterable[str] = (),
 ) -> Endpoint:
-    """The endpoint `number` of a sandbox; a bridge's takes its address from `space`.
+    """The endpoint of a sandbox that has `taken_interfaces`; its addresses are taken from `addresses`.
 
-    Raises: InvalidParameter, AddressInUse, NoFreeAddress.
+    Raises: InvalidParameter, AddressInUse, NoFreeAddress; then nothing is taken.
     """
     check_wish(row, wish)
-    if space is None:
-        return Endpoint(endpoint_id, row.id, row.name, driver_opts=wish.driver_opts)
-    if wish.ipv4:
-        address = parse_ipv4(wish.ipv4)
-        space.take_this(address)
-    else:
-        address = space.take()
+    plain = Endpoint(endpoint_id, row.id, row.name, driver_opts=wish.driver_opts, driver=row.driver)
+    if addresses is None:
+        return plain
+    taken = addresses.take(4, wish.ipv4)
+    try:
+        taken6 = addresses.take(6, wish.ipv6)
+    except BaseException:
+        if taken is not None:
+            addresses.release(str(taken[0]))
+        raise
+    first = taken or taken6
+    assert first is not None
+    ends: dict[str, str | int] = {}
+    for name, found in (("ipv4", taken), ("ipv6", taken6)):
+        if found is not None:
+            address, pool = found
+            gateway = "gateway" if name == "ipv4" else "ipv6_gateway"
+            ends |= {
+                name: str(address),
+                f"{name}_prefix": ip_network(pool.subnet).prefixlen,
+                gateway: "" if row.internal else pool.gateway,
+            }
     return Endpoint(
         id=endpoint_id,
         network_id=row.id,
         network_name=row.name,
-        interface=f"eth{number}",
-        mac=wish.mac.lower() or mac_of(address),
-        ipv4=str(address),
-        ipv4_prefix=space.subnet.prefixlen,
-        gateway=row.gateway if default_route and not row.internal else "",
+        interface=_free_interface(row.options.get(options.INTERFACE_PREFIX, "eth"), taken_interfaces),
+        mac=wish.mac.lower().replace("-", ":") or mac_of(first[0]),
         aliases=wish.aliases,
         driver_opts=wish.driver_opts,
+        driver=row.driver,
+        has_names=row.has_names,
+        links=wish.links,
+        link_local=wish.link_local,
+        priority=wish.priority,
+        host_ip=row.options.get(options.HOST_BINDING, "") if row.has_names else "",
+        **ends,  # type: ignore[arg-type]
     )
 
 
-def address_space(row: NetworkRow) -> AddressSpace:
-    """The addresses of a bridge network, those of its gateway and its auxiliary hosts taken."""
-    subnet = IPv4Network(row.subnet)
-    space = AddressSpace(subnet, IPv4Network(row.ip_range) if row.ip_range else None)
-    space.take_this(parse_ipv4(row.gateway))
-    for address in row.auxiliary.values():
-        space.take_this(parse_ipv4(address))
-    return space
+def _free_interface(prefix: str, taken: Iterable[str]) -> str:
+    others = set(taken)
+    number = 0
+    while f"{prefix}{number}" in others:
+        number += 1
+    return f"{prefix}{number}"
 
 
-def bridge_of(row: NetworkRow) -> Bridge:
-    """The link of a bridge network."""
-    prefix = IPv4Network(row.subnet).prefixlen
+def bridge_of(row: NetworkRow, owner: str) -> Bridge:
+    """The link of a bridge network of the engine `owner`."""
+    silent = options.flag(row.options, options.NO_ADDRESS, default=False)
     return Bridge(
-        name=row.bridge,
-        address=IPv4Interface(f"{row.gateway}/{prefix}"),
-        mtu=int(row.options.get(MTU, "1500")),
-        icc=is_on(row.options, ICC),
+        name=row.link,
+        addresses=tuple(
+            ip_interface(f"{pool.gateway}/{ip_network(pool.subnet).prefixlen}")
+            for pool in row.pools
+            if not (silent and pool.version == 4)
+        ),
+        mtu=int(row.options.get(options.MTU, "1500")),
+        icc=options.flag(row.options, options.ICC),
+        owner=owner if row.own_link else "",
+    )
+
+
+def shared_of(row: NetworkRow, owner: str) -> Shared:
+    """The link that the containers of a macvlan or ipvlan network stand on."""
+    mode, default = ("ipvlan_mode", "l2") if row.driver == "ipvlan" else (options.MACVLAN_MODE, "bridge")
+    return Shared(
+        kind=row.driver,
+        parent=row.link,
+        dummy=not row.options.get(options.PARENT),
+        mode=row.options.get(mode, default),
+        mtu=int(row.options.get(options.MTU, "0")),
+        owner=owner if row.own_link else "",
     )
 
 
 def rules_of(row: NetworkRow) -> BridgeRules:
     """A bridge network in the table."""
     return BridgeRules(
-        row.bridge, row.subnet, row.internal, is_on(row.options, ICC), is_on(row.options, MASQUERADE)
+        row.link,
+        tuple(pool.subnet for pool in row.pools),
+        internal=row.internal,
+        icc=options.flag(row.options, options.ICC),
+        masquerade=options.flag(row.options, options.MASQUERADE),
     )
 
 
-def is_on(options: dict[str, str], name: str) -> bool:
-    """A boolean option that is on when it is absent, as Go reads it."""
-    return options.get(name, "true") in ("1", "t", "T", "TRUE", "true", "True")
+def plug_of(endpoint: Endpoint, row: NetworkRow, *, veth_prefix: str, owner: str) -> Plug:
+    """The link that an endpoint with addresses needs."""
+    to = bridge_of(row, owner) if row.driver == "bridge" else shared_of(row, owner)
+    return Plug(endpoint, to, veth_name(veth_prefix, endpoint))
 
 
-def plugs_of(sandbox: Sandbox, rows: dict[str, NetworkRow], veth_prefix: str) -> list[Plug]:
+def plugs_of(sandbox: Sandbox, rows: Mapping[str, NetworkRow], veth_prefix: str, owner: str) -> list[Plug]:
     """The links that a sandbox needs."""
     return [
-        Plug(endpoint, bridge_of(rows[endpoint.network_id]), veth_name(veth_prefix, endpoint))
+        plug_of(endpoint, rows[endpoint.network_id], veth_prefix=veth_prefix, owner=owner)
         for endpoint in sandbox.endpoints
-        if endpoint.ipv4
+        if endpoint.addresses
     ]
 
 
@@ -119,5 +172,9 @@ def veth_name(prefix: str, endpoint: Endpoint) -> str:
 
 def publication_of(sandbox: Sandbox) -> Publication:
     """The ports of a sandbox as rules. They lead to the endpoint with the default route."""
-    address = next((endpoint.ipv4 for endpoint in sandbox.endpoints if endpoint.gateway), "")
-    return Publication(address, sandbox.ports)
+    four, six = sandbox.way_out(4), sandbox.way_out(6)
+    return Publication(
+        four.ipv4 if four and four.driver == "bridge" else "",
+        six.ipv6 if six and six.driver == "bridge" else "",
+        sandbox.ports,
+    )

@@ -39,15 +39,15 @@ class Ports:
         self._default_host_ip = default_host_ip
         self._ipv6 = ipv6_is_there() if ipv6 is None else ipv6
 
-    def hold(self, wishes: Iterable[PortWish]) -> HeldPorts:
-        """Hold all that `wishes` ask for, or nothing.
+    def hold(self, wishes: Iterable[PortWish], *, host_ip: str = "") -> HeldPorts:
+        """Hold all that `wishes` ask for, or nothing; those without an address on `host_ip`.
 
         Raises: PortFailed in dockerd's words, InvalidParameter for what is no address or port.
         """
         held = HeldPorts()
         try:
             for wish in wishes:
-                self._hold_one(held, wish)
+                self._hold_one(held, wish, host_ip)
         except BaseException:
             self.release(held)
             raise
@@ -72,8 +72,8 @@ class Ports:
             self._taken.discard((port.proto, port.host_ip, port.host_port))
         held.sockets, held.ports = [], []
 
-    def _hold_one(self, held: HeldPorts, wish: PortWish) -> None:
-        addresses = self._addresses(wish)
+    def _hold_one(self, held: HeldPorts, wish: PortWish, host_ip: str) -> None:
+        addresses = self._addresses(wish.host_ip or host_ip)
         last = max(wish.host_port_first, wish.host_port_last)
         for host_port in range(wish.host_port_first, last + 1) if wish.host_port_first else self._onwards():
             ports = [PublishedPort(wish.container_port, wish.proto, ip, host_port) for ip in addresses]
@@ -112,8 +112,8 @@ class Ports:
         if sock is not None:
             held.sockets.append((port, sock))
 
-    def _addresses(self, wish: PortWish) -> list[str]:
-        wished = wish.host_ip or self._default_host_ip
+    def _addresses(self, host_ip: str) -> list[str]:
+        wished = host_ip or self._default_host_ip
         if wished:
             try:
                 return [str(ipaddress.ip_address(wished))]

@@ -26,6 +26,10 @@ class TcpRelay:
         """Begin to take connections from `listener`, which then belongs to this relay."""
         self._server = await asyncio.start_server(self._carry, sock=listener, limit=_CHUNK)
 
+    def lead_to(self, address: str) -> None:
+        """Carry what is new to another address of the container."""
+        self._to = (address, self._to[1])
+
     def close(self) -> None:
         """Stop listening and cut the connections that are open."""
         if self._server is not None:
@@ -72,6 +76,12 @@ class UdpRelay:
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener, self._from_client, listener)
 
+    def lead_to(self, address: str) -> None:
+        """Carry what clients send from now on to another address of the container."""
+        self._to = (address, self._to[1])
+        for client in list(self._clients):
+            self._forget(client)
+
     def close(self) -> None:
         """Forget all clients and close the sockets."""
         for client in list(self._clients):
@@ -94,7 +104,8 @@ class UdpRelay:
         if known is None:
             if len(self._clients) >= _UDP_CLIENTS:
                 return None
-            upstream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            family = socket.AF_INET6 if ":" in self._to[0] else socket.AF_INET
+            upstream = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             upstream.connect(self._to)
             loop.add_reader(upstream, self._from_container, upstream, client)
         else:

@@ -1,6 +1,24 @@
 """What is kept of a network."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
 import msgspec
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """One subnet of a network, IPv4 or IPv6, and what was asked of it."""
+
+    subnet: str  # "172.17.0.0/16"
+    gateway: str  # of a bridge network its own address; of macvlan somebody else's
+    ip_range: str = ""  # where addresses are chosen from; "" is the whole subnet
+    gateway_wished: bool = False  # inspect tells a gateway only when it was asked for, as dockerd 20.10
+    wished: bool = False  # somebody asked for this subnet: static addresses may be asked for in it
+    auxiliary: dict[str, str] = {}
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return ip_network(self.subnet).version
 
 
 class NetworkRow(msgspec.Struct, frozen=True):
@@ -8,19 +26,19 @@ class NetworkRow(msgspec.Struct, frozen=True):
 
     id: str
     name: str
-    driver: str  # bridge, host, null
+    driver: str  # bridge, host, null, macvlan, ipvlan
     created_ns: int
-    bridge: str = ""  # the name of its link
-    subnet: str = ""  # "172.17.0.0/16"
-    gateway: str = ""  # the bridge's own address
-    ip_range: str = ""  # where addresses are chosen from; "" is the whole subnet
-    gateway_wished: bool = False  # inspect tells a gateway only when it was asked for, as dockerd 20.10
-    auxiliary: dict[str, str] = {}
+    link: str = ""  # the name of its bridge, or of the link that macvlan and ipvlan stand on
+    own_link: bool = False  # we made that link and take it away again
+    pools: tuple[Pool, ...] = ()
     ipam_options: dict[str, str] | None = None
+    ipv6: bool = False
     internal: bool = False
     attachable: bool = False
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
+    config_only: bool = False
+    config_from: str = ""
 
     @property
     def predefined(self) -> bool:
@@ -31,3 +49,18 @@ class NetworkRow(msgspec.Struct, frozen=True):
     def is_default_bridge(self) -> bool:
         """The one bridge without aliases, static addresses and name service."""
         return self.name == "bridge"
+
+    @property
+    def subnets(self) -> list[IPv4Network | IPv6Network]:
+        """Those that nobody else may have."""
+        return [ip_network(pool.subnet) for pool in self.pools] if self.has_addresses else []
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether containers get an address and a link in it."""
+        return self.driver in ("bridge", "macvlan", "ipvlan") and not self.config_only
+
+    @property
+    def has_names(self) -> bool:
+        """Whether its containers find each other by name."""
+        return self.has_addresses and not self.is_default_bridge

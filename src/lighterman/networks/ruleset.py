@@ -37,6 +37,9 @@ _CHAINS = """
   chain publish {
     meta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . ip daddr . th dport map @publish_at
     meta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . th dport map @publish_any
+    ip6 daddr ::1 return
+    meta l4proto { tcp, udp, sctp } dnat ip6 to meta l4proto . ip6 daddr . th dport map @publish_at6
+    meta l4proto { tcp, udp, sctp } dnat ip6 to meta l4proto . th dport map @publish_any6
   }
   chain forward {
     type filter hook forward priority 0; policy accept;
@@ -51,9 +54,24 @@ _CHAINS = """
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
     ip saddr @masquerade_from oifname != @bridges masquerade
+    ip6 saddr @masquerade_from6 oifname != @bridges masquerade
     ip saddr 127.0.0.0/8 oifname @bridges masquerade
     ct status dnat ip saddr @subnets ip daddr @subnets masquerade
+    ct status dnat ip6 saddr @subnets6 ip6 daddr @subnets6 masquerade
   }
+"""
+_SETS = """\
+  set bridges { type ifname; }
+  set internal { type ifname; }
+  set within { type ifname . ifname; }
+  set subnets { type ipv4_addr; flags interval; }
+  set subnets6 { type ipv6_addr; flags interval; }
+  set masquerade_from { type ipv4_addr; flags interval; }
+  set masquerade_from6 { type ipv6_addr; flags interval; }
+  map publish_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }
+  map publish_any { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  map publish_at6 { type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }
+  map publish_any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
 """
 
 
@@ -62,7 +80,7 @@ class BridgeRules:
     """A bridge as the table sees it."""
 
     name: str
-    subnet: str
+    subnets: Sequence[str]
     internal: bool
     icc: bool
     masquerade: bool
@@ -70,35 +88,30 @@ class BridgeRules:
 
 @dataclass(frozen=True)
 class Publication:
-    """The IPv4 ports that lead to one container's `address`."""
+    """The ports that lead to one container, by its addresses; "" where it has none that leads outside."""
 
-    address: str
+    ipv4: str
+    ipv6: str
     ports: Sequence[PublishedPort]
 
 
-def whole_table(table: str, bridges: Sequence[BridgeRules], publications: Iterable[Publication]) -> str:
+def whole_table(table: str, bridges: Iterable[BridgeRules], publications: Iterable[Publication]) -> str:
     """The text that makes the table, in place of one that may be there, in one transaction."""
-    elements = [
-        _elements("add", table, "bridges", (f'"{bridge.name}"' for bridge in bridges)),
-        _elements("add", table, "internal", (f'"{bridge.name}"' for bridge in bridges if bridge.internal)),
-        _elements("add", table, "within", (f'"{b.name}" . "{b.name}"' for b in bridges if b.icc)),
-        _elements("add", table, "subnets", (bridge.subnet for bridge in bridges)),
-        _elements(
-            "add", table, "masquerade_from", (b.subnet for b in bridges if b.masquerade and not b.internal)
-        ),
-        *(publish(table, publication) for publication in publications),
-    ]
+    elements = [_bridges("add", table, bridges), *(publish(table, each) for each in publications)]
     return (
         f"add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n"
-        "  set bridges { type ifname; }\n"
-        "  set internal { type ifname; }\n"
-        "  set within { type ifname . ifname; }\n"
-        "  set subnets { type ipv4_addr; flags interval; }\n"
-        "  set masquerade_from { type ipv4_addr; flags interval; }\n"
-        "  map publish_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }\n"
-        "  map publish_any { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
-        f"{_CHAINS}}}\n" + "".join(elements)
+        f"{_SETS}{_CHAINS}}}\n" + "".join(elements)
     )
+
+
+def add_bridge(table: str, bridge: BridgeRules) -> str:
+    """The text that adds a bridge."""
+    return _bridges("add", table, [bridge])
+
+
+def remove_bridge(table: str, bridge: BridgeRules) -> str:
+    """The text that takes it away, whether it is there or not."""
+    return _bridges("add", table, [bridge]) + _bridges("delete", table, [bridge])
 
 
 def publish(table: str, publication: Publication) -> str:
@@ -112,22 +125,38 @@ def withdraw(table: str, publication: Publication) -> str:
     return _ports("add", table, publication) + _ports("delete", table, publication)
 
 
+def _bridges(verb: str, table: str, bridges: Iterable[BridgeRules]) -> str:
+    bridges = list(bridges)
+    texts = [
+        _elements(verb, table, "bridges", (f'"{bridge.name}"' for bridge in bridges)),
+        _elements(verb, table, "internal", (f'"{bridge.name}"' for bridge in bridges if bridge.internal)),
+        _elements(verb, table, "within", (f'"{b.name}" . "{b.name}"' for b in bridges if b.icc)),
+    ]
+    masquerading = [bridge for bridge in bridges if bridge.masquerade and not bridge.internal]
+    for name, chosen in (("subnets", bridges), ("masquerade_from", masquerading)):
+        subnets = [subnet for bridge in chosen for subnet in bridge.subnets]
+        texts.append(_elements(verb, table, name, (each for each in subnets if ":" not in each)))
+        texts.append(_elements(verb, table, f"{name}6", (each for each in subnets if ":" in each)))
+    return "".join(texts)
+
+
 def _ports(verb: str, table: str, publication: Publication) -> str:
-    ours = [port for port in publication.ports if ":" not in port.host_ip]
-    to = publication.address
-    any_address = (
-        f"{port.proto} . {port.host_port} : {to} . {port.container_port}"
-        for port in ours
-        if port.host_ip in _ANY
-    )
-    one_address = (
-        f"{port.proto} . {port.host_ip} . {port.host_port} : {to} . {port.container_port}"
-        for port in ours
-        if port.host_ip not in _ANY
-    )
-    return _elements(verb, table, "publish_any", any_address) + _elements(
-        verb, table, "publish_at", one_address
-    )
+    texts = []
+    for to, suffix in ((publication.ipv4, ""), (publication.ipv6, "6")):
+        ours = [port for port in publication.ports if to and (":" in port.host_ip) == (":" in to)]
+        anywhere = (
+            f"{port.proto} . {port.host_port} : {to} . {port.container_port}"
+            for port in ours
+            if port.host_ip in _ANY
+        )
+        somewhere = (
+            f"{port.proto} . {port.host_ip} . {port.host_port} : {to} . {port.container_port}"
+            for port in ours
+            if port.host_ip not in _ANY
+        )
+        texts.append(_elements(verb, table, f"publish_any{suffix}", anywhere))
+        texts.append(_elements(verb, table, f"publish_at{suffix}", somewhere))
+    return "".join(texts)
 
 
 def _elements(verb: str, table: str, name: str, elements: Iterable[str]) -> str:

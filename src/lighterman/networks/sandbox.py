@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class EndpointWish:
-    """A place in one network, which is named by id, name or prefix; empty addresses are chosen for it."""
+    """A place in one network, which is named by id, name or prefix; empty addresses are chosen for it.
+
+    `links` are names that this container alone has for others: alias -> their name or short id. Of several
+    networks the one with the highest `priority` has the default route.
+    """
 
     network: str
     ipv4: str = ""
@@ -17,6 +21,9 @@ class EndpointWish:
     mac: str = ""
     aliases: tuple[str, ...] = ()
     driver_opts: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    link_local: tuple[str, ...] = ()
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,20 @@ class PortWish:
 class SandboxWish:
     """All of one container: `id` is its full id, `name` its name without the slash.
 
-    No endpoints at all is a namespace that has a loopback only (NetworkDisabled).
+    No endpoints at all is a namespace that has a loopback only (NetworkDisabled). `dns` are the name
+    servers wished; () takes the host's.
     """
 
     id: str
     name: str
     endpoints: tuple[EndpointWish, ...] = ()
     ports: tuple[PortWish, ...] = ()
+    dns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An end in one network. Addresses are "" on `host` and `none`, `gateway` without a default route."""
+    """An end in one network. Addresses are "" on `host` and `none`, gateways where nothing leads outside."""
 
     id: str
     network_id: str
@@ -60,6 +69,17 @@ class Endpoint:
     ipv6_gateway: str = ""
     aliases: tuple[str, ...] = ()
     driver_opts: Mapping[str, str] = field(default_factory=dict)
+    driver: str = ""
+    has_names: bool = False  # others in this network find it by name, and it finds them
+    links: Mapping[str, str] = field(default_factory=dict)
+    link_local: tuple[str, ...] = ()
+    priority: int = 0
+    host_ip: str = ""  # where ports without an address are published; "" is the engine's default
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those it has of IPv4 and IPv6."""
+        return tuple(address for address in (self.ipv4, self.ipv6) if address)
 
 
 @dataclass(frozen=True)
@@ -81,3 +101,24 @@ class Sandbox:
     key: str
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
+    wished_ports: tuple[PortWish, ...] = ()  # published as soon as an endpoint leads outside
+    dns: tuple[str, ...] = ()
+
+    @property
+    def has_names(self) -> bool:
+        """Whether a name server of its own answers in it."""
+        return any(endpoint.has_names for endpoint in self.endpoints)
+
+    def in_network(self, network_id: str) -> Endpoint | None:
+        """Its endpoint there."""
+        return next((each for each in self.endpoints if each.network_id == network_id), None)
+
+    def way_out(self, version: int) -> Endpoint | None:
+        """The endpoint with the default route of IPv4 or IPv6: the highest priority, then one that leads
+        out by both, then by the network's name. Source: libnetwork's order of endpoints."""
+        leading = [each for each in self.endpoints if (each.gateway if version == 4 else each.ipv6_gateway)]
+        return min(
+            leading,
+            key=lambda each: (-each.priority, not (each.gateway and each.ipv6_gateway), each.network_name),
+            default=None,
+        )

@@ -1,74 +1,42 @@
-"""The room itself: networks, sandboxes and what becomes of them."""
+"""The room itself: the networks that there are, and the sandboxes in them."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv6Network
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
 from lighterman.db import Database, Rows
-from lighterman.errdefs import EngineError, Forbidden, System, Unimplemented
+from lighterman.errdefs import EngineError, Forbidden
 from lighterman.events import Events
-from lighterman.lib.effects import in_thread, rollback
+from lighterman.lib.effects import rollback
 from lighterman.lib.filters import Filters
-from lighterman.linux.conntrack import forget
 from lighterman.linux.netlink import RT_TABLE_MAIN
-from lighterman.linux.nft import NftError
 from lighterman.networks import links, view
+from lighterman.networks.builder import Builder, domain
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
-from lighterman.networks.create import check_create
+from lighterman.networks.create import plan_network
 from lighterman.networks.defaults import BRIDGE, bridge_address, default_rows
-from lighterman.networks.errors import ConnectivityFailed, PortFailed
+from lighterman.networks.errors import HasEndpoints
 from lighterman.networks.firewall import Firewall
 from lighterman.networks.guard import Guard
+from lighterman.networks.ipam import Subnet
 from lighterman.networks.kernel import Kernel
-from lighterman.networks.plan import (
-    bridge_of,
-    plan_endpoint,
-    plugs_of,
-    publication_of,
-    rules_of,
-    veth_name,
-)
-from lighterman.networks.ports import HeldPorts, Ports, ephemeral_ports
-from lighterman.networks.records import Records
-from lighterman.networks.relay import TcpRelay, UdpRelay
+from lighterman.networks.ports import Ports, ephemeral_ports
 from lighterman.networks.row import NetworkRow
-from lighterman.networks.sandbox import Endpoint, Sandbox, SandboxWish
+from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
+from lighterman.networks.sandboxes import Sandboxes
 
 log = logging.getLogger(__name__)
 _ROWS: Rows[NetworkRow] = Rows("networks", NetworkRow)
-_DYING_S = 2.0
-
-
-@dataclass
-class _Held:
-    """A sandbox and what holds its ports."""
-
-    sandbox: Sandbox
-    ports: HeldPorts
-    relays: list[TcpRelay | UdpRelay] = field(default_factory=list)
-    begun: bool = False  # something of it may be in the kernel
-    connected: bool = False
-
-
-@dataclass(frozen=True)
-class _Dying:
-    """An address that must not be given out before the link that had it is gone."""
-
-    network_id: str
-    address: IPv4Address
-    since_s: float
 
 
 class Networks:
@@ -88,16 +56,20 @@ class Networks:
         self._config = config
         self._kernel = kernel
         self._catalog = catalog
-        self._pins = exec_root / "netns"
-        self._pins.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._records = Records(exec_root / "sandboxes")
         self._firewall = Firewall(kernel.nft, config.table)
         self._guard = Guard(kernel, self._firewall, config.table)
-        self._ports = Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip)
-        self._veth_prefix = links.veth_prefix(config.bridge_name)
-        self._held: dict[str, _Held] = {}
-        self._dying: dict[str, _Dying] = {}  # by veth
-        self._reaper: asyncio.TimerHandle | None = None
+        veth_prefix = links.veth_prefix(config.bridge_name)
+        self._builder = Builder(
+            kernel, self._firewall, catalog, exec_root=exec_root, owner=config.table, veth_prefix=veth_prefix
+        )
+        self._sandboxes = Sandboxes(
+            kernel,
+            self._builder,
+            catalog,
+            Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip),
+            veth_prefix=veth_prefix,
+            tell=self._tell,
+        )
 
     @classmethod
     async def open(cls, *, db: Database, events: Events, exec_root: Path, config: NetworkConfig) -> Networks:
@@ -105,7 +77,7 @@ class Networks:
 
         Raises: InvalidParameter (bip), PoolsExhausted, System (no libnftables).
         """
-        with _domain("cannot speak to the kernel's network"):
+        with domain("cannot speak to the kernel's network"):
             kernel = Kernel()
         kept = _ROWS.load(db)
         former = next((row for row in kept.values() if row.name == BRIDGE), None)
@@ -121,13 +93,8 @@ class Networks:
 
     async def close(self) -> None:
         """Let go of sockets and the thread; links, namespaces and rules stay for what goes on running."""
-        if self._reaper is not None:
-            self._reaper.cancel()
         self._guard.close()
-        for held in self._held.values():
-            for relay in held.relays:
-                relay.close()
-            self._ports.release(held.ports)
+        self._sandboxes.close()
         await self._kernel.close()
 
     async def reconcile(self, running: Mapping[str, int]) -> None:
@@ -138,14 +105,10 @@ class Networks:
         """
         if self._config.ip_forward and await self._kernel.call(links.enable_forwarding):
             log.info("op=enable-forwarding net.ipv4.ip_forward was 0, is 1: containers need it to reach out")
-        remembered = await self._kernel.call(self._records.load)
-        for sandbox in remembered.values():
-            if sandbox.id in running:
-                self._adopt(sandbox)
-        await self._kernel.call(partial(self._restore, dict(running), remembered, list(self._held.values())))
-        for held in self._held.values():
-            await self._serve(held)
+        await self._sandboxes.restore(dict(running))
         await self._guard.start()
+
+    # sandboxes
 
     def reserve(self, wish: SandboxWish) -> Sandbox:
         """Decide addresses, MACs and ports and hold them; idempotent for each id. Takes microseconds.
@@ -153,80 +116,47 @@ class Networks:
         Who reserved calls `disconnect` in the end, also when `connect` never came.
         Raises: NoSuchNetwork, InvalidParameter, AddressInUse, NoFreeAddress, ConnectivityFailed.
         """
-        known = self._held.get(wish.id)
-        if known is not None:
-            return known.sandbox
-        self._bury_the_dead()
-        rows = [self._catalog.find(endpoint.network) for endpoint in wish.endpoints]
-        endpoints: list[Endpoint] = []
-        try:
-            for number, (row, endpoint_wish) in enumerate(zip(rows, wish.endpoints, strict=True)):
-                endpoint = plan_endpoint(
-                    row,
-                    endpoint_wish,
-                    self._catalog.spaces.get(row.id),
-                    endpoint_id=secrets.token_hex(32),
-                    number=number,
-                    default_route=not any(endpoint.gateway for endpoint in endpoints),
-                )
-                endpoints.append(endpoint)
-            ports = self._hold_ports(wish, endpoints)
-        except BaseException:
-            self._give_back(endpoints)
-            raise
-        on_host = any(row.driver == "host" for row in rows)
-        key = "" if on_host else str(self._pins / wish.id[:12])
-        sandbox = Sandbox(wish.id, wish.name, key, tuple(endpoints), tuple(ports.ports))
-        self._held[wish.id] = _Held(sandbox, ports)
-        return sandbox
+        return self._sandboxes.reserve(wish)
 
     async def connect(self, sandbox: Sandbox) -> None:
         """Make the reserved `sandbox` in the kernel; undoes itself on failure.
 
         Raises: System with what the kernel or nft said.
         """
-        held = self._held[sandbox.id]
-        if held.connected:
-            return
-        async with rollback() as undo:
-            undo.push_async_callback(self.disconnect, sandbox.id)
-            held.begun = True
-            await self._kernel.call(partial(self._build, sandbox))
-            await self._serve(held)
-            held.connected = True
-        self._tell("connect", sandbox)
+        await self._sandboxes.connect(sandbox)
 
     async def disconnect(self, sandbox_id: str) -> None:
         """Take the sandbox back, or only what was reserved of it; idempotent."""
-        held = self._held.get(sandbox_id)
-        if held is None:
-            return
-        for relay in held.relays:
-            relay.close()
-        if held.begun:
-            await self._kernel.call(partial(self._unbuild, held.sandbox))
-            await _forget_flows(held.sandbox)
-        self._ports.release(held.ports)
-        if self._held.pop(sandbox_id, None) is None:
-            return  # another call was faster
-        if held.begun:
-            self._let_die(held.sandbox)
-        else:
-            self._give_back(held.sandbox.endpoints)
-        if held.connected:
-            self._tell("disconnect", held.sandbox)
+        await self._sandboxes.disconnect(sandbox_id)
+
+    async def join(self, sandbox_id: str, wish: EndpointWish) -> Sandbox:
+        """Plug a running container into one network more; undoes itself on failure.
+
+        Raises: NoSuchNetwork, InvalidParameter, AddressInUse, NoFreeAddress, EndpointExists,
+        ConnectivityFailed, System.
+        """
+        return await self._sandboxes.join(sandbox_id, wish)
+
+    async def leave(self, sandbox_id: str, network_id: str) -> Sandbox:
+        """Unplug a running container from one network. Raises: NotConnected, System."""
+        return await self._sandboxes.leave(sandbox_id, network_id)
+
+    async def republish(self, sandbox_id: str, wishes: tuple[PortWish, ...]) -> Sandbox:
+        """Publish other ports of a running container.
+
+        Raises: ConnectivityFailed, InvalidParameter, System.
+        """
+        return await self._sandboxes.republish(sandbox_id, wishes)
 
     async def rename(self, sandbox_id: str, name: str) -> None:
-        """The container has another name: inspect shows it. Nothing happens without a sandbox."""
-        held = self._held.get(sandbox_id)
-        if held is not None:
-            held.sandbox = replace(held.sandbox, name=name)
-            await self._kernel.call(partial(self._records.write, held.sandbox))
+        """The container has another name: inspect shows it, others find it. Nothing without a sandbox."""
+        await self._sandboxes.rename(sandbox_id, name)
 
     def sandbox(self, id: str) -> Sandbox | None:
         """What is reserved for this container."""
-        held = self._held.get(id)
-        return held.sandbox if held is not None else None
+        return self._sandboxes.get(id)
+
+    # networks
 
     def find(self, ref: str) -> NetworkRow:
         """By full id, name, or a prefix of the id. Raises NoSuchNetwork, AmbiguousNetwork."""
@@ -234,189 +164,80 @@ class Networks:
 
     def inspect(self, ref: str) -> wire.Network:
         """For NetworkInspect."""
-        return view.on_the_wire(self.find(ref), self._sandboxes())
+        return view.on_the_wire(self.find(ref), self._sandboxes.connected)
 
     def list(self, filters: Filters) -> list[wire.Network]:
         """For NetworkList. Raises InvalidParameter."""
         filters.check(view.FILTERS)
-        used = {endpoint.network_id for sandbox in self._sandboxes() for endpoint in sandbox.endpoints}
         return [
             view.on_the_wire(row)
             for row in self._catalog.rows.values()
-            if view.is_asked_for(row, filters, used=row.id in used)
+            if view.is_asked_for(row, filters, used=self._sandboxes.is_used(row.id))
         ]
 
     async def create(self, body: wire.NetworkCreateBody) -> wire.NetworkCreateResponse:
-        """For NetworkCreate. Raises what `check_create` raises, and Unimplemented for what is left."""
-        check_create(body, list(self._catalog.rows.values()))
-        raise Unimplemented("creating user-defined networks is not implemented yet")
+        """Make a network. Raises what `plan_network` raises, System. Source: NetworkCreate."""
+        routed = await self._kernel.call(partial(_routed, self._kernel))
+        rows = list(self._catalog.rows.values())
+        row = plan_network(
+            body,
+            rows,
+            network_id=secrets.token_hex(32),
+            now_ns=time.time_ns(),
+            pools=self._config.pools,
+            taken=[*routed, *(subnet for other in rows for subnet in other.subnets)],
+            ula=IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 64)),
+        )
+        if row.has_addresses and not links.index_of(row.link):
+            row = replace(row, own_link=True)
+        async with rollback() as undo:
+            self._catalog.add(row)  # at once: nobody else gets the name or the subnet
+            undo.callback(self._catalog.remove, row.id)
+            if row.has_addresses:
+                undo.push_async_callback(self._kernel.call, partial(self._builder.remove_network, row))
+                await self._kernel.call(partial(self._builder.add_network, row))
+            await self._db.write(_ROWS.put(row.id, row))
+        self._events.publish("network", "create", row.id, {"name": row.name, "type": row.driver})
+        return wire.NetworkCreateResponse(row.id)
 
     async def remove(self, ref: str) -> None:
-        """For NetworkDelete."""
+        """Make a network go away. Raises: NoSuchNetwork, Forbidden, System. Source: NetworkDelete."""
         row = self.find(ref)
-        raise Forbidden(f"{row.name} is a pre-defined network and cannot be removed")
+        if row.predefined:
+            raise Forbidden(f"{row.name} is a pre-defined network and cannot be removed")
+        if self._sandboxes.is_used(row.id):
+            raise HasEndpoints(row.name, row.id)
+        if any(other.config_from == row.name for other in self._catalog.rows.values() if row.config_only):
+            raise Forbidden(f'configuration network "{row.name}" is in use')
+        self._catalog.remove(row.id)  # at once: nobody can get in any more
+        async with rollback() as undo:
+            undo.callback(self._catalog.add, row)
+            await self._db.write(_ROWS.delete(row.id))
+        # from here on the next start would finish it
+        if row.has_addresses:
+            await self._kernel.call(partial(self._builder.remove_network, row))
+        self._events.publish("network", "destroy", row.id, {"name": row.name, "type": row.driver})
 
     async def prune(self, filters: Filters) -> wire.NetworkPruneResponse:
-        """For NetworkPrune: networks of users that nobody is in, of which there are none yet."""
-        filters.check(("label", "label!", "until"))
-        self._events.publish("network", "prune", "", {"reclaimed": "0"})
-        return wire.NetworkPruneResponse(None)
-
-    def _sandboxes(self) -> Sequence[Sandbox]:
-        return [held.sandbox for held in self._held.values() if held.connected]
-
-    def _hold_ports(self, wish: SandboxWish, endpoints: Sequence[Endpoint]) -> HeldPorts:
-        endpoint = next((endpoint for endpoint in endpoints if endpoint.gateway), None)
-        if endpoint is None:  # host, none, internal: nothing to publish, as dockerd has it
-            return HeldPorts()
-        try:
-            return self._ports.hold(wish.ports)
-        except PortFailed as error:
-            raise ConnectivityFailed(wish.name, endpoint.id, error) from error
-
-    def _adopt(self, sandbox: Sandbox) -> None:
-        try:
-            ports = self._ports.hold_again(sandbox.ports)
-        except PortFailed as error:  # taken while no daemon was there; nft goes on serving the container
-            log.error("op=hold-ports container=%s: %s", sandbox.id[:12], error)
-            ports = HeldPorts()
-        for endpoint in sandbox.endpoints:
-            if endpoint.ipv4:
+        """Remove the networks of users that nobody is in. Raises: InvalidParameter. Source: NetworkPrune."""
+        filters.check(view.PRUNE_FILTERS)
+        until_ns = filters.until_ns(time.time_ns())
+        deleted = []
+        for row in list(self._catalog.rows.values()):
+            if row.predefined or self._sandboxes.is_used(row.id):
+                continue
+            if view.is_pruned(row, filters, until_ns):
                 try:
-                    self._catalog.spaces[endpoint.network_id].take_this(IPv4Address(endpoint.ipv4))
-                except EngineError as error:  # the bridge has another subnet now: --bip was changed
-                    log.error("op=keep-address container=%s: %s", sandbox.id[:12], error)
-        self._held[sandbox.id] = _Held(sandbox, ports, begun=True, connected=True)
+                    await self.remove(row.id)
+                    deleted.append(row.name)
+                except EngineError as error:  # in use by now, or a configuration of another
+                    log.info("op=prune network=%s outcome=%s", row.name, error)
+        self._events.publish("network", "prune", "", {"reclaimed": "0"})
+        return wire.NetworkPruneResponse(deleted or None)
 
-    async def _serve(self, held: _Held) -> None:
-        address = publication_of(held.sandbox).address
-        for port, sock in held.ports.sockets:
-            relay: TcpRelay | UdpRelay
-            if port.proto == "udp":
-                relay = UdpRelay(address, port.container_port)
-            elif port.proto == "tcp":
-                relay = TcpRelay(address, port.container_port)
-            else:
-                continue  # an SCTP socket only holds the port
-            held.relays.append(relay)
-            await relay.serve(sock)
-
-    def _tell(self, action: str, sandbox: Sandbox) -> None:
-        for endpoint in sandbox.endpoints:
-            row = self._catalog.rows[endpoint.network_id]
-            attributes = {"container": sandbox.id, "name": row.name, "type": row.driver}
-            self._events.publish("network", action, row.id, attributes)
-
-    # what runs in the kernel's thread
-
-    def _build(self, sandbox: Sandbox) -> None:
-        with _domain(f"failed to set up the network of {sandbox.name}"):
-            self._records.write(sandbox)
-            if sandbox.key:
-                plugs = plugs_of(sandbox, self._catalog.rows, self._veth_prefix)
-                links.make_sandbox(self._kernel.netlink, sandbox.key, plugs)
-            self._firewall.publish(sandbox.id, publication_of(sandbox))
-
-    def _unbuild(self, sandbox: Sandbox) -> None:
-        with _domain(f"failed to take down the network of {sandbox.name}"):
-            self._firewall.withdraw(sandbox.id)
-            if sandbox.key:
-                links.remove_sandbox(sandbox.key)
-            self._records.delete(sandbox.id)
-
-    def _restore(
-        self, running: Mapping[str, int], remembered: Mapping[str, Sandbox], kept: Sequence[_Held]
-    ) -> None:
-        bridges, netlink = self._catalog.bridges, self._kernel.netlink
-        with _domain("failed to set up bridges and rules"):
-            for row in bridges:
-                links.repair_bridge(netlink, bridge_of(row))
-            for held in kept:
-                self._repair(held.sandbox, running[held.sandbox.id])
-            self._firewall.replace(
-                [rules_of(row) for row in bridges],
-                {held.sandbox.id: publication_of(held.sandbox) for held in kept if held.sandbox.ports},
-            )
-            self._firewall.warn_of_others()
-            self._sweep(remembered, [held.sandbox for held in kept])
-
-    def _sweep(self, remembered: Mapping[str, Sandbox], kept: Sequence[Sandbox]) -> None:
-        """Take away what is ours and nobody's: pins, records, links."""
-        keys = {sandbox.key for sandbox in kept}
-        for pin in self._pins.iterdir():
-            if str(pin) not in keys:
-                links.remove_sandbox(str(pin))
-        for sandbox_id in remembered.keys() - {sandbox.id for sandbox in kept}:
-            self._records.delete(sandbox_id)
-        names = {veth_name(self._veth_prefix, end) for sandbox in kept for end in sandbox.endpoints}
-        bridges = [row.bridge for row in self._catalog.bridges]
-        found = links.our_veths(self._kernel.netlink, self._veth_prefix, bridges)
-        links.remove_links(self._kernel.netlink, found - names)
-
-    def _repair(self, sandbox: Sandbox, pid: int) -> None:
-        if not sandbox.key:
-            return
-        try:
-            plugs = plugs_of(sandbox, self._catalog.rows, self._veth_prefix)
-            links.repair_sandbox(self._kernel.netlink, sandbox.key, pid, plugs)
-        except OSError as error:
-            log.error("op=repair-network container=%s: %s", sandbox.id[:12], error)
-
-    # addresses on their way back
-
-    def _give_back(self, endpoints: Iterable[Endpoint]) -> None:
-        for endpoint in endpoints:
-            if endpoint.ipv4:
-                self._catalog.spaces[endpoint.network_id].release(IPv4Address(endpoint.ipv4))
-
-    def _let_die(self, sandbox: Sandbox) -> None:
-        now_s = time.monotonic()
-        for endpoint in sandbox.endpoints:
-            if endpoint.ipv4:
-                dying = _Dying(endpoint.network_id, IPv4Address(endpoint.ipv4), now_s)
-                self._dying[veth_name(self._veth_prefix, endpoint)] = dying
-        self._reap_later()
-
-    def _bury_the_dead(self) -> None:
-        for veth, dying in list(self._dying.items()):
-            if not links.index_of(veth):
-                del self._dying[veth]
-                self._catalog.spaces[dying.network_id].release(dying.address)
-
-    def _reap_later(self) -> None:
-        if self._dying and self._reaper is None:
-            self._reaper = asyncio.get_running_loop().call_later(_DYING_S, self._reap)
-
-    def _reap(self) -> None:
-        """Delete links that should have gone with their namespace: another mount namespace holds a copy."""
-        self._reaper = None
-        self._bury_the_dead()
-        late_s = time.monotonic() - _DYING_S
-        late = [veth for veth, dying in self._dying.items() if dying.since_s <= late_s]
-        if late:
-            log.warning("op=reap namespaces are held by others, links are deleted: %s", ", ".join(late))
-            self._kernel.call_soon(partial(links.remove_links, self._kernel.netlink, late))
-        self._reap_later()
-
-
-@contextmanager
-def _domain(what: str) -> Iterator[None]:
-    """What the kernel or nft refuse in the block becomes an error of this room."""
-    try:
-        yield
-    except (OSError, NftError) as error:
-        raise System(f"{what}: {error}") from error
-
-
-async def _forget_flows(sandbox: Sandbox) -> None:
-    """A UDP client that goes on sending would be led to the old address for ever."""
-    address = publication_of(sandbox).address
-    if not any(port.proto == "udp" for port in sandbox.ports):
-        return
-    try:
-        await in_thread(forget, IPv4Address(address), socket.IPPROTO_UDP)
-    except OSError as error:  # a kernel without nf_conntrack_netlink: flows end when their client pauses
-        log.warning("op=forget-flows container=%s: %s", sandbox.id[:12], error)
+    def _tell(self, action: str, sandbox: Sandbox, row: NetworkRow) -> None:
+        attributes = {"container": sandbox.id, "name": row.name, "type": row.driver}
+        self._events.publish("network", action, row.id, attributes)
 
 
 def _choose_bridge_address(
@@ -428,13 +249,14 @@ def _choose_bridge_address(
         for address in kernel.netlink.addresses()
         if address.index == index and isinstance(address.interface, IPv4Interface)
     ]
-    return bridge_address(config, on_link=on_link, kept=former, taken=_taken(kernel, kept))
+    taken = [*_routed(kernel), *(subnet for row in kept for subnet in row.subnets)]
+    return bridge_address(config, on_link=on_link, kept=former, taken=taken)
 
 
-def _taken(kernel: Kernel, kept: Sequence[NetworkRow]) -> list[IPv4Network]:
-    routed = [
+def _routed(kernel: Kernel) -> list[Subnet]:
+    """What the host has routes to, the default route not counted."""
+    return [
         route.subnet
         for route in kernel.netlink.routes()
-        if isinstance(route.subnet, IPv4Network) and route.table == RT_TABLE_MAIN and route.subnet.prefixlen
+        if route.table == RT_TABLE_MAIN and route.subnet.prefixlen
     ]
-    return routed + [IPv4Network(row.subnet) for row in kept if row.subnet]

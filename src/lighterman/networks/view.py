@@ -7,9 +7,10 @@ from lighterman.apitypes import network as wire
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.filters import Filters
 from lighterman.lib.go_time import rfc3339_nano
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.row import NetworkRow, Pool
 from lighterman.networks.sandbox import Endpoint, Sandbox
 
+PRUNE_FILTERS = ("label", "label!", "until")
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 
@@ -21,27 +22,29 @@ def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Netw
         for endpoint in sandbox.endpoints
         if endpoint.network_id == row.id
     }
-    pools = []
-    if row.subnet:
-        gateway = row.gateway if row.gateway_wished else ""
-        pools = [wire.IPAMConfig(row.subnet, row.ip_range, gateway, row.auxiliary or None)]
     return wire.Network(
         name=row.name,
         id=row.id,
         created=rfc3339_nano(row.created_ns),
         scope="local",
         driver=row.driver,
-        enable_ipv6=False,
-        ipam=wire.IPAM("default", row.ipam_options, pools),
+        enable_ipv6=row.ipv6,
+        ipam=wire.IPAM("default", row.ipam_options, [_pool(pool) for pool in row.pools]),
         internal=row.internal,
         attachable=row.attachable,
         ingress=False,
-        config_from=wire.ConfigReference(),
-        config_only=False,
+        config_from=wire.ConfigReference(row.config_from),
+        config_only=row.config_only,
         containers=dict(sorted(containers.items())),
         options=row.options,
         labels=row.labels,
     )
+
+
+def _pool(pool: Pool) -> wire.IPAMConfig:
+    """A gateway is told when it was asked for, or when the whole pool was chosen, as dockerd 20.10 does."""
+    gateway = pool.gateway if pool.gateway_wished or not pool.wished else ""
+    return wire.IPAMConfig(pool.subnet, pool.ip_range, gateway, pool.auxiliary or None)
 
 
 def is_asked_for(row: NetworkRow, filters: Filters, *, used: bool) -> bool:
@@ -64,6 +67,14 @@ def is_asked_for(row: NetworkRow, filters: Filters, *, used: bool) -> bool:
         and _in_part(filters.get("name"), row.name)
         and ("dangling" not in filters or dangling == is_dangling)
     )
+
+
+def is_pruned(row: NetworkRow, filters: Filters, until_ns: int | None) -> bool:
+    """Whether the filters ask for it: created before `until`, with the labels, without those of `label!`."""
+    if until_ns is not None and row.created_ns >= until_ns:
+        return False
+    unwanted = "label!" in filters and filters.labels(row.labels, name="label!")
+    return filters.labels(row.labels) and not unwanted
 
 
 def _in_part(patterns: tuple[str, ...], value: str) -> bool:

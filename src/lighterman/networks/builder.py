@@ -1,0 +1,227 @@
+"""What is done for sandboxes and networks in the kernel's thread. All of it blocks for milliseconds.
+
+Each method takes a sandbox from one state to another; the record of the state to come is written before the
+first effect, so that a start after a crash finishes or undoes what was begun.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lighterman.errdefs import System
+from lighterman.linux import netns
+from lighterman.linux.nft import NftError
+from lighterman.networks import links
+from lighterman.networks.catalog import Catalog
+from lighterman.networks.firewall import Firewall
+from lighterman.networks.kernel import Kernel
+from lighterman.networks.name_server import Ears, open_ears
+from lighterman.networks.plan import (
+    bridge_of,
+    plug_of,
+    plugs_of,
+    publication_of,
+    rules_of,
+    shared_of,
+    veth_name,
+)
+from lighterman.networks.records import Records
+from lighterman.networks.row import NetworkRow
+from lighterman.networks.sandbox import Endpoint, Sandbox
+
+log = logging.getLogger(__name__)
+
+
+class Builder:
+    """The effects of one engine, known on the host by its `owner`. For the `Kernel`'s thread only."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        firewall: Firewall,
+        catalog: Catalog,
+        *,
+        exec_root: Path,
+        owner: str,
+        veth_prefix: str,
+    ) -> None:
+        self._netlink = kernel.netlink
+        self._firewall = firewall
+        self._catalog = catalog
+        self._owner = owner
+        self._veth_prefix = veth_prefix
+        self.pins = exec_root / "netns"
+        self.pins.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.records = Records(exec_root / "sandboxes")
+
+    # sandboxes
+
+    def build(self, sandbox: Sandbox) -> Ears | None:
+        """Make the namespace, links, rules, and the sockets of its name server. Raises: System."""
+        with domain(f"failed to set up the network of {sandbox.name}"):
+            self.records.write(sandbox)
+            ears = None
+            if sandbox.key:
+                links.make_sandbox(self._netlink, sandbox.key, self._plugs(sandbox))
+                ears = self._settle(sandbox)
+            try:
+                self._firewall.publish(sandbox.id, publication_of(sandbox))
+            except BaseException:
+                if ears is not None:
+                    ears.close()
+                raise
+            return ears
+
+    def unbuild(self, sandbox: Sandbox) -> None:
+        """Take all of it away; idempotent. Raises: System."""
+        with domain(f"failed to take down the network of {sandbox.name}"):
+            self._firewall.withdraw(sandbox.id)
+            if sandbox.key:
+                links.remove_sandbox(sandbox.key)
+            self.records.delete(sandbox.id)
+
+    def join(self, before: Sandbox, after: Sandbox, endpoint: Endpoint) -> Ears | None:
+        """Plug in the `endpoint` that `after` has more; the sockets of a name server that is new.
+
+        Raises: System; then `leave` takes it back.
+        """
+        with domain(f"failed to connect {after.name} to {endpoint.network_name}"):
+            self.records.write(after)
+            with _opened(after.key) as fd:
+                if endpoint.addresses:
+                    links.furnish(self._netlink, fd, [self._plug(endpoint)])
+                links.route(fd, _ways_out(after), _ways_out(before))
+                self._firewall.publish(after.id, publication_of(after))
+                return open_ears(fd) if after.has_names and not before.has_names else None
+
+    def leave(self, before: Sandbox, after: Sandbox, endpoint: Endpoint) -> None:
+        """Unplug the `endpoint` that `after` has no more; idempotent. Raises: System."""
+        with domain(f"failed to disconnect {after.name} from {endpoint.network_name}"):
+            self.records.write(after)
+            self._firewall.publish(after.id, publication_of(after))
+            if endpoint.addresses:
+                links.unplug(self._netlink, after.key, self._plug(endpoint))
+            with _opened(after.key) as fd:
+                links.route(fd, _ways_out(after), _ways_out(before))
+
+    def republish(self, sandbox: Sandbox) -> None:
+        """Other ports. Raises: System."""
+        with domain(f"failed to publish the ports of {sandbox.name}"):
+            self.records.write(sandbox)
+            self._firewall.publish(sandbox.id, publication_of(sandbox))
+
+    def delete_links(self, names: Iterable[str]) -> None:
+        """Delete veths that should have gone with their namespace."""
+        links.remove_links(self._netlink, list(names))
+
+    # networks
+
+    def add_network(self, row: NetworkRow) -> None:
+        """Make its bridge or the link it stands on, and its rules. Raises: System."""
+        with domain(f"failed to create network {row.name}"):
+            if row.driver == "bridge":
+                if row.ipv6 and links.enable_ipv6_forwarding():
+                    log.info("op=enable-forwarding net.ipv6.conf.all.forwarding was 0, is 1")
+                links.repair_bridge(self._netlink, bridge_of(row, self._owner))
+                self._firewall.add_bridge(rules_of(row))
+            else:
+                links.try_shared(self._netlink, shared_of(row, self._owner))
+
+    def remove_network(self, row: NetworkRow) -> None:
+        """The undo of `add_network`; idempotent. Raises: System."""
+        with domain(f"failed to remove network {row.name}"):
+            if row.driver == "bridge":
+                self._firewall.remove_bridge(row.link)
+            if row.own_link:
+                links.remove_links(self._netlink, [row.link])
+
+    # the start
+
+    def restore(self, remembered: Mapping[str, Sandbox], running: Mapping[str, int]) -> dict[str, Ears]:
+        """Make the kernel what rows and records say; name servers' sockets by the id of the sandbox.
+
+        Raises: System.
+        """
+        kept = [sandbox for sandbox in remembered.values() if sandbox.id in running]
+        bridges = self._catalog.bridges
+        ears: dict[str, Ears] = {}
+        with domain("failed to set up bridges and rules"):
+            if any(row.ipv6 for row in bridges):
+                links.enable_ipv6_forwarding()
+            for row in bridges:
+                links.repair_bridge(self._netlink, bridge_of(row, self._owner))
+            for sandbox in kept:
+                found = self._repair(sandbox, running[sandbox.id])
+                if found is not None:
+                    ears[sandbox.id] = found
+            self._firewall.replace(
+                [rules_of(row) for row in bridges],
+                {sandbox.id: publication_of(sandbox) for sandbox in kept if sandbox.ports},
+            )
+            self._firewall.warn_of_others()
+            self._sweep(remembered, kept)
+        return ears
+
+    def _sweep(self, remembered: Mapping[str, Sandbox], kept: Sequence[Sandbox]) -> None:
+        """Take away what is ours and nobody's: pins, records, links."""
+        keys = {sandbox.key for sandbox in kept}
+        for pin in self.pins.iterdir():
+            if str(pin) not in keys:
+                links.remove_sandbox(str(pin))
+        for sandbox_id in remembered.keys() - {sandbox.id for sandbox in kept}:
+            self.records.delete(sandbox_id)
+        names = {veth_name(self._veth_prefix, end) for sandbox in kept for end in sandbox.endpoints}
+        found = links.our_veths(self._netlink, self._veth_prefix, [row.link for row in self._catalog.bridges])
+        wanted = {row.link for row in self._catalog.rows.values()}
+        orphans = links.our_links(self._netlink, self._owner) - wanted
+        links.remove_links(self._netlink, (found - names) | orphans)
+
+    def _repair(self, sandbox: Sandbox, pid: int) -> Ears | None:
+        if not sandbox.key:
+            return None
+        try:
+            links.repair_sandbox(self._netlink, sandbox.key, pid, self._plugs(sandbox))
+            return self._settle(sandbox, replaced=True)
+        except (OSError, NftError) as error:
+            log.error("op=repair-network container=%s: %s", sandbox.id[:12], error)
+            return None
+
+    def _settle(self, sandbox: Sandbox, *, replaced: bool = False) -> Ears | None:
+        """Routes and name server of a namespace whose links are there."""
+        ways_out = _ways_out(sandbox)
+        if ways_out == (None, None) and not sandbox.has_names:
+            return None
+        with _opened(sandbox.key) as fd:
+            links.route(fd, ways_out, missing_only=replaced)
+            return open_ears(fd) if sandbox.has_names else None
+
+    def _plugs(self, sandbox: Sandbox) -> list[links.Plug]:
+        return plugs_of(sandbox, self._catalog.rows, self._veth_prefix, self._owner)
+
+    def _plug(self, endpoint: Endpoint) -> links.Plug:
+        row = self._catalog.rows[endpoint.network_id]
+        return plug_of(endpoint, row, veth_prefix=self._veth_prefix, owner=self._owner)
+
+
+def _ways_out(sandbox: Sandbox) -> links.WaysOut:
+    return sandbox.way_out(4), sandbox.way_out(6)
+
+
+@contextmanager
+def _opened(key: str) -> Iterator[int]:
+    fd = netns.open_pinned(key)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def domain(what: str) -> Iterator[None]:
+    """What the kernel or nft refuse in the block becomes an error of this room."""
+    try:
+        yield
+    except (OSError, NftError) as error:
+        raise System(f"{what}: {error}") from error

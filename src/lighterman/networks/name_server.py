@@ -1,0 +1,215 @@
+"""The name server in a container's network: 127.0.0.11, as resolv.conf there says.
+
+Its two sockets live in the container's namespace and listen on a free port, since port 53 may be the
+container's own; four rules there carry what is meant for port 53 of this one address to it and back. They
+keep no state, so a flood of questions fills no table. Answers about containers come from memory within the
+same turn of the loop; everything else is handed on by `Forwarder`, or does not exist where nothing leads
+outside.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lighterman.lib import dns_message as dns
+from lighterman.linux import netns
+from lighterman.linux.nft import Nft
+from lighterman.networks.names import Names
+from lighterman.networks.sandbox import Sandbox
+from lighterman.networks.upstream import Forwarder
+
+ADDRESS = "127.0.0.11"
+_IN_FLIGHT, _CONNECTIONS = 256, 64  # of one container
+_AT_ONCE = 32  # datagrams in one turn of the loop
+_IDLE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Ears:
+    """The sockets, on the same port."""
+
+    udp: socket.socket
+    tcp: socket.socket
+
+    def close(self) -> None:
+        """Close both: the namespace lives as long as one is open."""
+        self.udp.close()
+        self.tcp.close()
+
+
+def open_ears(fd: int) -> Ears:
+    """Listen in the namespace of `fd`, with the rules that lead there; in place of those of a former daemon.
+
+    Blocks for about a millisecond, in a thread that may enter namespaces. Raises: OSError, NftError.
+    """
+    with netns.inside(fd):
+        ears = _listen()
+        try:
+            nft = Nft()
+            try:
+                nft.run(rules(ears.udp.getsockname()[1]))
+            finally:
+                nft.close()
+        except BaseException:
+            ears.close()
+            raise
+    return ears
+
+
+def rules(port: int) -> str:
+    """The nft table in the container's namespace. Pure."""
+    lines = "".join(
+        f"    ip daddr {ADDRESS} {proto} dport 53 notrack {proto} dport set {port}\n"
+        f"    ip saddr {ADDRESS} {proto} sport {port} notrack {proto} sport set 53\n"
+        for proto in ("udp", "tcp")
+    )
+    table = "table ip lighterman_names"
+    chain = "type filter hook output priority -300; policy accept;"
+    return f"add {table}\ndelete {table}\n{table} {{\n  chain names {{\n    {chain}\n{lines}  }}\n}}\n"
+
+
+def _listen() -> Ears:
+    for tries_left in reversed(range(16)):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        ears = Ears(udp, tcp)
+        try:
+            udp.bind((ADDRESS, 0))
+            tcp.bind((ADDRESS, udp.getsockname()[1]))
+            tcp.listen(_CONNECTIONS)
+        except OSError:  # the container listens on just this port
+            ears.close()
+            if not tries_left:
+                raise
+        else:
+            return ears
+    raise AssertionError("the last try returns or raises")
+
+
+def respond(query: dns.Query, names: Names, sandbox: Sandbox) -> Sequence[tuple[int, bytes]] | int | None:
+    """What is known here: records (none, when the name has no such ones), a code of failure, or None for what
+    others may know. Pure."""
+    if query.complaint:
+        return query.complaint
+    address = dns.reverse_address(query.name) if query.kind == dns.PTR else None
+    if address is not None:
+        name = names.name_of(sandbox, address)
+        if name is not None:
+            return [(dns.PTR, dns.encode_name(name))]
+        return dns.NO_SUCH_NAME if _is_near(address, sandbox) else None
+    addresses = names.addresses(sandbox, query.name)
+    if addresses is None:
+        return None
+    kind_of = {4: dns.A, 6: dns.AAAA}
+    return [(query.kind, each.packed) for each in addresses if kind_of[each.version] == query.kind]
+
+
+def _is_near(address: dns.Address, sandbox: Sandbox) -> bool:
+    """Whether nobody outside can know: it belongs to a network of the sandbox."""
+    return any(
+        address in ipaddress.ip_interface(f"{text}/{prefix}").network
+        for each in sandbox.endpoints
+        for text, prefix in ((each.ipv4, each.ipv4_prefix), (each.ipv6, each.ipv6_prefix))
+        if text
+    )
+
+
+class NameServer:
+    """Serves one sandbox from `start` until `close`; `sandbox()` is how it is at the moment."""
+
+    def __init__(
+        self, ears: Ears, names: Names, sandbox: Callable[[], Sandbox], forwarder: Forwarder
+    ) -> None:
+        self._ears = ears
+        self._names = names
+        self._sandbox = sandbox
+        self._forwarder = forwarder
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = 0
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        asyncio.get_running_loop().add_reader(self._ears.udp, self._hear)
+        self._server = await asyncio.start_server(self._serve, sock=self._ears.tcp)
+
+    def close(self) -> None:
+        """Stop at once; who waits for an answer gets none."""
+        asyncio.get_running_loop().remove_reader(self._ears.udp)
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        self._ears.close()
+
+    def _hear(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                data, client = self._ears.udp.recvfrom(1 << 16)
+            except OSError:  # BlockingIOError: that was all
+                return
+            with contextlib.suppress(dns.NotAQuery):
+                query = dns.parse_query(data)
+                reply = self._reply(query, query.udp_bytes)
+                if reply is not None:
+                    self._send(reply, client)
+                elif len(self._tasks) < _IN_FLIGHT:
+                    self._begin(self._forward(data, query, client))
+                else:
+                    self._send(dns.answer(query, code=dns.SERVER_FAILURE), client)
+
+    def _reply(self, query: dns.Query, limit_bytes: int) -> bytes | None:
+        """The answer that needs nobody else."""
+        sandbox = self._sandbox()
+        known = respond(query, self._names, sandbox)
+        if isinstance(known, int):
+            return dns.answer(query, code=known)
+        if known is not None:
+            return dns.answer(query, known, limit_bytes=limit_bytes)
+        if sandbox.way_out(4) is None and sandbox.way_out(6) is None:
+            return dns.answer(query, code=dns.NO_SUCH_NAME)
+        return None
+
+    def _begin(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, data: bytes, query: dns.Query, client: tuple[str, int]) -> None:
+        reply = await self._forwarder.ask(data, query, by_tcp=False)
+        self._send(reply or dns.answer(query, code=dns.SERVER_FAILURE), client)
+
+    def _send(self, reply: bytes, client: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):  # it went away, or its buffer is full: as lost as any datagram
+            self._ears.udp.sendto(reply, client)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        if self._connections >= _CONNECTIONS:
+            writer.close()
+            return
+        self._tasks.add(connection)
+        self._connections += 1
+        try:
+            with contextlib.suppress(OSError, EOFError, TimeoutError, dns.NotAQuery, asyncio.CancelledError):
+                while True:
+                    await self._serve_one(reader, writer)
+        finally:
+            self._connections -= 1
+            self._tasks.discard(connection)
+            writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_IDLE_S):
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            data = await reader.readexactly(size)
+        query = dns.parse_query(data)
+        reply = self._reply(query, 65535) or await self._forwarder.ask(data, query, by_tcp=True)
+        reply = reply or dns.answer(query, code=dns.SERVER_FAILURE)
+        writer.write(len(reply).to_bytes(2, "big") + reply)
+        async with asyncio.timeout(_IDLE_S):
+            await writer.drain()
