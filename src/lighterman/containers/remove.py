@@ -3,7 +3,7 @@
 import shutil
 
 from lighterman.containers.ending import kill_to_end
-from lighterman.containers.errors import UnderRemoval
+from lighterman.containers.errors import NoSuchContainer, UnderRemoval
 from lighterman.containers.life import (
     Condemned,
     Created,
@@ -32,10 +32,15 @@ async def remove(
     container = cs.find(ref)
     if cs.live(container.id).removing:
         raise UnderRemoval(container.id)
-    if force and isinstance(container.life, Running | Paused | Restarting):
+    killed = force and isinstance(container.life, Running | Paused | Restarting)
+    if killed:
         await kill_to_end(cs, container.id)
-    async with cs.locked(container.id) as container:
-        await dismantle(cs, container, volumes=volumes)
+    try:
+        async with cs.locked(container.id) as container:
+            await dismantle(cs, container, volumes=volumes)
+    except NoSuchContainer:
+        if not killed:  # else it was to go away at its end, and did
+            raise
 
 
 async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> None:
