@@ -52,8 +52,8 @@ def escape(text: bytes) -> bytes:
     return text
 
 
-def _cut(line: bytes) -> int:
-    """How many bytes of an overlong line the first entry takes: no character is torn."""
+def cut_overlong(line: bytes) -> int:
+    """How many bytes of a line of more than `MAX_LINE` the first entry takes: no character is torn."""
     end = MAX_LINE
     while end > MAX_LINE - 4 and 0x80 <= line[end] < 0xC0:
         end -= 1
@@ -82,7 +82,7 @@ class Encoder:
                 done += b'{"log":"', lines[:-8]
             if len(output) - at <= MAX_LINE:
                 break
-            cut = at + _cut(output[at : at + MAX_LINE + 1])
+            cut = at + cut_overlong(output[at : at + MAX_LINE + 1])
             done += b'{"log":"', escape(output[at:cut]), end
             at = cut
         self._rest = output[at:]

@@ -12,6 +12,7 @@ SIGCHLD = 17
 CATCHABLE_SIGNALS = [number for number in range(1, 32) if number not in (SIGKILL, 19)]
 """What a child may have inherited as ignored and wants back at its default."""
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SIG_BLOCK = 0
 _SFD_CLOEXEC = os.O_CLOEXEC
@@ -40,6 +41,12 @@ def rename_process(name: str) -> None:
     """Set what `ps -c` shows of this process, at most 15 bytes. Source: proc_pid_comm(5)."""
     with open("/proc/self/comm", "w") as comm:
         comm.write(name)
+
+
+def signal_at_parents_end(number: int) -> None:
+    """Have this signal sent to this process when its parent ends. Source: PR_SET_PDEATHSIG(2const)."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def ignore_children() -> None:

@@ -17,7 +17,7 @@ from lighterman.runtime.outcomes import (
     StartFailed,
 )
 from lighterman.runtime.runtime import Runtime
-from lighterman.runtime.streams import AttachTo, Client, LogFile, ProcessIO
+from lighterman.runtime.streams import AttachTo, Client, LogFile, ProcessIO, Shipped
 
 __all__ = [
     "AttachTo",
@@ -31,6 +31,7 @@ __all__ = [
     "Recovered",
     "Running",
     "Runtime",
+    "Shipped",
     "StartBroke",
     "StartFailed",
 ]

@@ -22,7 +22,7 @@ from lighterman.linux.cgroup import Cgroup, Layout
 from lighterman.runtime import fields
 from lighterman.runtime.fields import Fields
 from lighterman.runtime.outcomes import Exit
-from lighterman.runtime.streams import ProcessIO
+from lighterman.runtime.streams import LogFile, ProcessIO, Shipped
 
 
 def prepare(exec_root: Path) -> None:
@@ -41,7 +41,6 @@ def directory(exec_root: Path, id: str, exec_id: str | None) -> Path:
 def request(name: str, io: ProcessIO, *, argv: list[str], runtime: str, cgroup: str, oom: str) -> bytes:
     """What a monitor needs to know, for its file `request`."""
     rows, columns = io.size or (0, 0)
-    log = io.log
     return fields.encode(
         name=name,
         argv=argv,
@@ -53,11 +52,33 @@ def request(name: str, io: ProcessIO, *, argv: list[str], runtime: str, cgroup: 
         once=io.stdin_once,
         rows=rows,
         columns=columns,
-        log=log.path if log else "",
-        log_max=log.max_size_bytes if log else 0,
-        log_files=log.max_files if log else 1,
-        attrs=msgspec.json.encode(log.attrs, order="sorted").decode() if log and log.attrs else "",
+        **_log(io.log),
+        **_shipped(io.shipped),
     )
+
+
+def _log(log: LogFile | None) -> dict[str, fields.Value]:
+    if log is None:
+        return {}
+    return {
+        "log": log.path,
+        "log_format": log.form,
+        "log_max": log.max_size_bytes,
+        "log_files": log.max_files,
+        "log_compress": log.compress,
+        "attrs": msgspec.json.encode(log.attrs, order="sorted").decode() if log.attrs else "",
+    }
+
+
+def _shipped(log: Shipped | None) -> dict[str, fields.Value]:
+    if log is None:
+        return {}
+    return {
+        "log.driver": log.driver,
+        "log_drops": log.ring_bytes is not None,
+        "log_ring": log.ring_bytes or 0,
+        **{f"log.{name}": value for name, value in log.settings.items()},
+    }
 
 
 def oom_file(layout: Layout, cgroup: str) -> str:

@@ -36,3 +36,8 @@ class Fields:
     def items(self, name: str) -> list[str]:
         value = self._values.get(name, "")
         return value.split(_ITEM) if value else []
+
+    def below(self, prefix: str) -> dict[str, str]:
+        """The fields whose names begin with `prefix`, by the rest of their names."""
+        at = len(prefix)
+        return {name[at:]: value for name, value in self._values.items() if name.startswith(prefix)}

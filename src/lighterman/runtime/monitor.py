@@ -24,6 +24,10 @@ from lighterman.runtime.loop import IN, Loop
 from lighterman.runtime.stdio import Stdio
 from lighterman.runtime.stream_client import StreamClient
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lighterman.runtime.shipping import Shipping
+
 PROTOCOL = 1
 _FLUSH_S = 2.0
 """How long the news of the end waits for clients that do not read; dockerd waits as long."""
@@ -86,12 +90,16 @@ class Monitor:
 
     def start(self) -> None:
         """Run the OCI runtime, and be the parent of what it leaves. Raises: LaunchFailed, OSError."""
+        if self._stdio.shipping is not None:
+            self._stdio.shipping.start(connect=True)
         launched = launch(self._request)
         self._begin(launched, os.pidfd_open(launched.pid))
         self._loop.watch(self._children, IN, lambda events: self._reap())
 
     def adopt(self, order: Fields, pidfd: int, outputs: list[int]) -> None:
         """Go on for a monitor that was killed. Its process is no child: the kernel is asked for its code."""
+        if self._stdio.shipping is not None:
+            self._stdio.shipping.start(connect=False)
         stdin = os.dup(outputs[0]) if self._request.flag("tty") and outputs else None
         self._begin(Launched(order.number("pid"), order.number("started"), stdin, outputs), pidfd)
         self._loop.watch(pidfd, IN, lambda events: self._stranger_ended())
@@ -111,6 +119,8 @@ class Monitor:
             self._loop.turn(None)
         while self._stdio.clients and (left := self._tell_at - time.monotonic()) > 0:
             self._loop.turn(left)
+        if self._stdio.shipping is not None:
+            self._end_shipping(self._stdio.shipping)
         self._tell(self._exit)
         for fd in list(self._controls):
             self._drop_control(fd)
@@ -118,6 +128,12 @@ class Monitor:
         self._listening.close()
         while self._stdio.clients:
             self._loop.turn(None)
+
+    def _end_shipping(self, shipping: "Shipping") -> None:
+        """Let the log arrive, for as long as its mode allows."""
+        while not shipping.is_done:
+            self._loop.turn(max(0.0, shipping.give_up_at - time.monotonic()))
+        shipping.give_up()
 
     def _reap(self) -> None:
         """Bury all children that have ended: strays of the host's pid namespace too."""

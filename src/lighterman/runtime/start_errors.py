@@ -15,6 +15,7 @@ _RUN = "failed to create shim task: OCI runtime create failed: runc create faile
 _EXEC = "OCI runtime exec failed: exec failed: "
 _START = "unable to start container process: "
 _INIT = _START + "error during container init: "
+_LOG = "failed to initialize logging driver: "
 _CRUN_GUESS = "the memory limit could be too low: "
 """crun 1.8 puts this before every error of a container that has a memory limit, whatever its cause."""
 _RLIMITS = {
@@ -57,6 +58,8 @@ def last_error(log: bytes) -> str:
 def start_failed(text: str, args: Sequence[str], *, exec: bool) -> StartFailed:
     """The failure to raise for an OCI runtime's `text`; `args` of the process that did not start."""
     name = args[0] if args else ""
+    if text.startswith(_LOG):
+        return StartBroke(text, 128)
     text = text.removeprefix(_CRUN_GUESS)
     prefix = _EXEC if exec else _RUN
     if _is_missing(text):

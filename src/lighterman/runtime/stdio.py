@@ -5,15 +5,17 @@ the process blocks in write(2), as with dockerd; a process that does not read st
 """
 
 import os
-import time
 from _collections_abc import Callable
 
-from lighterman.lib.json_log_encoder import Encoder
 from lighterman.runtime.fields import Fields
 from lighterman.runtime.launch import PIPE_BYTES
-from lighterman.runtime.log_file import LogFile
+from lighterman.runtime.log_sinks import FileSink, Sink
 from lighterman.runtime.loop import IN, OUT, Loop
 from lighterman.runtime.stream_client import StreamClient
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lighterman.runtime import shipping
 
 QUEUE_BYTES = 1 << 20
 INPUT_BYTES = 1 << 16
@@ -29,23 +31,29 @@ class Stdio:
         self.tty = request.flag("tty")
         self.clients: list[StreamClient] = []
         self._once = request.flag("once")
-        self._attrs = request.text("attrs").encode()
-        self._outputs: dict[int, tuple[int, Encoder]] = {}
+        self._outputs: dict[int, int] = {}
+        """Of each fd that is read, whether it is 1, stdout, or 2, stderr."""
         self._held = False
         self._begun = False
         self._input: int | None = None
         self._input_queue = bytearray()
         self._input_ends = False
-        self._log: LogFile | None = None
-        self._log_error = ""
-        if request.text("log"):
-            self._log = LogFile(request.text("log"), request.number("log_max"), request.number("log_files"))
+        self._sinks: list[Sink] = []
+        self.shipping: shipping.Shipping | None = None
+        """How the log is sent, if it is."""
+        if request.text("log") and request.text("log.driver") != "file":
+            self._sinks.append(FileSink(request, told))
+        if request.text("log.driver"):
+            from lighterman.runtime.shipping import Shipping
+
+            self.shipping = Shipping(loop, request, told, self.hold_or_go_on)
+            self._sinks.append(self.shipping)
 
     def begin(self, outputs: list[int], input: int | None) -> None:
         """Take the fds over and start to read."""
         for number, fd in enumerate(outputs, start=1):
             os.set_blocking(fd, False)
-            self._outputs[fd] = (number, Encoder(("stdout", "stderr")[number - 1], self._attrs))
+            self._outputs[fd] = number
         if input is not None:
             os.set_blocking(input, False)
         self._input, self._begun = input, True
@@ -65,12 +73,10 @@ class Stdio:
             taken = 0
             while taken < PIPE_BYTES and (more := self._read(fd)):
                 taken += more
-        for _, encoder in self._outputs.values():
-            self._write_log(encoder.close(time.time_ns()))
         for fd in list(self._outputs):
             self._close_output(fd)
-        if self._log is not None:
-            self._log.close()
+        for sink in self._sinks:
+            sink.close()
         self._close_input()
         for client in list(self.clients):
             client.end()
@@ -80,7 +86,9 @@ class Stdio:
     def hold_or_go_on(self) -> None:
         """Read output or not, after the clients' queues."""
         most = QUEUE_BYTES // 2 if self._held else QUEUE_BYTES
-        self._held = any(client.queued > most for client in self.clients)
+        self._held = any(client.queued > most for client in self.clients) or any(
+            sink.is_full for sink in self._sinks
+        )
         for fd in self._outputs:
             if self._held:
                 self.loop.forget(fd)
@@ -99,29 +107,22 @@ class Stdio:
             return 0
         except OSError:  # EIO: the last process on the terminal has closed it
             piece = b""
-        number, encoder = self._outputs[fd]
         if not piece:
-            self._write_log(encoder.close(time.time_ns()))
             self._close_output(fd)
             return 0
-        if self._log is not None:
-            self._write_log(encoder.feed(piece, time.time_ns()))
+        number = self._outputs[fd]
+        for sink in self._sinks:
+            sink.feed(number, piece)
         for client in list(self.clients):
             client.send(number, piece)
         return len(piece)
 
     def _close_output(self, fd: int) -> None:
         self.loop.forget(fd)
-        del self._outputs[fd]
+        number = self._outputs.pop(fd)
         os.close(fd)
-
-    def _write_log(self, lines: bytes) -> None:
-        if self._log is None or not lines:
-            return
-        error = self._log.write(lines)
-        if error and error != self._log_error:
-            self.told("log", error)
-        self._log_error = error
+        for sink in self._sinks:
+            sink.end(number)
 
     # -- input
 

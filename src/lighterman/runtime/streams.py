@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LogFile:
-    """A json-file log in Docker's form. Only the monitor writes it; `containers` reads it."""
+    """A log on disk. Only the monitor writes it; `containers` reads it."""
 
     path: str
     max_size_bytes: int = 0
@@ -15,7 +15,23 @@ class LogFile:
     max_files: int = 1
     """The file itself and its rotated elders `.1`, `.2`, ..."""
     attrs: Mapping[str, str] = field(default_factory=dict)
-    """Labels, variables and tag that each line carries as "attrs"."""
+    """Labels, variables and tag that each line carries as "attrs", in the form "json"."""
+    form: str = "json"
+    """"json", as Docker's json-file, or "records", as `lib.log_records`."""
+    compress: bool = False
+    """Elders are compressed, and end with `.gz`."""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A log that a helper process of the monitor takes care of: it is sent, or may not be waited for."""
+
+    driver: str
+    """syslog, journald, gelf, fluentd, splunk, or "file": what is in the `LogFile`, and nothing else."""
+    settings: Mapping[str, str | int] = field(default_factory=dict)
+    """As the module of the driver in `runtime.drivers` names them."""
+    ring_bytes: int | None = None
+    """Of output that waits, the oldest is dropped beyond this. None: the process waits."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,8 @@ class ProcessIO:
     """None: what no client hears is lost (driver "none", every exec)."""
     size: tuple[int, int] | None
     """Rows and columns of the terminal at the start; only with `tty`."""
+    shipped: Shipped | None = None
+    """Where the output goes beside `log`."""
 
 
 @dataclass(frozen=True)

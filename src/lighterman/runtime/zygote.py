@@ -17,7 +17,8 @@ import sys
 
 def make_importable(root: str) -> None:
     """Let `lighterman.room.module` be imported from `root` without running any `__init__`."""
-    for name in ("lighterman", "lighterman.lib", "lighterman.linux", "lighterman.runtime"):
+    for room in ("", ".lib", ".linux", ".runtime", ".runtime.drivers"):
+        name = f"lighterman{room}"
         package = type(sys)(name)
         package.__path__ = [os.path.join(root, *name.split(".")[1:])]
         sys.modules[name] = package
