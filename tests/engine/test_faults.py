@@ -4,6 +4,8 @@ import contextlib
 import gzip
 import json
 import os
+import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -49,11 +51,11 @@ def test_a_layer_that_breaks_off_once_is_fetched_on(docker: DockerCLI, false: Fa
 
 
 def test_a_layer_of_other_bytes_than_its_digest_is_refused(docker: DockerCLI, false: FalseRegistry) -> None:
-    image = false.serve("liar", [busybox_layer()])
+    image = false.serve("liar", [busybox_layer(), *heavy_layers(1, 100_000)])
     false.replace_layers(gzip.compress(tarball([(entry("evil", mode=0o644), b"evil")]), mtime=0))
     refused = docker("pull", image, check=False)
     assert refused.code == 1
-    assert "verification failed" in refused.stderr or "digest" in refused.stderr, refused.stderr
+    assert re.search("verification failed|digest|unexpected EOF", refused.stderr), refused.stderr
 
 
 def test_a_manifest_of_another_digest_is_refused(docker: DockerCLI, false: FalseRegistry) -> None:
@@ -62,7 +64,7 @@ def test_a_manifest_of_another_digest_is_refused(docker: DockerCLI, false: False
     false.manifests["swap", f"sha256:{'0' * 64}"] = false.manifests["swap", "1"]
     refused = docker("pull", wanted, check=False)
     assert refused.code == 1
-    assert "verification failed" in refused.stderr or "digest" in refused.stderr, refused.stderr
+    assert re.search("verification failed|digest", refused.stderr), refused.stderr
 
 
 def test_a_layer_whose_content_is_not_the_configs_is_refused(docker: DockerCLI, false: FalseRegistry) -> None:
@@ -128,10 +130,10 @@ def test_a_layer_that_reaches_out_touches_nothing_outside(
 
 def test_a_bomb_is_no_harm(docker: DockerCLI, false: FalseRegistry) -> None:
     """A manifest that says less than the layer is: what is too much is not even read."""
-    image = false.serve("bomb", [busybox_layer()])
+    image = false.serve("bomb", [busybox_layer(), *heavy_layers(1, 200_000)])
     kind, document = false.manifests["bomb", "1"]
     told = json.loads(document)
-    told["layers"][0]["size"] = 10
+    told["layers"][1]["size"] = 10
     false.manifests["bomb", "1"] = kind, json.dumps(told).encode()
     assert docker("pull", image, check=False).code == 1
 
@@ -175,25 +177,24 @@ def test_a_full_disk_is_told_and_left_as_it_was(new_engine: type[Daemon], archiv
         daemon.close()
 
 
+HIDDEN = 'for path in {paths}; do mount --bind /dev/null "$path"; done; exec "$@"'
+
+
 @pytest.mark.beyond_dockerd
-def test_a_missing_runtime_is_told(new_engine: type[Daemon], archive: Path, tmp_path: Path) -> None:
-    """Either the engine does not start without one, or the start of a container says so."""
+def test_a_missing_runtime_is_told(new_engine: type[Daemon]) -> None:
+    """An engine that finds neither crun nor runc says so, and what would help, instead of starting."""
     daemon = new_engine()
+    paths = " ".join(found for name in ("crun", "runc") if (found := shutil.which(name)))
+    argv = ["unshare", "-m", "sh", "-c", HIDDEN.format(paths=paths), "-", *daemon.command()]
     try:
-        try:
-            daemon.start(env={"PATH": str(tmp_path)})
-        except AssertionError:
-            assert "runc" in daemon.log
-            assert "crun" in daemon.log
-            assert "Traceback" not in daemon.log
-            return
-        daemon.docker("load", "-i", archive)
-        before = daemon.traces()
-        refused = daemon.docker("run", "--rm", "busybox", "true", check=False)
-        assert refused.code == 125
-        assert "runtime" in refused.stderr
-        daemon.clean()
-        assert lasting(daemon, before) == []
+        done = subprocess.run(
+            daemon.net.entered(argv), capture_output=True, text=True, timeout=25, check=False
+        )
+        told = done.stdout + done.stderr
+        assert done.returncode != 0
+        assert "crun" in told
+        assert "runc" in told
+        assert "Traceback" not in told
     finally:
         daemon.close()
 

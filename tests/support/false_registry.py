@@ -14,8 +14,8 @@ from tests.support.registry import MANIFEST
 class FalseRegistry:
     """Serves on a listening socket until `close()`.
 
-    `cut`: blobs of layers end after so many bytes, for `cuts_left` answers. `manifests` and `blobs` may be
-    changed by hand.
+    `cut`: no byte of a layer beyond this one is sent, for `cuts_left` answers. `manifests` and `blobs` may
+    be changed by hand.
     """
 
     def __init__(self, listening: socket.socket) -> None:
@@ -102,17 +102,17 @@ class FalseRegistry:
             request.send_header("Docker-Content-Digest", digest(data))
         request.end_headers()
         if body_wanted:
-            self.send(request, data[start:], parts[-1])
+            self.send(request, data, start, parts[-1])
 
-    def send(self, request: http.server.BaseHTTPRequestHandler, data: bytes, name: str) -> None:
-        """The body, or a part of it and a hang-up."""
+    def send(self, request: http.server.BaseHTTPRequestHandler, data: bytes, start: int, name: str) -> None:
+        """The body from `start` on, or a part of it and a hang-up."""
         if self.cut and self.cuts_left > 0 and name in self.layers and len(data) > self.cut:
             self.cuts_left -= 1
-            request.wfile.write(data[: self.cut])
+            request.wfile.write(data[start : self.cut])
             request.close_connection = True
             request.connection.shutdown(socket.SHUT_RDWR)
         else:
-            request.wfile.write(data)
+            request.wfile.write(data[start:])
 
     def close(self) -> None:
         """Stop serving."""

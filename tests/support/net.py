@@ -8,6 +8,7 @@ hold a socket of either side.
 import ctypes
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import threading
@@ -68,7 +69,7 @@ class Neighbourhood:
 
     def entered(self, argv: list[str]) -> list[str]:
         """`argv` for a process of the engine's side. Only the network differs: mounts stay the caller's."""
-        return ["nsenter", f"--net={self.netns}", *argv]
+        return [shutil.which("nsenter") or "nsenter", f"--net={self.netns}", *argv]
 
     def connect(self, address: tuple[str, int], *, outside: bool = False) -> socket.socket:
         """A TCP connection made from the engine's side, or from `outside`."""
