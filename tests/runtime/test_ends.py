@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from tests.runtime.bench import Bench
+from tests.runtime.bench import ALL, Bench, Peer
 
 from lighterman.runtime import ProcessGone
 
@@ -21,7 +21,10 @@ async def test_an_exit_code_is_told_as_it_was(bench: Bench, code: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGRTMIN])
 async def test_a_signal_ends_as_128_and_its_number(bench: Bench, number: int) -> None:
     trap = f"trap 'trap - {number}; exit {128 + number}' {number}; " if number != signal.SIGKILL else ""
-    id, _ = await bench.run("sh", "-c", f"{trap}echo up; while true; do sleep 0.05; done")
+    peer = Peer()
+    script = f"{trap}echo up; while true; do sleep 0.05; done"
+    id, _ = await bench.run("sh", "-c", script, attached=[(peer.client, ALL)])
+    assert await peer.read() == b"up\n"  # before its trap is set, an init hears no signal
     bench.runtime.signal(id, number)
     assert (await bench.exit()).code == 128 + number
 
