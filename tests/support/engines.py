@@ -159,7 +159,7 @@ class Engine(Daemon):
 
     name = "ours"
     books = re.compile(
-        r"^data/(state\.db[^/]*|[a-z]+|blobs/sha256(/..)?)$|^exec/([a-z.]+|seccomp/[0-9a-f]+)$"
+        r"^data/(state\.db[^/]*|[a-z]+|blobs/sha256(/..)?|layers/[0-9a-f]+/init(/.*)?)$|^exec/([a-z.]+|seccomp/[0-9a-f]+)$"
     )
 
     def command(self) -> list[str]:
