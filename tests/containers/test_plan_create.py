@@ -10,7 +10,6 @@ from tests.containers.values import ENGINE, HOST, ID, container, image, namer, n
 from lighterman.apitypes.container import (
     ContainerCreateBody,
     EndpointSettings,
-    HealthConfig,
     HostConfig,
     LogConfig,
     NetworkingConfig,
@@ -196,8 +195,7 @@ def test_a_wrong_configuration_is_refused_in_dockers_words(wish: dict[str, Any],
         {"Links": ["a:b"]},
         {"DeviceRequests": [{"Count": -1}]},
         {"IpcMode": "container:x"},
-        {"LogConfig": {"Type": "syslog"}},
-        {"LogConfig": {"Type": "json-file", "Config": {"compress": "true"}}},
+        {"LogConfig": {"Type": "awslogs"}},
         {"SecurityOpt": ["label=user:x"]},
     ],
 )
@@ -332,15 +330,6 @@ def test_mounts_come_from_everywhere_once_for_each_place() -> None:
         VolumeMount(name="named", target="/d", mode="z"),
         VolumeMount(name="anonymous1", target="/new", anonymous=True),
     )
-
-
-def test_a_health_check_of_the_image_is_told_and_one_of_the_client_refused() -> None:
-    check = HealthConfig(test=["CMD", "true"])
-    (warning,) = planned(image=image(healthcheck=check)).warnings
-    assert "HEALTHCHECK" in warning
-    assert planned(healthcheck=HealthConfig(test=["NONE"])).warnings == []
-    with pytest.raises(Unimplemented, match="health checks are not implemented yet"):
-        planned(healthcheck=check)
 
 
 def test_bindings_are_kept_as_they_came() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lighterman.lib.go_time import parse_duration, parse_rfc3339, parse_timestamp, rfc3339_nano
+from lighterman.lib.go_time import go_duration, parse_duration, parse_rfc3339, parse_timestamp, rfc3339_nano
 
 
 @given(st.integers(min_value=0, max_value=4 * 10**18))
@@ -19,6 +19,28 @@ def test_trailing_zeros_are_cut() -> None:
 
 def test_no_time_is_the_zero_time_of_go() -> None:
     assert rfc3339_nano(None) == "0001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0s"),
+        (1, "1ns"),
+        (1500, "1.5µs"),
+        (500_000_000, "500ms"),
+        (1_500_000_000, "1.5s"),
+        (30 * 10**9, "30s"),
+        (90 * 10**9, "1m30s"),
+        (3600 * 10**9, "1h0m0s"),
+    ],
+)
+def test_durations_are_written_as_go_writes_them(ns: int, text: str) -> None:
+    assert go_duration(ns) == text
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_a_duration_written_is_read_back(ns: int) -> None:
+    assert parse_duration(go_duration(ns)) == pytest.approx(ns, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
+from lighterman.apitypes.health import Health
 from lighterman.apitypes.wire import Wire
 
 Empty = dict[str, Any]
@@ -240,6 +241,7 @@ class EndpointSettings(Wire, frozen=True):
     global_ipv6_prefix_len: int = field(name="GlobalIPv6PrefixLen", default=0)
     mac_address: str = ""
     driver_opts: dict[str, str] | None = None
+    gw_priority: int | UnsetType = UNSET
 
 
 class NetworkingConfig(Wire, frozen=True):
@@ -272,6 +274,7 @@ class ContainerState(Wire, frozen=True, kw_only=True):
     error: str
     started_at: str
     finished_at: str
+    health: Health | UnsetType = UNSET
 
 
 class GraphDriverData(Wire, frozen=True):

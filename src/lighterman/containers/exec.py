@@ -19,7 +19,7 @@ from lighterman.containers.errors import NoSuchExec, NotRunning
 from lighterman.containers.execs import KEPT_S, Exec, ExecEnded, ExecRunning, Prepared, view
 from lighterman.containers.life import Paused, Restarting
 from lighterman.containers.process import further_process
-from lighterman.containers.start import find_user
+from lighterman.containers.rootfs import find_user
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict, EngineError, InvalidParameter
 from lighterman.lib import detach_keys

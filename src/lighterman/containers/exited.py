@@ -28,15 +28,15 @@ async def ended(cs: Containers, container: Container, end: Exit) -> None:
     """Record the end of a run, tell it, clean up, and do what is wished then (with the lock held)."""
     assert isinstance(container.life, Running | Paused)
     live = cs.live(container.id)
-    delay_s = next_delay_s(container, end, live.last_delay_s)
-    live.last_delay_s = delay_s or 0.0
+    delay_s = next_delay_s(container, end)
     again = delay_s is not None
     container = await cs.record(
         container,
         Ended(end.code, end.oom_killed, end.at_ns, again, end.error),
         restart_count=container.restart_count + again,
+        restart_delay_s=delay_s or 0.0,
     )
-    if end.oom_killed:
+    if end.oom_killed and not container.oom_killed:  # else it was told when it happened
         cs.publish(container, "oom")
     cs.publish(container, "die", exitCode=str(end.code))
     try:
@@ -49,7 +49,7 @@ async def ended(cs: Containers, container: Container, end: Exit) -> None:
         cs.later.start(remove_at_end, cs, container.id)
 
 
-def next_delay_s(container: Container, end: Exit, last_delay_s: float) -> float | None:
+def next_delay_s(container: Container, end: Exit) -> float | None:
     """Seconds until the policy starts `container` again; None when it is to rest. Pure."""
     if container.stopped_by_user or not isinstance(container.life, Running | Paused):
         return None
@@ -58,7 +58,7 @@ def next_delay_s(container: Container, end: Exit, last_delay_s: float) -> float 
         end.code,
         container.restart_count,
         (end.at_ns - container.life.started_ns) / 10**9,
-        last_delay_s,
+        container.restart_delay_s,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lighterman.apitypes.container import ContainerSummary
+from lighterman.containers.health import status_of
 from lighterman.containers.life import Exited, Life, exit_code, status
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.ports import exposed_ports
@@ -99,7 +100,7 @@ def _tests(cs: Containers, filters: Filters) -> Iterator[Asked]:
     if "is-task" in filters and filters.flag("is-task", default=False):
         yield lambda each: False
     if checks := filters.get("health"):
-        yield lambda each: "none" in checks
+        yield lambda each: status_of(each.health, runs=each.runs) in checks
     if places := filters.get("volume"):
         yield lambda each: any(_mounts(each, value) for value in places)
     if wanted := filters.get("network"):

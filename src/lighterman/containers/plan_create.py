@@ -109,10 +109,10 @@ def plan_create(
     _check_config(config)
     _check_network_mode(config, wish)
     _check_modes(wish)
-    config, warnings = _complete(
+    config = _complete(
         merge(config, image.config), host.hostname if wish.network_mode == "host" else container_id[:12]
     )
-    host_config, more = _plan_host_config(wish, config, host=host, engine=engine, peer=peer)
+    host_config, warnings = _plan_host_config(wish, config, host=host, engine=engine, peer=peer)
     mounts = plan_mounts(
         config, host_config, _inherited(host_config, peer), new_name=new_name, data_root=engine.data_root
     )
@@ -122,7 +122,7 @@ def plan_create(
         host_config=host_config,
         endpoints=_endpoints(body, config, host_config),
         mounts=mounts,
-        warnings=[*warnings, *more],
+        warnings=warnings,
     )
 
 
@@ -150,8 +150,7 @@ def _check_config(config: ContainerConfig) -> None:
     exposed_ports(config)
     if check := given(config.healthcheck):
         _check_health(check)
-        if check.test != ["NONE"]:
-            raise Unimplemented("health checks are not implemented yet (Healthcheck)")
+
 
 
 def check_mac(text: str) -> None:
@@ -180,26 +179,21 @@ def _check_health(check: HealthConfig) -> None:
         raise InvalidParameter("Retries in Healthcheck cannot be negative")
     if check.test and check.test[0] not in ("NONE", "CMD", "CMD-SHELL"):
         raise InvalidParameter(f"Unknown type '{check.test[0]}' in Healthcheck (try 'CMD')")
+    if check.test and check.test[0] != "NONE" and not check.test[1:]:
+        raise InvalidParameter(f"Test in Healthcheck has no command behind {check.test[0]}")
 
 
-def _complete(merged: ContainerConfig, hostname: str) -> tuple[ContainerConfig, list[str]]:
+def _complete(merged: ContainerConfig, hostname: str) -> ContainerConfig:
     """The merged configuration as it is kept: with a host name, a clean working directory, a command."""
     if not merged.entrypoint and not merged.cmd:
         raise InvalidParameter("No command specified")
-    warnings: list[str] = []
-    check = given(merged.healthcheck)
-    if check is not None and check.test != ["NONE"]:
-        warnings.append("The HEALTHCHECK of the image is not run: health checks are not implemented yet.")
-    return (
-        structs.replace(
-            merged,
-            hostname=merged.hostname or hostname,
-            working_dir=posixpath.normpath(merged.working_dir) if merged.working_dir else "",
-            exposed_ports=given(merged.exposed_ports) or UNSET,
-            stop_signal=given(merged.stop_signal) or UNSET,
-            stop_timeout=UNSET if given(merged.stop_timeout) is None else merged.stop_timeout,
-        ),
-        warnings,
+    return structs.replace(
+        merged,
+        hostname=merged.hostname or hostname,
+        working_dir=posixpath.normpath(merged.working_dir) if merged.working_dir else "",
+        exposed_ports=given(merged.exposed_ports) or UNSET,
+        stop_signal=given(merged.stop_signal) or UNSET,
+        stop_timeout=UNSET if given(merged.stop_timeout) is None else merged.stop_timeout,
     )
 
 

@@ -8,7 +8,9 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
+from lighterman.containers.attend import attend, attend_again
 from lighterman.containers.exited import ended, remove_at_end, start_later
+from lighterman.containers.health import at_start
 from lighterman.containers.life import Creating, Exited, Paused, Removing, Restarting, Running, Started
 from lighterman.containers.plan_start import prepare
 from lighterman.containers.remove import dismantle
@@ -50,16 +52,20 @@ async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adop
             await dismantle(cs, container, volumes=isinstance(container.life, Creating))
         case (Running() | Paused(), Adopted(pid)):
             if pid != container.pid:
-                await cs.record(container, life=Running(pid, container.life.started_ns))
+                container = await cs.record(container, life=Running(pid, container.life.started_ns))
+            attend_again(cs, container)
         case (Running() | Paused(), Exit() as end):
             await ended(cs, container, end)
         case (Running() | Paused(), _):
             await ended(cs, container, Exit(LOST, False, time.time_ns()))
         case (Restarting(), None | Lost()):
-            cs.later.start(start_later, cs, container.id, 0.0)
+            waited_s = (time.time_ns() - container.life.finished_ns) / 10**9
+            cs.later.start(start_later, cs, container.id, max(0.0, container.restart_delay_s - waited_s))
         case (_, Adopted(pid, started_ns)):  # the engine ended between the start and its record
-            await cs.record(container, Started(pid, started_ns), attempted=True)
+            health = at_start(container.config, container.health)
+            container = await cs.record(container, Started(pid, started_ns), attempted=True, health=health)
             cs.publish(container, "start")
+            attend(cs, container)
         case (_, Exit(at_ns=at_ns) as end):
             container = await cs.record(container, Started(0, at_ns), attempted=True)
             cs.publish(container, "start")

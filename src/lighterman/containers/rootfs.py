@@ -8,10 +8,11 @@ a thread.
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lighterman.containers.identity import Identity, resolve_identity
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.openat2 import IN_ROOT, openat2
 
@@ -41,6 +42,12 @@ def read_text(root: Path, path: str) -> str:
             return os.read(fd, MAX_TEXT_BYTES).decode(errors="replace")
         finally:
             os.close(fd)
+
+
+def find_user(root: Path, user: str, group_add: Sequence[str]) -> Identity:
+    """Who `user` is in the file system at `root`. Raises InvalidParameter."""
+    passwd, group = read_text(root, "/etc/passwd"), read_text(root, "/etc/group")
+    return resolve_identity(user, group_add, passwd, group)
 
 
 def make_directory(root: Path, path: str) -> None:

@@ -1,7 +1,6 @@
 """Starting: what is prepared side by side, the run, the record; or everything taken back."""
 
 import os
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +8,18 @@ from pathlib import Path
 from msgspec import structs
 
 from lighterman.apitypes.container import HostConfig
+from lighterman.containers.attend import attend
 from lighterman.containers.files import write_files
+from lighterman.containers.health import at_start
 from lighterman.containers.host_devices import find_block_io, find_devices
-from lighterman.containers.identity import Identity, resolve_identity
+from lighterman.containers.identity import Identity
 from lighterman.containers.life import Started, StartRefused
 from lighterman.containers.log_options import log_file
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.plan_start import StartPlan, plan_start
 from lighterman.containers.remove import dismantle
-from lighterman.containers.rootfs import make_directory, read_text
+from lighterman.containers.rootfs import find_user, make_directory
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import EngineError
@@ -54,7 +55,10 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
         attempted=True,
         host_config=_with_runtime(cs, plan.container.host_config),
         restart_count=restart_count,
+        restart_delay_s=plan.container.restart_delay_s if restart_count else 0.0,
         stopped_by_user=stopped_by_user,
+        health=at_start(plan.container.config, plan.container.health),
+        oom_killed=False,
     )
     try:
         async with rollback() as undo:
@@ -65,6 +69,7 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
         await cs.record(container, StartRefused(code, str(error)))
         raise
     cs.publish(container, "start")
+    attend(cs, container)
 
 
 def _with_runtime(cs: Containers, wish: HostConfig) -> HostConfig:
@@ -146,12 +151,6 @@ def _look_up(plan: StartPlan, root: Path) -> _LookedUp:
         device_rules=rules,
         block_io=find_block_io(wish),
     )
-
-
-def find_user(root: Path, user: str, group_add: Sequence[str]) -> Identity:
-    """Who `user` is in the file system at `root`. Blocks for microseconds. Raises InvalidParameter."""
-    passwd, group = read_text(root, "/etc/passwd"), read_text(root, "/etc/group")
-    return resolve_identity(user, group_add, passwd, group)
 
 
 async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExitStack) -> Started:

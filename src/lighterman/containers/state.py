@@ -17,10 +17,12 @@ from msgspec import Struct, structs
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer
 from lighterman.containers.execs import Exec, ExecEnded
+from lighterman.containers.health import Health
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
 from lighterman.containers.mounts import Mounted
 from lighterman.containers.samples import Samples
 from lighterman.db import Database, Rows
+from lighterman.errdefs import NotFound
 from lighterman.events import Events
 from lighterman.images import Images
 from lighterman.lib.background import Background
@@ -45,6 +47,9 @@ class Container(Struct, frozen=True, kw_only=True):
     life: Life
     restart_count: int = 0
     stopped_by_user: bool = False  # its restart policy rests until somebody starts it
+    restart_delay_s: float = 0.0  # what its policy waited last
+    health: Health | None = None  # of a container with a check, from its first start on
+    oom_killed: bool = False  # its memory ran out in this run
     attempted: bool = False  # a start was tried: from then on its files and sandbox are shown
 
     @property
@@ -56,6 +61,11 @@ class Container(Struct, frozen=True, kw_only=True):
     def runs(self) -> bool:
         """Whether it has a process."""
         return isinstance(self.life, Running | Paused)
+
+    @property
+    def started_ns(self) -> int:
+        """When its process was started; 0 without one."""
+        return self.life.started_ns if isinstance(self.life, Running | Paused) else 0
 
     @property
     def pid(self) -> int:
@@ -92,7 +102,6 @@ class Live:
     next_exit: "asyncio.Future[int]" = field(default_factory=lambda: _future())
     removed: "asyncio.Future[int]" = field(default_factory=lambda: _future())
     waiting: list[tuple[Client, AttachTo]] = field(default_factory=list)  # attached before the start
-    last_delay_s: float = 0.0
     called_off: asyncio.Event = field(default_factory=asyncio.Event)  # the restart that it waits for
     samples: Samples = field(default_factory=Samples)  # of what it uses
 
@@ -115,6 +124,7 @@ def _future() -> "asyncio.Future[int]":
     return asyncio.get_running_loop().create_future()
 
 
+PROBES_STARTED_AT_ONCE = 4
 _ROWS: Rows[Container] = Rows("containers", Container)
 
 
@@ -144,6 +154,7 @@ class Containers:
         self.host = host
         self.settings = settings
         self.execs: dict[str, Exec] = {}
+        self.probes = asyncio.Semaphore(PROBES_STARTED_AT_ONCE)
         self.later = Background()  # restarts and removals that nobody waits for
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, str] = {}
@@ -183,6 +194,13 @@ class Containers:
     def default_runtime(self) -> str:
         """The name of the OCI runtime for who names none; "" when this host has none."""
         return self.settings.default_runtime or next(iter(self.runtime.version()), "")
+
+    def network_name(self, ref: str) -> str:
+        """The name of the network that `ref` means, or `ref` itself while there is no such network."""
+        try:
+            return self.networks.find(ref).name
+        except NotFound:
+            return ref
 
     def live(self, container_id: str) -> Live:
         """What lives in memory only."""
@@ -238,6 +256,10 @@ class Containers:
         await self.db.write(_ROWS.put(changed.id, changed), durable=durable)
         self._remember(changed)
         return changed
+
+    def note(self, container: Container, **changes: Any) -> None:
+        """Change what is too small for the disk (with the lock held): the next `record` writes it too."""
+        self._remember(structs.replace(container, **changes))
 
     async def forget(self, container_id: str) -> None:
         """Remove a container's row, then its names, and tell whoever waits for its removal."""

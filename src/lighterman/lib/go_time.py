@@ -38,6 +38,25 @@ def parse_rfc3339(text: str) -> int:
     return int(whole.timestamp()) * 10**9 + int((fraction or "0").ljust(9, "0"))
 
 
+def go_duration(duration_ns: int) -> str:
+    """A duration as Go's `%v` shows it: "1m30s", "1.5s", "500ms"; 0 is "0s". Source: Duration.String."""
+    if 0 < duration_ns < 10**9:
+        unit, size = next(
+            pair for pair in (("ms", 10**6), ("µs", 10**3), ("ns", 1)) if duration_ns >= pair[1]
+        )
+        return f"{_decimal(duration_ns, size)}{unit}"
+    minutes, rest_ns = divmod(duration_ns, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    larger = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{larger}{_decimal(rest_ns, 10**9)}s"
+
+
+def _decimal(value: int, size: int) -> str:
+    whole, rest = divmod(value, size)
+    fraction = f".{rest:0{len(str(size)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}{fraction}"
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of a Go duration such as "1h30m" or "-1.5s". Raises ValueError.
 
