@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tests.content.archives import Member, archive, device, directory, file, hardlink, symlink
 
-from lighterman.content.unpack import Refused, Unpacked, unpack
+from lighterman.content.tree import Refused
+from lighterman.content.unpack import Unpacked, unpack
 from lighterman.lib import tar
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and trusted xattrs need root")

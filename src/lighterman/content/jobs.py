@@ -5,11 +5,14 @@ whatever writes; a job knows no path outside of it. What it leaves there becomes
 daemon moves it to its place.
 """
 
+import enum
 import hashlib
 import os
 from typing import Generic, TypeVar
 
 from msgspec import Struct
+
+from lighterman.content.view import View
 
 R = TypeVar("R")
 
@@ -87,6 +90,87 @@ class EmptyDirectory(Job[Removed], frozen=True, tag=True):
     """Remove everything below the directory."""
 
 
+class PathStat(Struct, frozen=True, tag=True):
+    """What a path is, by lstat(2)."""
+
+    size: int
+    mode: int
+    """As st_mode."""
+    mtime_ns: int
+    link: bytes = b""
+    """Of a symbolic link: where it leads to in its root, with all links followed."""
+
+
+class StatPath(Job[PathStat], frozen=True, tag=True):
+    """Look at `path` in the root that `view` and the open files make. Fails with "missing"."""
+
+    view: View
+    path: bytes
+
+
+class Written(Struct, frozen=True, tag=True):
+    """The last open file has everything."""
+
+
+class PackPath(Job[Written], frozen=True, tag=True):
+    """Write the archive of `path` to the last open file, behind its PathStat in a `prelude`.
+
+    The entry of `path` itself is called `name`. What lies in the directories `closed` is left out. Fails with
+    "missing" before anything is written.
+    """
+
+    view: View
+    path: bytes
+    name: bytes
+    closed: tuple[bytes, ...] = ()
+    gzip: bool = False
+
+
+class PackTree(Job[Written], frozen=True, tag=True):
+    """Write the archive of all that is in the first open file, a directory, to the last one."""
+
+
+class Put(Struct, frozen=True, tag=True):
+    """Everything is in its place."""
+
+
+class PutArchive(Job[Put], frozen=True, tag=True):
+    """Unpack the archive in the last open file, in whatever compression, into the directory `path` of a root.
+
+    Fails with "missing", "no_directory", "read_only" or "read_only_root" before anything is changed, and with
+    "damaged" or "refused" where it is in the archive.
+    """
+
+    view: View
+    path: bytes
+    keep_kinds: bool = False
+    """A directory is not replaced by something else, nor the other way round."""
+    owner: tuple[int, int] | None = None
+    """Whose everything is to be; None: as the archive says."""
+
+
+class ChangeKind(enum.IntEnum):
+    """As the API counts them."""
+
+    MODIFIED = 0
+    ADDED = 1
+    DELETED = 2
+
+
+class Change(Struct, frozen=True, array_like=True):
+    """What became of a path, which is absolute."""
+
+    path: bytes
+    kind: ChangeKind
+
+
+class ListChanges(Job[Written], frozen=True, tag=True):
+    """Compare the first open file, a writable layer, with the second, a root that shows all below it.
+
+    The list of all `Change`s is written to the last open file, as msgpack.
+    """
+
+
 class Step(Struct, frozen=True, tag=True):
     """How far a job is. `total` 0: not known."""
 
@@ -119,7 +203,7 @@ class JobFailed(Exception):
     """A worker's job did not work.
 
     `kind`: "refused" (hostile or too big), "damaged" (no archive), "mismatch" (not what the digest says),
-    "registry" (with the HTTP `status`, 0 for none), "system" (disk full, ...).
+    "registry" (with the HTTP `status`, 0 for none), "system" (disk full, ...), and what the job itself names.
     """
 
     def __init__(self, failed: Failed) -> None:
@@ -128,6 +212,16 @@ class JobFailed(Exception):
         self.status = failed.status
 
 
-AnyJob = UnpackLayer | SpoolArchive | CountUsage | EmptyDirectory
-Answer = Layer | Spooled | Counted | Removed
-Message = Begun | Step | Failed | Layer | Spooled | Counted | Removed
+AnyJob = (
+    UnpackLayer
+    | SpoolArchive
+    | CountUsage
+    | EmptyDirectory
+    | StatPath
+    | PackPath
+    | PackTree
+    | PutArchive
+    | ListChanges
+)
+Answer = Layer | Spooled | Counted | Removed | PathStat | Written | Put
+Message = Begun | Step | Failed | Answer

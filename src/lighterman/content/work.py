@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from lighterman.content.container_jobs import list_changes, pack_path, pack_tree, put_archive, stat_path
 from lighterman.content.download import DownloadFailed, download
 from lighterman.content.jobs import (
     DOWNLOADED,
@@ -22,9 +23,14 @@ from lighterman.content.jobs import (
     EmptyDirectory,
     Failed,
     Layer,
+    ListChanges,
+    PackPath,
+    PackTree,
+    PutArchive,
     Removed,
     SpoolArchive,
     Spooled,
+    StatPath,
     Step,
     UnpackLayer,
     spooled_name,
@@ -41,7 +47,8 @@ from lighterman.content.streams import (
     read,
     tee,
 )
-from lighterman.content.unpack import Refused, parts_of, unpack
+from lighterman.content.tree import Refused
+from lighterman.content.unpack import parts_of, unpack
 from lighterman.lib import tar
 
 REPORT_EVERY_S = 0.1
@@ -77,6 +84,16 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
                 return _count(fds[0])
             case EmptyDirectory():
                 return _empty(fds[0])
+            case StatPath():
+                return stat_path(job, fds)
+            case PackPath():
+                return pack_path(job, fds)
+            case PackTree():
+                return pack_tree(fds)
+            case PutArchive():
+                return put_archive(job, fds)
+            case ListChanges():
+                return list_changes(fds)
     except Refused as error:
         return Failed("refused", str(error))
     except (tar.TarError, Broken) as error:

@@ -62,6 +62,22 @@ def mount_overlay(
             mount.mount("overlay", str(target), "overlay", 0, text)
 
 
+def view(lowers: Sequence[Path], scratch: Path, *, by_fds: bool) -> int:
+    """An O_PATH fd of a read-only overlay of two and more directories, which ends with it.
+
+    `scratch` is an empty directory that is not needed afterwards. Raises: OSError.
+    """
+    with opened(lowers) as fds:
+        if by_fds:
+            return mount.overlay(fds, None, None)
+        below = ":".join(f"/proc/self/fd/{fd}" for fd in fds)
+        mount.mount("overlay", str(scratch), "overlay", mount.MS_RDONLY, f"lowerdir={below}")
+        try:
+            return os.open(scratch, _DIRECTORY)
+        finally:
+            mount.umount(str(scratch), detach=True)
+
+
 def detach(target: Path) -> int | None:
     """Take the mount at `target` out of sight at once; None: there was none.
 

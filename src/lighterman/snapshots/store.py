@@ -11,17 +11,30 @@ of the container's own row makes durable.
 
 import asyncio
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lighterman.content import Content, CountUsage, EmptyDirectory, JobFailed, Workers
+import msgspec
+
+from lighterman.content import (
+    Change,
+    Content,
+    CountUsage,
+    EmptyDirectory,
+    JobFailed,
+    ListChanges,
+    PackTree,
+    Workers,
+    written,
+)
 from lighterman.content import Layer as Unpacked
 from lighterman.db import Database
 from lighterman.errdefs import Conflict, NotFound, System
 from lighterman.lib.background import Background
-from lighterman.lib.effects import in_thread, rollback
+from lighterman.lib.effects import in_thread, rollback, to_end
 from lighterman.linux.sync import fsync_directory, syncfs
 from lighterman.snapshots import overlay
 from lighterman.snapshots.init_layer import copy_root, make_init_layer
@@ -60,6 +73,10 @@ class Snapshots:
             path.name: _parent(path) for path in self._root.iterdir() if (path / "parent").is_symlink()
         }
         self._mounted = {point.parent.name for point in overlay.mount_points(self._root)}
+        self._wanted = set(self._mounted)
+        """Of those mounted: not only for visitors."""
+        self._visits: Counter[str] = Counter()
+        self._mounting: dict[str, asyncio.Lock] = {}
         self._doomed: set[str] = set()
         """Layers that no image has any more, but a container."""
         self._inits: dict[str, asyncio.Lock] = {}
@@ -92,38 +109,69 @@ class Snapshots:
 
     async def mount(self, key: str, *, volatile: bool = False) -> Path:
         """The merged root file system of `key`, mounted. Idempotent. Raises: NotFound, System."""
-        directory = self._directory(key)
-        if key not in self._mounted:
-            if ending := self._ending.get(key):
-                await ending  # two mounts of one upper at a time are allowed, and wrong
-            try:
-                await in_thread(self._mount, key, volatile)
-            except KeyError as error:
-                raise System(f"layer {error} of {key} is lost") from error
-            except OSError as error:
-                raise System(f"error creating overlay mount to {directory}/merged: {error}") from error
-            self._mounted.add(key)
-        return directory / "merged"
+        async with self._one_by_one(key):
+            path = await self._need_mount(key, volatile=volatile)
+            self._wanted.add(key)
+            return path
 
     async def unmount(self, key: str) -> None:
-        """Take the mount of `key` away. Idempotent; never waits for the disk."""
-        if key not in self._mounted:
-            return
-        directory = self._root / key
-        tree = await in_thread(_detach_all, directory / "merged")
-        self._mounted.discard(key)
-        if tree:
-            task = self._background.start(self._end, key, tree, directory / "work")
-            self._ending[key] = task
+        """Take the mount of `key` away when its last visitor has gone. Idempotent; waits for no disk."""
+        self._wanted.discard(key)
+        await self._need_no_mount(key)
+
+    @asynccontextmanager
+    async def visited(self, key: str) -> AsyncIterator[Path]:
+        """The merged root of `key`, mounted while the block lasts, whoever mounts and unmounts it meanwhile.
+
+        It does not keep the layer from being removed. Raises: NotFound, System.
+        """
+        self._visits[key] += 1
+        try:
+            async with self._one_by_one(key):
+                path = await self._need_mount(key)
+            yield path
+        finally:
+            self._visits[key] -= 1
+            await to_end(self._need_no_mount(key))
 
     async def remove(self, key: str) -> None:
         """Unmount and remove the writable layer `key`. Idempotent; the bytes go in the background."""
-        await self.unmount(key)
+        self._wanted.discard(key)
+        async with self._one_by_one(key):
+            await self._end_mount(key)
         await in_thread(self._content.discard, self._root / key)
         self._parents.pop(key, None)
+        self._mounting.pop(key, None)
         if self._doomed:
             await self.remove_layers(list(self._doomed))
         self._empty_trash()
+
+    async def export(self, key: str) -> AsyncGenerator[bytes, None]:
+        """The archive of the merged root of `key`, piece by piece. Raises: NotFound, System."""
+        async with self.visited(key) as path:
+            fd = await in_thread(os.open, path, os.O_PATH | os.O_DIRECTORY)
+            try:
+                async for piece in written(self._workers, PackTree(), [fd]):
+                    yield piece
+            except JobFailed as error:
+                raise System(str(error)) from error
+            finally:
+                os.close(fd)
+
+    async def changes(self, key: str) -> list[Change]:
+        """What `key` has changed of the layers below it, in the order of paths. Raises: NotFound, System."""
+        directory = self._directory(key)
+        fds: list[int] = []
+        try:
+            fds.append(await in_thread(os.open, directory / "diff", os.O_RDONLY | os.O_DIRECTORY))
+            fds.append(await in_thread(self._below, key))
+            listed = [piece async for piece in written(self._workers, ListChanges(), fds)]
+            return msgspec.msgpack.decode(b"".join(listed), type=list[Change])
+        except (JobFailed, OSError) as error:
+            raise System(f"cannot compare {directory}: {error}") from error
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     async def size(self, key: str) -> int:
         """Bytes written above the image. Raises: NotFound, System."""
@@ -223,6 +271,50 @@ class Snapshots:
         await self._background.close()
 
     # --- inside ---
+
+    def _one_by_one(self, key: str) -> asyncio.Lock:
+        return self._mounting.setdefault(key, asyncio.Lock())
+
+    async def _need_mount(self, key: str, *, volatile: bool = False) -> Path:
+        directory = self._directory(key)
+        if key not in self._mounted:
+            if ending := self._ending.get(key):
+                await ending  # two mounts of one upper at a time are allowed, and wrong
+            try:
+                await in_thread(self._mount, key, volatile)
+            except KeyError as error:
+                raise System(f"layer {error} of {key} is lost") from error
+            except OSError as error:
+                raise System(f"error creating overlay mount to {directory}/merged: {error}") from error
+            self._mounted.add(key)
+        return directory / "merged"
+
+    async def _need_no_mount(self, key: str) -> None:
+        async with self._one_by_one(key):
+            if key not in self._wanted and not self._visits[key]:
+                del self._visits[key]
+                await self._end_mount(key)
+
+    async def _end_mount(self, key: str) -> None:
+        if key not in self._mounted:
+            return
+        directory = self._root / key
+        tree = await in_thread(_detach_all, directory / "merged")
+        self._mounted.discard(key)
+        if tree:
+            task = self._background.start(self._end, key, tree, directory / "work")
+            self._ending[key] = task
+
+    def _below(self, key: str) -> int:
+        """An O_PATH fd of a root that shows the layers below `key`."""
+        lowers = self._lowers(self._parents[key])
+        if len(lowers) == 1:
+            return os.open(lowers[0], os.O_PATH | os.O_DIRECTORY)
+        scratch = self._content.new_ingest()
+        try:
+            return overlay.view(lowers, scratch, by_fds=self._by_fds)
+        finally:
+            self._content.discard(scratch)
 
     def _directory(self, key: str) -> Path:
         if key not in self._parents:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from lighterman.apitypes import volume as wire
 from lighterman.db import Database, Rows
 from lighterman.events import Events
-from lighterman.lib.effects import in_thread
+from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.filters import Filters
 from lighterman.volumes import directories
 from lighterman.volumes.errors import NoSuchVolume, VolumeInUse
@@ -28,6 +29,8 @@ from lighterman.volumes.volume import (
 
 Users = Callable[[str], Sequence[str]]
 """The ids of all containers, running or not, that refer to the volume of this name."""
+_VISITS = "+"
+"""Stands behind the container's id in the holder that is only its visitor."""
 _ROWS: Rows[VolumeRow] = Rows("volumes", VolumeRow)
 
 
@@ -164,14 +167,7 @@ class Volumes:
             told = self._holders.setdefault(name, {}).setdefault(holder, 0)
             self._holders[name][holder] = told + bool(destination)
         if destination:
-            attributes = {
-                "container": holder,
-                "destination": destination,
-                "driver": LOCAL,
-                "propagation": propagation,
-                "read/write": str(writable).lower(),
-            }
-            self._events.publish("volume", "mount", name, attributes)
+            self._tell_mount(name, holder, destination, writable=writable, propagation=propagation)
         return self.path(name)
 
     async def unmount(self, name: str, holder: str) -> None:
@@ -186,6 +182,36 @@ class Volumes:
         for _ in range(told):
             self._events.publish("volume", "unmount", name, {"container": holder, "driver": LOCAL})
 
+    @asynccontextmanager
+    async def visited(
+        self, name: str, container: str, *, destination: str, writable: bool
+    ) -> AsyncIterator[Path]:
+        """The data directory, mounted while the block lasts, whether `container` runs, starts or stops.
+
+        Told as a mount and an unmount, as dockerd does for who looks into a container.
+        Raises: NoSuchVolume, MountFailed.
+        """
+        holder = f"{container}{_VISITS}{secrets.token_hex(4)}"
+        path = await self.mount(name, holder)
+        self._tell_mount(name, container, destination, writable=writable, propagation="")
+        try:
+            yield path
+        finally:
+            await to_end(self.unmount(name, holder))
+            self._events.publish("volume", "unmount", name, {"container": container, "driver": LOCAL})
+
+    def _tell_mount(
+        self, name: str, container: str, destination: str, *, writable: bool, propagation: str
+    ) -> None:
+        attributes = {
+            "container": container,
+            "destination": destination,
+            "driver": LOCAL,
+            "propagation": propagation,
+            "read/write": str(writable).lower(),
+        }
+        self._events.publish("volume", "mount", name, attributes)
+
     async def is_empty(self, name: str) -> bool:
         """Whether nothing is in it, so that the image's files are copied up."""
         return await in_thread(directories.is_empty, self.path(name))
@@ -194,5 +220,5 @@ class Volumes:
         return self._locks.setdefault(name, asyncio.Lock())
 
     def _users_of(self, name: str) -> Sequence[str]:
-        holders = self._holders.get(name, {})
+        holders = [holder.partition(_VISITS)[0] for holder in self._holders.get(name, {})]
         return list(dict.fromkeys([*self._users(name), *sorted(holders)]))
