@@ -11,6 +11,7 @@ from lighterman.reference import Reference
 from lighterman.registry import Registry as Client
 from lighterman.registry import RegistryError
 from lighterman.registry.auth import Challenge, basic, credentials, parse_challenges
+from lighterman.registry.endpoints import Endpoints
 
 ME = AuthConfig(username="me", password="secret")
 BEARER = 'Bearer realm="http://{}/token",service="s",scope="repository:x:pull"'
@@ -82,7 +83,7 @@ async def test_a_token_is_fetched_for_the_repository(registry: Registry, auth: A
     registry.tokens = {basic("me", "secret") if auth else "": {"token": "t"}}
     assert await manifest(registry, auth)
     asked = next(path for path, _ in registry.asked if path.startswith("/token"))
-    assert asked == "/token?scope=repository:x:pull&service=s"
+    assert asked == f"/token?scope=repository:x:pull&service=s{'&account=me' if auth else ''}"
 
 
 async def test_a_token_that_has_aged_is_fetched_anew(registry: Registry) -> None:
@@ -136,8 +137,8 @@ INSECURE = [
 
 @pytest.mark.parametrize(("host", "insecure"), INSECURE)
 def test_only_what_was_said_to_be_is_insecure(host: str, *, insecure: bool) -> None:
-    client = Client(insecure=("127.0.0.0/8", "::1/128", "10.0.0.0/24", "my.host:5000"))
-    assert client.is_insecure(host) is insecure
+    known = Endpoints(insecure=("127.0.0.0/8", "::1/128", "10.0.0.0/24", "my.host:5000"))
+    assert known.is_insecure(host) is insecure
 
 
 def test_challenges_are_read_with_their_commas() -> None:

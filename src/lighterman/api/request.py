@@ -21,6 +21,7 @@ from lighterman.runtime import Client
 T = TypeVar("T")
 
 JSON = "application/json"
+TAR = "application/x-tar"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 RAW_STREAM = "application/vnd.docker.raw-stream"
 

@@ -113,7 +113,7 @@ class Progress(Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str | UnsetType = UNSET
     error_detail: ErrorDetail | UnsetType = field(name="errorDetail", default=UNSET)
     error: str | UnsetType = UNSET
-    aux: dict[str, str] | UnsetType = UNSET
+    aux: dict[str, str | int] | UnsetType = UNSET
 
 
 def failure(message: str, *, code: int = 0) -> Progress:

@@ -47,3 +47,13 @@ class Platform(Struct, frozen=True, omit_defaults=True):
 class DistributionInspect(Wire, frozen=True):
     descriptor: Descriptor
     platforms: list[Platform]
+
+
+class SearchResult(Struct, frozen=True):
+    """One repository that an index found; the index and the API write it alike."""
+
+    name: str = ""
+    description: str = ""
+    star_count: int = 0
+    is_official: bool = False
+    is_automated: bool = False

@@ -8,7 +8,9 @@ layers, `images` has manifests.
 """
 
 from lighterman.content.blobs import Content
+from lighterman.content.connection import BadCertificates, tls_context
 from lighterman.content.jobs import (
+    BlobMember,
     Change,
     ChangeKind,
     CountUsage,
@@ -16,24 +18,33 @@ from lighterman.content.jobs import (
     EmptyDirectory,
     JobFailed,
     Layer,
+    LinkMember,
     ListChanges,
+    Member,
     OpenFile,
+    PackLayer,
     PackPath,
     PackTree,
     PathStat,
     PutArchive,
+    SaveArchive,
     SpoolArchive,
     Spooled,
     StatPath,
     Step,
+    TextMember,
     UnpackLayer,
+    Upload,
+    Via,
     spooled_name,
 )
-from lighterman.content.pipes import fed, written
+from lighterman.content.pipes import fed, read_prelude, written
 from lighterman.content.view import Place, View
 from lighterman.content.workers import Workers
 
 __all__ = [
+    "BadCertificates",
+    "BlobMember",
     "Change",
     "ChangeKind",
     "Content",
@@ -42,21 +53,30 @@ __all__ = [
     "EmptyDirectory",
     "JobFailed",
     "Layer",
+    "LinkMember",
     "ListChanges",
+    "Member",
     "OpenFile",
+    "PackLayer",
     "PackPath",
     "PackTree",
     "PathStat",
     "Place",
     "PutArchive",
+    "SaveArchive",
     "SpoolArchive",
     "Spooled",
     "StatPath",
     "Step",
+    "TextMember",
     "UnpackLayer",
+    "Upload",
+    "Via",
     "View",
     "Workers",
     "fed",
+    "read_prelude",
     "spooled_name",
+    "tls_context",
     "written",
 ]

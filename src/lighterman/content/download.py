@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from lighterman.content.jobs import Download
+from lighterman.content.connection import BadCertificates, Connection
+from lighterman.content.jobs import Download, Via
 from lighterman.content.streams import READ
 from lighterman.lib.go_net import request_error
 
 TRIES = 5
 """Without a MiB of progress between them."""
 FIRST_DELAY_S = 0.2
-STALLED_S = 60.0
 REDIRECTS = 10
 _PROGRESS = 1 << 20
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -60,48 +60,48 @@ def download(source: Download, size: int) -> Iterator[bytes]:
 
 
 def _from(source: Download, at: int) -> Iterator[bytes]:
-    url, headers = source.url, dict(source.headers)
+    url, headers, via = source.url, dict(source.headers), source.via
     if at:
         headers["Range"] = f"bytes={at}-"
     for _ in range(REDIRECTS):
         parts = urlsplit(url)
-        connection = _connect(parts, verify_tls=source.verify_tls)
+        connection = _connect(parts, via)
         try:
             response = _ask(connection, parts, url, headers)
             if response.status in (301, 302, 303, 307, 308) and (to := response.getheader("Location")):
                 url = urljoin(url, to)
                 if urlsplit(url)[:2] != parts[:2]:
+                    # neither credentials nor certificates of one host are another's business
                     headers.pop("Authorization", None)
+                    via = Via(verify_tls=source.via.verify_tls)
                 continue
             yield from _body(response, at)
             return
         finally:
-            connection.close()
+            connection.http.close()
     raise DownloadFailed(f'Get "{source.url}": stopped after {REDIRECTS} redirects')
 
 
-def _connect(parts: SplitResult, *, verify_tls: bool) -> http.client.HTTPConnection:
+def _connect(parts: SplitResult, via: Via) -> Connection:
     if parts.hostname is None or parts.scheme not in ("http", "https"):
         raise DownloadFailed(f'Get "{parts.geturl()}": unsupported protocol scheme "{parts.scheme}"')
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=STALLED_S)
-    context = ssl.create_default_context()
-    if not verify_tls:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=STALLED_S, context=context)
+    try:
+        return Connection(parts, via)
+    except BadCertificates as error:
+        raise DownloadFailed(str(error)) from error
 
 
 def _ask(
-    connection: http.client.HTTPConnection, parts: SplitResult, url: str, headers: dict[str, str]
+    connection: Connection, parts: SplitResult, url: str, headers: dict[str, str]
 ) -> http.client.HTTPResponse:
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    host, port = parts.hostname or "", parts.port or connection.http.port
     try:
-        connection.request("GET", target or "/", headers=headers)
-        return connection.getresponse()
+        connection.http.request("GET", connection.target, headers={**headers, **connection.headers})
+        return connection.http.getresponse()
     except ssl.SSLCertVerificationError as error:
-        raise DownloadFailed(request_error("Get", url, connection.host, connection.port, error)) from error
+        raise DownloadFailed(request_error("Get", url, host, port, error)) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Transient(request_error("Get", url, connection.host, connection.port, error)) from error
+        raise _Transient(request_error("Get", url, host, port, error)) from error
 
 
 def _body(response: http.client.HTTPResponse, at: int) -> Iterator[bytes]:

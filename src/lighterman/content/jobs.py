@@ -17,12 +17,20 @@ from lighterman.content.view import View
 R = TypeVar("R")
 
 
+class Via(Struct, frozen=True):
+    """How a host is reached."""
+
+    verify_tls: bool = True
+    certificates: str = ""
+    """A directory as dockerd's certs.d has one for each host: authorities and client certificates."""
+
+
 class Download(Struct, frozen=True, tag=True):
     """From a registry. `headers` may hold credentials: never log one of these."""
 
     url: str
     headers: dict[str, str] = {}
-    verify_tls: bool = True
+    via: Via = Via()
 
 
 class OpenFile(Struct, frozen=True, tag=True):
@@ -43,6 +51,8 @@ class Layer(Struct, frozen=True, tag=True):
     diff_id: str
     size_bytes: int
     """Sum of its files."""
+    tar_bytes: int
+    """Of the tar that the blob holds."""
 
 
 class UnpackLayer(Job[Layer], frozen=True, tag=True):
@@ -101,8 +111,12 @@ class PathStat(Struct, frozen=True, tag=True):
     """Of a symbolic link: where it leads to in its root, with all links followed."""
 
 
+PRELUDE_LENGTH_BYTES = 4
+"""A prelude is the length of a PathStat, and it as msgpack."""
+
+
 class StatPath(Job[PathStat], frozen=True, tag=True):
-    """Look at `path` in the root that `view` and the open files make. Fails with "missing"."""
+    """Look at `path` in the root that `view` and the open files make. Fails with "missing", "no_directory"."""
 
     view: View
     path: bytes
@@ -116,7 +130,7 @@ class PackPath(Job[Written], frozen=True, tag=True):
     """Write the archive of `path` to the last open file, behind its PathStat in a `prelude`.
 
     The entry of `path` itself is called `name`. What lies in the directories `closed` is left out. Fails with
-    "missing" before anything is written.
+    "missing" and "no_directory" before anything is written.
     """
 
     view: View
@@ -171,6 +185,56 @@ class ListChanges(Job[Written], frozen=True, tag=True):
     """
 
 
+class TextMember(Struct, frozen=True, tag=True, array_like=True):
+    """A small file of an archive, or with a slash at the end a directory."""
+
+    name: str
+    data: bytes = b""
+
+
+class LinkMember(Struct, frozen=True, tag=True, array_like=True):
+    """A symbolic link."""
+
+    name: str
+    target: str
+
+
+class BlobMember(Struct, frozen=True, tag=True, array_like=True):
+    """A file with the unpacked content of a blob."""
+
+    name: str
+    digest: str
+    tar_bytes: int
+    """Of the content."""
+
+
+Member = TextMember | LinkMember | BlobMember
+
+
+class SaveArchive(Job[Written], frozen=True, tag=True):
+    """Write a tar to the last open file; the first is the directory of all blobs.
+
+    The second holds the list of its `Member`s, as msgpack: configurations may be too long for a message.
+    """
+
+
+class PackLayer(Job[Written], frozen=True, tag=True):
+    """Write the tar of a layer to the last open file; the first is the writable layer in overlay's form."""
+
+
+class Uploaded(Struct, frozen=True, tag=True):
+    """The registry has the blob."""
+
+
+class Upload(Job[Uploaded], frozen=True, tag=True):
+    """Send the first open file, a blob of `size` bytes, in one request. `headers` may hold credentials."""
+
+    url: str
+    size: int
+    headers: dict[str, str] = {}
+    via: Via = Via()
+
+
 class Step(Struct, frozen=True, tag=True):
     """How far a job is. `total` 0: not known."""
 
@@ -179,11 +243,12 @@ class Step(Struct, frozen=True, tag=True):
     total: int
 
 
-DOWNLOADING, VERIFYING, DOWNLOADED, EXTRACTING = (
+DOWNLOADING, VERIFYING, DOWNLOADED, EXTRACTING, PUSHING = (
     "Downloading",
     "Verifying Checksum",
     "Download complete",
     "Extracting",
+    "Pushing",
 )
 
 
@@ -222,6 +287,9 @@ AnyJob = (
     | PackTree
     | PutArchive
     | ListChanges
+    | SaveArchive
+    | PackLayer
+    | Upload
 )
-Answer = Layer | Spooled | Counted | Removed | PathStat | Written | Put
+Answer = Layer | Spooled | Counted | Removed | PathStat | Written | Put | Uploaded
 Message = Begun | Step | Failed | Answer

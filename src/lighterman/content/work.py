@@ -24,17 +24,22 @@ from lighterman.content.jobs import (
     Failed,
     Layer,
     ListChanges,
+    PackLayer,
     PackPath,
     PackTree,
     PutArchive,
     Removed,
+    SaveArchive,
     SpoolArchive,
     Spooled,
     StatPath,
     Step,
     UnpackLayer,
+    Upload,
     spooled_name,
 )
+from lighterman.content.pack_layer import pack_layer
+from lighterman.content.save import save
 from lighterman.content.streams import (
     GZIP,
     ZSTD,
@@ -49,6 +54,7 @@ from lighterman.content.streams import (
 )
 from lighterman.content.tree import Refused
 from lighterman.content.unpack import parts_of, unpack
+from lighterman.content.upload import upload
 from lighterman.lib import tar
 
 REPORT_EVERY_S = 0.1
@@ -94,6 +100,12 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
                 return put_archive(job, fds)
             case ListChanges():
                 return list_changes(fds)
+            case SaveArchive():
+                return save(fds)
+            case PackLayer():
+                return pack_layer(fds)
+            case Upload():
+                return upload(job, fds, report)
     except Refused as error:
         return Failed("refused", str(error))
     except (tar.TarError, Broken) as error:
@@ -116,14 +128,15 @@ def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer
     os.mkdir("diff", 0o755, dir_fd=directory)
     root = os.open("diff", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
     blob = FileSink(os.open("blob", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
+    length = _Length()
     kept = kind in (GZIP, ZSTD)
     if kept:
         chunks = tee(chunks, received, blob)
-        flow = tee(decompressed(kind, chunks), content)
+        flow = tee(decompressed(kind, chunks), content, length)
         gzip = None
     else:
         gzip = GzipSink(made, blob)
-        flow = tee(decompressed(kind, tee(chunks, received)), content, gzip)
+        flow = tee(decompressed(kind, tee(chunks, received)), content, length, gzip)
     if job.size < 0 or job.size >= AHEAD_FROM_BYTES:
         flow = ahead(flow)
     bytes_max = UNKNOWN_SIZE_MAX if job.size < 0 else FREE_OF_RATIO + RATIO_MAX * job.size
@@ -139,7 +152,17 @@ def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer
         media_type=f"application/vnd.oci.image.layer.v1.tar+{kind if kept else GZIP}",
         diff_id=diff_id,
         size_bytes=unpacked.size_bytes,
+        tar_bytes=length.total,
     )
+
+
+class _Length:
+    """Counts what it is shown."""
+
+    total = 0
+
+    def update(self, chunk: bytes, /) -> None:
+        self.total += len(chunk)
 
 
 def _checked(complaint: str, expected: str, found: _Hash) -> str:

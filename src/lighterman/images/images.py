@@ -14,17 +14,20 @@ from lighterman.apitypes.image import (
     Progress,
     failure,
 )
-from lighterman.apitypes.registry import AuthConfig, Platform
+from lighterman.apitypes.registry import AuthConfig, DistributionInspect, Platform, SearchResult
 from lighterman.content import Content, Workers
 from lighterman.db import Database
 from lighterman.errdefs import EngineError
 from lighterman.events import Events
 from lighterman.images.delete import delete_image, prune_images
+from lighterman.images.distribution import inspect_distribution, search_registry
 from lighterman.images.image import Image
 from lighterman.images.layers import Layers
 from lighterman.images.load import Loader
 from lighterman.images.progress import Emit, status, stream
 from lighterman.images.pull import Puller, PullWish, pulled_reference
+from lighterman.images.push import Pusher
+from lighterman.images.save import save_images, wanted_images
 from lighterman.images.store import Store, Users
 from lighterman.images.view import image_history, inspect_image, list_images
 from lighterman.lib.filters import Filters
@@ -39,7 +42,10 @@ class Images:
     def __init__(self, store: Store, layers: Layers, registry: Registry, workers: Workers) -> None:
         self._store = store
         self._host = normalized(Platform(os.uname().machine, "linux"))
+        self._layers, self._workers = layers, workers
         self._puller = Puller(store, layers, registry, workers, self._host)
+        self._pusher = Pusher(store, layers, registry, workers)
+        self._registry = registry
         self._loader = Loader(store, layers, workers, self._host, __version__)
 
     @classmethod
@@ -144,6 +150,43 @@ class Images:
         async with aclosing(messages):
             async for message in messages:
                 yield message
+
+    async def push(
+        self, name: str, tag: str = "", *, auth: AuthConfig | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """Send an image, or with neither tag all of a repository, to its registry.
+
+        Raises: InvalidParameter; what fails after the first message is the stream's last one.
+        """
+        reference = parse_reference(name)
+        if tag:
+            reference = reference.repository().with_tag(tag)
+
+        async def work(emit: Emit) -> None:
+            await self._pusher.push(reference, auth, emit)
+
+        return await stream(work)
+
+    async def log_in(self, auth: AuthConfig) -> str:
+        """Prove credentials to their registry; its identity token or "". Raises: Unauthorized, System."""
+        return await self._registry.log_in(auth)
+
+    async def search(
+        self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None = None
+    ) -> Sequence[SearchResult]:
+        """What a registry's index finds. Raises: InvalidParameter, System."""
+        return await search_registry(self._registry, term, limit, filters, auth)
+
+    async def distribution(self, name: str, *, auth: AuthConfig | None = None) -> DistributionInspect:
+        """What a registry has under a name. Raises: InvalidParameter, NotFound, Unauthorized, System."""
+        return await inspect_distribution(self._registry, name, auth)
+
+    def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """The archive of images by name or id; a repository is meant with all its tags.
+
+        Raises: NotFound, InvalidParameter, System, before anything comes of it.
+        """
+        return save_images(self._store, self._layers, self._workers, wanted_images(self._store, names))
 
     async def tag(self, ref: str, repo: str, tag: str = "") -> None:
         """Let `repo:tag` name this image too. Raises: NoSuchImage, InvalidParameter."""

@@ -4,12 +4,13 @@ The name is resolved once, to a digest; everything after goes by digests, so a t
 never mixes two images. Nothing is visible before all layers are here, verified and durable.
 """
 
+import logging
 from dataclasses import dataclass
 
 from lighterman.apitypes.registry import AuthConfig, Descriptor, Platform
 from lighterman.content import JobFailed, Step, UnpackLayer, Workers
 from lighterman.content import Layer as Unpacked
-from lighterman.errdefs import InvalidParameter
+from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.images.errors import bad_layer
 from lighterman.images.image import Document, chain_ids, read_document, short
 from lighterman.images.layers import Layers, OnStep, Unpack, Wish
@@ -17,6 +18,7 @@ from lighterman.images.progress import Emit, action, status, step_action
 from lighterman.images.store import Store
 from lighterman.reference import Reference, is_digest, parse_reference
 from lighterman.registry import (
+    Endpoint,
     Fetched,
     Index,
     Manifest,
@@ -28,6 +30,8 @@ from lighterman.registry import (
     parse_manifest,
     runs_on,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,19 @@ class Puller:
 
         Raises: NotFound, Unauthorized, InvalidParameter, System.
         """
+        *mirrors, itself = await self._registry.endpoints(wish.reference)
+        for mirror in mirrors:
+            try:
+                await self._pull_from(mirror, wish, emit)
+            except EngineError as error:
+                log.info("%s: the mirror %s did not help: %s", wish.reference, mirror.bases[0], error)
+                continue
+            return
+        await self._pull_from(itself, wish, emit)
+
+    async def _pull_from(self, endpoint: Endpoint, wish: PullWish, emit: Emit) -> None:
         reference = wish.reference
-        async with self._registry.open(reference, wish.auth) as repository:
+        async with self._registry.open(reference, wish.auth, endpoint) as repository:
             if reference.tag or reference.digest:
                 await self._pull_one(repository, reference, wish, emit)
                 return
@@ -82,12 +97,13 @@ class Puller:
     ) -> None:
         wanted = reference.digest or reference.tag
         fetched = await repository.manifest(wanted)
-        manifest = await self._manifest(repository, fetched, reference, wish.platform or self._host)
-        emit(status(f"Pulling from {reference.familiar_name}", id=wanted))
+        manifest, came = await self._manifest(repository, fetched, reference, wish.platform or self._host)
+        emit(status(f"Pulling from {reference.path}", id=wanted))
         image_id = manifest.config.digest
         before = self._store.named(reference)
         if self._store.get(image_id) is None:
             await self._get(repository, manifest, wish, emit)
+        await self._store.keep_manifest(image_id, came.media_type, came.raw)
         name = reference.repository().with_digest(fetched.digest)
         await self._store.point([name] if reference.digest else [reference, name], image_id)
         emit(status(f"Digest: {fetched.digest}"))
@@ -101,15 +117,16 @@ class Puller:
 
     async def _manifest(
         self, repository: Repository, fetched: Fetched, reference: Reference, platform: Platform
-    ) -> Manifest:
+    ) -> tuple[Manifest, Fetched]:
+        """The manifest for a platform, and as it came."""
         found = parse_manifest(fetched.raw, fetched.media_type, familiar=reference.familiar())
         if isinstance(found, Index):
             chosen = choose(found, platform)
-            inner = await repository.manifest(chosen.digest)
-            found = parse_manifest(inner.raw, inner.media_type, familiar=reference.familiar())
+            fetched = await repository.manifest(chosen.digest)
+            found = parse_manifest(fetched.raw, fetched.media_type, familiar=reference.familiar())
         if isinstance(found, Index):
             raise InvalidParameter("unsupported manifest format: an index inside of an index")
-        return found
+        return found, fetched
 
     async def _get(self, repository: Repository, manifest: Manifest, wish: PullWish, emit: Emit) -> None:
         raw = await repository.blob(manifest.config)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lighterman.db import Change, Database, Rows
 from lighterman.errdefs import InvalidParameter
@@ -29,6 +29,9 @@ class _ImageRow(Struct, frozen=True):
     """The configuration to the byte: the id is its digest."""
     tagged_ns: int | None = None
     parent: str = ""
+    manifest: bytes = b""
+    """The registry's manifest by which it came, to the byte; empty: it came in another way."""
+    manifest_type: str = ""
 
 
 class _ReferenceRow(Struct, frozen=True):
@@ -119,6 +122,25 @@ class Store:
         """The configuration to the byte."""
         return self._rows[image_id].document
 
+    def manifest(self, image_id: str) -> tuple[str, bytes]:
+        """Media type and bytes of the manifest by which it came; empty when there was none."""
+        return self._rows[image_id].manifest_type, self._rows[image_id].manifest
+
+    def tags_of(self, repository: Reference) -> list[tuple[Reference, str]]:
+        """The tags of a repository, with the ids of their images, in the order of the names."""
+        found = [(name, image) for name, image in self._names.items() if name.name == repository.name]
+        return sorted(((name, image) for name, image in found if name.tag), key=lambda pair: pair[0].tag)
+
+    def repositories_with(self, chain_id: str, domain: str) -> set[str]:
+        """Paths of a registry's repositories that, by the names here, have the layer."""
+        return {
+            name.path
+            for image in self._images.values()
+            if chain_id in image.chain
+            for name in self._references.get(image.id, ())
+            if name.digest and name.domain == domain
+        }
+
     def children(self, image_id: str) -> list[Image]:
         """The images that were made from this one here."""
         return [image for image in self._images.values() if image.parent == image_id]
@@ -136,6 +158,15 @@ class Store:
             self._rows[image_id], self._images[image_id] = row, image
             self.snapshots.revive(image.chain)
             return image
+
+    async def keep_manifest(self, image_id: str, media_type: str, manifest: bytes) -> None:
+        """Remember by which manifest an image came, or went. Raises: NoSuchImage."""
+        async with self._changing:
+            self._need(image_id)
+            row = structs.replace(self._rows[image_id], manifest=manifest, manifest_type=media_type)
+            if row != self._rows[image_id]:
+                await self._db.write(_IMAGES.put(image_id, row))
+                self._rows[image_id] = row
 
     async def point(self, references: Iterable[Reference], image_id: str) -> None:
         """Let references name this image, whatever they named before. Raises: NoSuchImage."""
@@ -155,7 +186,7 @@ class Store:
         reference = reference.with_default_tag()
         async with self._changing:
             self._need(image.id)
-            row = _ImageRow(self._rows[image.id].document, time.time_ns(), image.parent)
+            row = structs.replace(self._rows[image.id], tagged_ns=time.time_ns())
             await self._db.write(
                 _REFERENCES.put(str(reference), _ReferenceRow(image.id)), _IMAGES.put(image.id, row)
             )

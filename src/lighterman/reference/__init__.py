@@ -7,10 +7,11 @@ hex digits, which name an image and never a repository.
 
 from lighterman.reference.glob import familiar_match
 from lighterman.reference.reference import (
+    DEFAULT_DOMAIN,
     Reference,
     is_digest,
     parse_any,
     parse_reference,
 )
 
-__all__ = ["Reference", "familiar_match", "is_digest", "parse_any", "parse_reference"]
+__all__ = ["DEFAULT_DOMAIN", "Reference", "familiar_match", "is_digest", "parse_any", "parse_reference"]

@@ -6,11 +6,19 @@ manifest is for which platform. Blobs of any size are fetched by `content`'s wor
 headers from here.
 """
 
-from lighterman.registry.client import Fetched, Registry, Repository
-from lighterman.registry.errors import RegistryError
+from lighterman.registry.client import LOOPBACK, Registry
+from lighterman.registry.endpoints import CERTS_D, Endpoint, check_mirror
+from lighterman.registry.errors import RegistryError, refused
 from lighterman.registry.manifest import (
+    CONFIG,
     CONFIG_MAX,
+    LAYER,
     LAYERS_MAX,
+    MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
     Index,
     Manifest,
     UnsupportedManifest,
@@ -21,10 +29,21 @@ from lighterman.registry.manifest import (
     parse_platform,
     runs_on,
 )
+from lighterman.registry.repository import Fetched, Repository
 
 __all__ = [
+    "CERTS_D",
+    "CONFIG",
     "CONFIG_MAX",
+    "LAYER",
     "LAYERS_MAX",
+    "LOOPBACK",
+    "MANIFEST",
+    "OCI_CONFIG",
+    "OCI_INDEX",
+    "OCI_LAYER",
+    "OCI_MANIFEST",
+    "Endpoint",
     "Fetched",
     "Index",
     "Manifest",
@@ -32,10 +51,12 @@ __all__ = [
     "RegistryError",
     "Repository",
     "UnsupportedManifest",
+    "check_mirror",
     "choose",
     "format_platform",
     "normalized",
     "parse_manifest",
     "parse_platform",
+    "refused",
     "runs_on",
 ]

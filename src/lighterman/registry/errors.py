@@ -23,30 +23,35 @@ class RegistryError(System):
     """A registry that cannot be used, or does not want to be."""
 
 
-def refused(status: int, reason: str, body: bytes, reference: Reference) -> EngineError:
-    """The error for an answer other than success to a request about `reference`."""
+def refused(status: int, reason: str, body: bytes, reference: Reference | None) -> EngineError:
+    """The error for an answer other than success to a request, perhaps about `reference`."""
     first = _first_error(body)
     if status >= 500 or (first is None and status not in (401, 403, 404)):
         return RegistryError(f"received unexpected HTTP status: {status} {reason}")
     if first is None:
         return _without_words(status, body, reference)
+    return _with_words(first, reference)
+
+
+def _with_words(first: _Error, reference: Reference | None) -> EngineError:
     said = f"{first.code.replace('_', ' ').lower()}: {first.message}"
-    match first.code:
-        case "DENIED":
-            return _denied(reference, said)
-        case "MANIFEST_UNKNOWN":
-            return NotFound(f"manifest for {reference.familiar()} not found: {said}")
-        case "NAME_UNKNOWN":
-            return NotFound(f"repository {reference.familiar_name} not found: {said}")
-        case "UNAUTHORIZED":
-            return Unauthorized(said)
+    if first.code == "UNAUTHORIZED":
+        return Unauthorized(said)
+    if reference is not None:
+        match first.code:
+            case "DENIED":
+                return _denied(reference, said)
+            case "MANIFEST_UNKNOWN":
+                return NotFound(f"manifest for {reference.familiar()} not found: {said}")
+            case "NAME_UNKNOWN":
+                return NotFound(f"repository {reference.familiar_name} not found: {said}")
     return RegistryError(said)
 
 
-def _without_words(status: int, body: bytes, reference: Reference) -> EngineError:
+def _without_words(status: int, body: bytes, reference: Reference | None) -> EngineError:
     if status == 401:
         return Unauthorized("unauthorized: authentication required")
-    if status == 403:
+    if status == 403 and reference is not None:
         return _denied(reference, "denied: requested access to the resource is denied")
     text = body[:200].decode(errors="replace")
     return RegistryError(f'error parsing HTTP {status} response body: not JSON: "{text}"')

@@ -19,6 +19,8 @@ class Layer(Struct, frozen=True):
     media_type: str
     size_bytes: int
     """Sum of its files."""
+    tar_bytes: int
+    """Of the tar that the blob holds."""
 
 
 ROWS: Rows[Layer] = Rows("layers", Layer)

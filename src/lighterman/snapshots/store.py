@@ -467,6 +467,7 @@ def _row(new: NewLayer) -> Layer:
         blob_bytes=unpacked.blob_bytes,
         media_type=unpacked.media_type,
         size_bytes=unpacked.size_bytes,
+        tar_bytes=unpacked.tar_bytes,
     )
 
 

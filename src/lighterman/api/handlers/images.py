@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from lighterman.api import errors
-from lighterman.api.request import Answer, Reply, Request, Stream, ended, reply
+from lighterman.api.decode import decode
+from lighterman.api.request import TAR, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.image import Progress, failure
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.filters import Filters
+
+SEARCH_LIMIT = 25
+"""Results of a search that asks for no number. Source: DefaultSearchLimit of moby."""
 
 
 async def list_(request: Request, rooms: Rooms) -> Answer:
@@ -103,4 +107,40 @@ async def prune(request: Request, rooms: Rooms) -> Answer:
 
 async def load(request: Request, rooms: Rooms) -> Answer:
     """ImageLoad."""
-    return Stream(_lines(rooms.images.load(request.chunks(), quiet=request.flag("quiet"))))
+    return Stream(_lines(rooms.images.load(request.chunks(), quiet=request.flag("quiet", default=True))))
+
+
+async def get(request: Request, rooms: Rooms) -> Answer:
+    """ImageGet."""
+    return Stream(rooms.images.save([request.names["name"]]), TAR)
+
+
+async def get_all(request: Request, rooms: Rooms) -> Answer:
+    """ImageGetAll."""
+    return Stream(rooms.images.save(request.texts("names")), TAR)
+
+
+async def push(request: Request, rooms: Rooms) -> Answer:
+    """ImagePush. The credentials are in a header, or in the body as with clients of old."""
+    if request.headers.get("X-Registry-Auth", ""):
+        auth = _credentials(request)
+    else:
+        try:
+            auth = decode(await request.read(), AuthConfig)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"Bad parameters and missing X-Registry-Auth: {error}") from error
+    return Stream(_lines(await rooms.images.push(request.names["name"], request.text("tag"), auth=auth)))
+
+
+async def search(request: Request, rooms: Rooms) -> Answer:
+    """ImageSearch."""
+    limit = request.integer("limit") if request.text("limit") else SEARCH_LIMIT
+    found = await rooms.images.search(
+        request.text("term"), limit=limit, filters=request.filters(), auth=_credentials(request)
+    )
+    return reply(found)
+
+
+async def distribution(request: Request, rooms: Rooms) -> Answer:
+    """DistributionInspect."""
+    return reply(await rooms.images.distribution(request.names["name"], auth=_credentials(request)))

@@ -10,10 +10,11 @@ from pathlib import Path
 from msgspec import UNSET
 
 from lighterman.api import gates, versions
-from lighterman.api.decode import encode
+from lighterman.api.decode import decode, encode
 from lighterman.api.request import PLAIN_TEXT, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import EngineInfo, Rooms
 from lighterman.apitypes.event import Event
+from lighterman.apitypes.registry import AuthConfig, AuthResponse
 from lighterman.apitypes.system import (
     Commit,
     Component,
@@ -208,6 +209,12 @@ def limit_warnings(limits: LimitSupport, *, forwarding: bool) -> list[str]:
         "IPv4 forwarding is disabled": forwarding,
     }
     return [f"WARNING: {text}" for text, supported in missing.items() if not supported]
+
+
+async def auth(request: Request, rooms: Rooms) -> Answer:
+    """SystemAuth. Clients of old send no type with it."""
+    token = await rooms.images.log_in(decode(await request.read(), AuthConfig))
+    return reply(AuthResponse("Login Succeeded", token))
 
 
 def _is_forwarding() -> bool:
