@@ -192,7 +192,6 @@ def test_a_wrong_configuration_is_refused_in_dockers_words(wish: dict[str, Any],
 @pytest.mark.parametrize(
     "wish",
     [
-        {"Links": ["a:b"]},
         {"DeviceRequests": [{"Count": -1}]},
         {"IpcMode": "container:x"},
         {"LogConfig": {"Type": "awslogs"}},

@@ -51,7 +51,8 @@ def test_a_wish_outside_or_taken_is_refused_in_dockers_words() -> None:
 
 @given(st.lists(st.integers(0, 15), max_size=40))
 def test_no_address_is_given_twice(releases: list[int]) -> None:
-    space, held = AddressSpace(IPv4Network("10.0.0.0/28")), set()
+    space: AddressSpace = AddressSpace(IPv4Network("10.0.0.0/28"))
+    held: set[object] = set()
     for number in releases:
         address = IPv4Address("10.0.0.0") + number
         if address in held:

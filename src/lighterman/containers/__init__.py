@@ -17,6 +17,7 @@ from lighterman.containers.kill import kill
 from lighterman.containers.list import list_containers
 from lighterman.containers.log_options import resolve_log_config
 from lighterman.containers.logs import LogOptions, logs
+from lighterman.containers.networking import connect, disconnect
 from lighterman.containers.pause import pause, unpause
 from lighterman.containers.prune import prune
 from lighterman.containers.reconcile import reconcile
@@ -39,7 +40,9 @@ __all__ = [
     "LogOptions",
     "Settings",
     "attach",
+    "connect",
     "create",
+    "disconnect",
     "exec_create",
     "exec_inspect",
     "exec_resize",

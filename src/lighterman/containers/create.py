@@ -71,6 +71,7 @@ def _planned(
         engine=_engine(cs),
         peer=cs.find,
         new_name=new_id,
+        network_name=cs.network_name,
     )
     container = Container(
         id=container_id,

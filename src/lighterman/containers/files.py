@@ -1,22 +1,49 @@
-"""The files that tell a container its name, its neighbours and its name servers. Blocks: for a thread."""
+"""The files that tell a container its name, its neighbours and its name servers. Blocks: for a thread.
+
+While a container runs they are changed in place, by single lines: it may have written into them, too, and a
+bind mount shows the inode, not the path.
+"""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lighterman.containers.plan_start import StartPlan
 from lighterman.containers.state import Container, Settings
 from lighterman.errdefs import System
 from lighterman.networks import Sandbox
-from lighterman.networks.files import hostname_file, hosts_file, resolv_conf
+from lighterman.networks.files import (
+    RESOLVED_CONF,
+    RESOLVED_STUB,
+    hostname_file,
+    hosts_file,
+    own_line,
+    own_resolv_conf,
+    parse_resolv_conf,
+    resolv_conf,
+    with_line,
+    without_line,
+)
+from lighterman.networks.name_server import ADDRESS
 
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 HOST_HOSTS = Path("/etc/hosts")
+Line = tuple[str, str]
+"""Names, address."""
 
 
-def write_files(settings: Settings, plan: StartPlan, sandbox: Sandbox | None) -> str:
+def write_files(
+    settings: Settings,
+    plan: StartPlan,
+    sandbox: Sandbox | None,
+    *,
+    host_gateway: str = "",
+    linked: Sequence[Line] = (),
+) -> str:
     """Write hosts, hostname and resolv.conf of a container that starts; its host name.
 
-    With the network of another container, that one's files and name are used. Raises: System.
+    `host_gateway` is the host's address for containers, `linked` are lines of links. With the network of
+    another container, that one's files and name are used. Raises: System.
     """
     container = plan.container
     home = settings.home(container.id)
@@ -25,11 +52,43 @@ def write_files(settings: Settings, plan: StartPlan, sandbox: Sandbox | None) ->
         if plan.network_of is not None:
             return plan.network_of.config.hostname
         _write(home / "hostname", hostname_file(container.config.hostname))
-        _write(home / "hosts", _hosts(container, sandbox))
-        _write(home / "resolv.conf", _resolv_conf(container))
+        _write(home / "hosts", _hosts(container, sandbox, host_gateway, linked))
+        _write(home / "resolv.conf", _resolv_conf(container, sandbox))
     except OSError as error:
         raise System(f"cannot write the files of container {container.id}: {error}") from error
     return container.config.hostname
+
+
+def rewrite_files(settings: Settings, container: Container, before: Sandbox, after: Sandbox) -> None:
+    """Bring the files of a running container from one sandbox to another. Raises: System."""
+    home = settings.home(container.id)
+    name, domain = container.config.hostname, container.config.domainname
+    former, wanted = _addresses(before), _addresses(after)
+    try:
+        hosts = (home / "hosts").read_text()
+        for address in former:
+            if address not in wanted:
+                hosts = without_line(hosts, own_line(name, domain, address))
+        for address in wanted:
+            if address not in former:
+                hosts = with_line(hosts, own_line(name, domain, address))
+        _write(home / "hosts", hosts)
+        untouched = (home / "resolv.conf").read_text() == _resolv_conf(container, before)
+        if before.has_names != after.has_names and untouched:
+            _write(home / "resolv.conf", _resolv_conf(container, after))
+    except OSError as error:
+        raise System(f"cannot write the files of container {container.id}: {error}") from error
+
+
+def replace_link(settings: Settings, container_id: str, names: str, address: str) -> None:
+    """Let the line of a link of a running container say another address. Raises: System."""
+    path = settings.home(container_id) / "hosts"
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+        rest = [line for line in lines if line.partition("\t")[2].strip() != names]
+        _write(path, with_line("".join(rest), f"{address}\t{names}\n"))
+    except OSError as error:
+        raise System(f"cannot write the files of container {container_id}: {error}") from error
 
 
 def _write(path: Path, text: str) -> None:
@@ -37,24 +96,30 @@ def _write(path: Path, text: str) -> None:
     os.chmod(path, 0o644)  # the process inside reads it, whatever the umask of the engine is
 
 
-def _hosts(container: Container, sandbox: Sandbox | None) -> str:
-    endpoints = sandbox.endpoints if sandbox else ()
-    gateway = next((each.gateway for each in endpoints if each.gateway), "")
+def _addresses(sandbox: Sandbox | None) -> list[str]:
+    return [address for each in (sandbox.endpoints if sandbox else ()) for address in each.addresses]
+
+
+def _hosts(container: Container, sandbox: Sandbox | None, host_gateway: str, linked: Sequence[Line]) -> str:
     extra = [
-        (name, gateway if address == "host-gateway" else address.strip("[]"))
+        (name, host_gateway if address == "host-gateway" else address.strip("[]"))
         for name, _, address in (each.partition(":") for each in container.host_config.extra_hosts or ())
     ]
     if container.host_config.network_mode == "host":
         host = HOST_HOSTS.read_text() if HOST_HOSTS.exists() else ""
         return host + "".join(f"{address}\t{name}\n" for name, address in extra)
-    addresses = [each.ipv4 for each in endpoints if each.ipv4]
-    return hosts_file(container.config.hostname, container.config.domainname, addresses, extra)
+    config = container.config
+    return hosts_file(config.hostname, config.domainname, _addresses(sandbox), [*extra, *linked])
 
 
-def _resolv_conf(container: Container) -> str:
+def _resolv_conf(container: Container, sandbox: Sandbox | None) -> str:
     wish = container.host_config
     host = HOST_RESOLV_CONF.read_text() if HOST_RESOLV_CONF.exists() else ""
+    if sandbox is not None and sandbox.has_names:
+        return own_resolv_conf(host, ADDRESS, search=wish.dns_search or (), options=wish.dns_options or ())
     asked = wish.dns or wish.dns_search or wish.dns_options
     if wish.network_mode == "host" and not asked:
         return host
+    if parse_resolv_conf(host).servers == (RESOLVED_STUB,) and os.path.exists(RESOLVED_CONF):
+        host = Path(RESOLVED_CONF).read_text()
     return resolv_conf(host, dns=wish.dns or (), search=wish.dns_search or (), options=wish.dns_options or ())

@@ -27,6 +27,7 @@ from lighterman.apitypes.container import (
     Ulimit,
 )
 from lighterman.containers.limits import check_limits, with_swap_default
+from lighterman.containers.links import parse_link
 from lighterman.containers.log_options import resolve_log_config
 from lighterman.containers.merge import given, merge
 from lighterman.containers.mounts import (
@@ -58,6 +59,8 @@ class Peer(Protocol):
     def id(self) -> str: ...
     @property
     def mounts(self) -> tuple[Mounted, ...]: ...
+    @property
+    def host_config(self) -> HostConfig: ...
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,12 @@ def plan_create(
     engine: Engine,
     peer: Callable[[str], Peer],
     new_name: Callable[[], str],
+    network_name: Callable[[str], str] = str,
 ) -> CreatePlan:
     """The container `container_id` that `body` asks for, made from `image`.
 
-    `peer` finds a container by any ref or raises NotFound; `new_name` names anonymous volumes.
+    `peer` finds a container by any ref or raises NotFound; `new_name` names anonymous volumes;
+    `network_name` is the name of the network that an id or a name means.
     Raises: InvalidParameter, Unimplemented.
     """
     config = _wished_config(body)
@@ -120,7 +125,7 @@ def plan_create(
     return CreatePlan(
         config=config,
         host_config=host_config,
-        endpoints=_endpoints(body, config, host_config),
+        endpoints=_endpoints(body, config, host_config, network_name),
         mounts=mounts,
         warnings=warnings,
     )
@@ -150,7 +155,6 @@ def _check_config(config: ContainerConfig) -> None:
     exposed_ports(config)
     if check := given(config.healthcheck):
         _check_health(check)
-
 
 
 def check_mac(text: str) -> None:
@@ -254,6 +258,7 @@ def _with_defaults(
         limited,
         log_config=resolve_log_config(wish.log_config, engine.log),
         network_mode=_by_id(wish.network_mode or "default", peer),
+        links=_links(wish, peer),
         ipc_mode=wish.ipc_mode or "private",
         pid_mode=_by_id(wish.pid_mode, peer, strict=True),
         cgroupns_mode=wish.cgroupns_mode or cgroupns,
@@ -286,9 +291,28 @@ def _by_id(mode: str, peer: Callable[[str], Peer], *, strict: bool = False) -> s
         return mode
 
 
+def _links(wish: HostConfig, peer: Callable[[str], Peer]) -> list[str] | None:
+    """The links with ids in place of names; those of users' networks are names there, and stay so."""
+    parsed = [parse_link(text) for text in wish.links or ()]
+    if wish.network_mode not in ("", "default", "bridge"):
+        return wish.links
+    found = []
+    for name, alias in parsed:
+        try:
+            other = peer(name)
+        except NotFound as error:
+            raise InvalidParameter(f"could not get container for {name}: {error}") from error
+        if other.host_config.network_mode == "host":
+            raise InvalidParameter(
+                "conflicting options: host type networking can't be used with links. "
+                "This would result in undefined behavior"
+            )
+        found.append(f"{other.id}:{alias}")
+    return found or wish.links
+
+
 def _refuse_what_is_to_come(wish: HostConfig, *, has_init: bool) -> None:
     later: tuple[tuple[str, object], ...] = (
-        ("Links", wish.links),
         ("DeviceRequests", wish.device_requests),
         ("Cgroup", wish.cgroup),
     )
@@ -339,12 +363,11 @@ def _check_names(wish: HostConfig) -> None:
             raise InvalidParameter(f"invalid word for resolv.conf: {word!r}")
 
 
-def _is_address(text: str) -> bool:
+def _is_address(text: str, version: int = 0) -> bool:
     try:
-        ipaddress.ip_address(text.strip("[]"))
+        return ipaddress.ip_address(text.strip("[]")).version in ((version,) if version else (4, 6))
     except ValueError:
         return False
-    return True
 
 
 ULIMITS = {
@@ -444,7 +467,10 @@ def _check_shared_network(config: ContainerConfig, wish: HostConfig) -> None:
 
 
 def _endpoints(
-    body: ContainerCreateBody, config: ContainerConfig, host_config: HostConfig
+    body: ContainerCreateBody,
+    config: ContainerConfig,
+    host_config: HostConfig,
+    network_name: Callable[[str], str],
 ) -> dict[str, EndpointSettings]:
     """What is wished of each network, by its name; none for a container without a namespace of its own."""
     if given(config.network_disabled) or host_config.network_mode.startswith("container:"):
@@ -455,14 +481,27 @@ def _endpoints(
         for name, settings in ((networking.endpoints_config if networking else None) or {}).items()
     }
     for settings in wished.values():
-        if settings.links:
-            raise Unimplemented("Links of EndpointsConfig are not implemented yet")
-        if settings.mac_address:
-            check_mac(settings.mac_address)
+        check_endpoint(settings)
     mode = host_config.network_mode
     if mode == "default" and "default" in wished:
         wished["bridge"] = wished.pop("default")
-    return wished or {"bridge" if mode == "default" else mode: EndpointSettings()}
+    wished = wished or {"bridge" if mode == "default" else mode: EndpointSettings()}
+    return {network_name(name): settings for name, settings in wished.items()}
+
+
+def check_endpoint(settings: EndpointSettings) -> None:
+    """Raises InvalidParameter for a wish that no network could fulfil."""
+    for link in settings.links or ():
+        parse_link(link)
+    if settings.mac_address:
+        check_mac(settings.mac_address)
+    ipam = settings.ipam_config
+    for text, version in ((ipam.ipv4_address, 4), (ipam.ipv6_address, 6)) if ipam else ():
+        if text and not _is_address(text, version):
+            raise InvalidParameter(f"invalid IPv{version} address: {text}")
+    for text in (ipam.link_local_ips or ()) if ipam else ():
+        if not _is_address(text):
+            raise InvalidParameter(f"invalid link-local IP address: {text}")
 
 
 def _inherited(

@@ -7,9 +7,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lighterman.apitypes.container import EndpointSettings
+from lighterman.apitypes.container import EndpointIPAMConfig, EndpointSettings
 from lighterman.containers.errors import RunsAlready, UnderRemoval
 from lighterman.containers.life import Created, Exited, Paused, Restarting, Running
+from lighterman.containers.links import Link, check_runs, links_of, parse_link
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import Mounted, VolumeMount, parse_tmpfs
 from lighterman.containers.ports import port_wishes
@@ -29,6 +30,7 @@ class StartPlan:
     network_of: Container | None
     pid_of: Container | None
     mounts: tuple[Mounted, ...]  # the tmpfs of the wish among them
+    links: tuple[Link, ...] = ()  # to containers of the default bridge, which run
 
     @property
     def volumes(self) -> tuple[VolumeMount, ...]:
@@ -57,12 +59,16 @@ def prepare(container: Container, peer: Callable[[str], Container]) -> StartPlan
     """As `plan_start`, of a container of which is known that it may start."""
     host = container.host_config
     network_of = _joined(host.network_mode, "network", peer)
+    links = tuple(links_of(container, peer)) if "bridge" in container.endpoints else ()
+    for link in links:
+        check_runs(link, container)
     return StartPlan(
         container=container,
         sandbox=None if network_of else sandbox_wish(container),
         network_of=network_of,
         pid_of=_joined(host.pid_mode, "PID", peer),
         mounts=(*container.mounts, *parse_tmpfs(given(host.tmpfs) or {})),
+        links=links,
     )
 
 
@@ -77,31 +83,46 @@ def _joined(mode: str, what: str, peer: Callable[[str], Container]) -> Container
 
 
 def sandbox_wish(container: Container) -> SandboxWish:
-    """The network that a container wants; ports are discarded where the host's network is used."""
-    mac = given(container.config.mac_address) or ""
-    primary = next(iter(container.endpoints), "")
-    host_network = container.host_config.network_mode == "host"
+    """The network that a container wants; ports are discarded where the host's network is used.
+
+    One that was disconnected from all its networks gets that of its network mode back.
+    """
+    mode = container.host_config.network_mode
+    endpoints = container.endpoints
+    if not endpoints and not given(container.config.network_disabled):
+        endpoints = {"bridge" if mode == "default" else mode: EndpointSettings()}
     return SandboxWish(
         id=container.id,
         name=container.name,
         endpoints=tuple(
-            _endpoint_wish(container.id, network, settings, mac if network == primary else "")
-            for network, settings in container.endpoints.items()
+            endpoint_wish(container, network, settings, primary=at == 0)
+            for at, (network, settings) in enumerate(endpoints.items())
         ),
-        ports=() if host_network else port_wishes(container.config, container.host_config),
+        ports=() if mode == "host" else port_wishes(container.config, container.host_config),
+        dns=tuple(container.host_config.dns or ()),
     )
 
 
-def _endpoint_wish(container_id: str, network: str, settings: EndpointSettings, mac: str) -> EndpointWish:
-    ipam = settings.ipam_config
+def endpoint_wish(
+    container: Container, network: str, settings: EndpointSettings, *, primary: bool = False
+) -> EndpointWish:
+    """What a container wants of one network; the `primary` one gets the MAC and the links that were wished of
+    the container as a whole."""
+    ipam = settings.ipam_config or EndpointIPAMConfig()
     aliases = tuple(settings.aliases or ())
-    if network not in PREDEFINED and container_id[:12] not in aliases:
-        aliases = (*aliases, container_id[:12])
+    links = list(settings.links or ())
+    if network not in PREDEFINED:
+        if container.id[:12] not in aliases:
+            aliases = (*aliases, container.id[:12])
+        links += (container.host_config.links or ()) if primary else ()
     return EndpointWish(
         network=network,
-        ipv4=ipam.ipv4_address if ipam else "",
-        ipv6=ipam.ipv6_address if ipam else "",
-        mac=settings.mac_address or mac,
+        ipv4=ipam.ipv4_address,
+        ipv6=ipam.ipv6_address,
+        mac=settings.mac_address or (given(container.config.mac_address) if primary else "") or "",
         aliases=aliases,
         driver_opts=settings.driver_opts or {},
+        links={alias.lower(): name for name, alias in map(parse_link, links)},
+        link_local=tuple(ipam.link_local_ips or ()),
+        priority=given(settings.gw_priority) or 0,
     )

@@ -25,9 +25,15 @@ def command(container: Container) -> tuple[str, ...]:
 
 
 def environment(
-    container: Container, hostname: str, home: str, *, tty: bool, extra: Sequence[str] = ()
+    container: Container,
+    hostname: str,
+    home: str,
+    *,
+    tty: bool,
+    of_links: Sequence[str] = (),
+    extra: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Docker's defaults, the container's variables over them, `extra` last.
+    """Docker's defaults and what links say, the container's variables over them, `extra` last.
 
     A name without "=" takes a variable away. Source: CreateDaemonEnvironment of moby 20.10; HOME is what
     runc and crun would set.
@@ -35,7 +41,7 @@ def environment(
     variables = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
         variables["TERM"] = "xterm"
-    for variable in (*(container.config.env or ()), *extra):
+    for variable in (*of_links, *(container.config.env or ()), *extra):
         name, has_value, value = variable.partition("=")
         if has_value:
             variables[name] = value
@@ -51,8 +57,10 @@ def capabilities(container: Container, host: Host) -> tuple[str, ...]:
     return effective(wish.cap_add, wish.cap_drop, wish.privileged, host.bounding_caps)
 
 
-def first_process(container: Container, host: Host, hostname: str, user: Identity) -> oci.Process:
-    """The process that the container is."""
+def first_process(
+    container: Container, host: Host, hostname: str, user: Identity, of_links: Sequence[str] = ()
+) -> oci.Process:
+    """The process that the container is; `of_links` are variables of its environment."""
     config, wish = container.config, container.host_config
     security = parse_security_opt(wish.security_opt or (), host.features)
     args = command(container)
@@ -62,7 +70,7 @@ def first_process(container: Container, host: Host, hostname: str, user: Identit
         console_size=oci.ConsoleSize(height=rows, width=columns) if config.tty and rows and columns else None,
         user=_user(user),
         args=(INIT, "--", *args) if wish.init is True else args,
-        env=environment(container, hostname, user.home, tty=config.tty),
+        env=environment(container, hostname, user.home, tty=config.tty, of_links=of_links),
         cwd=config.working_dir or "/",
         capabilities=process_capabilities(capabilities(container, host), user.uid),
         rlimits=tuple(_rlimits(wish.ulimits or ())),

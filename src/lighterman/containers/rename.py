@@ -24,4 +24,5 @@ async def rename(cs: Containers, ref: str, name: str) -> None:
         except NameTaken as error:
             raise Conflict(f"Error when allocating new name: {error}") from None
         renamed = await cs.record(container, durable=True, name=wished)
+        await cs.networks.rename(container.id, wished)
         cs.publish(renamed, "rename", oldName=f"/{container.name}")

@@ -44,6 +44,7 @@ class Prepared:
     pid_namespace_pid: int = 0
     cgroup_parent: str = ""
     init_path: str = ""
+    link_variables: tuple[str, ...] = ()  # of the environment
 
 
 def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
@@ -53,7 +54,7 @@ def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
     uts_host = wish.uts_mode == "host"
     return oci.Spec(
         oci_version=oci.OCI_VERSION,
-        process=first_process(container, host, facts.hostname, facts.user),
+        process=first_process(container, host, facts.hostname, facts.user, facts.link_variables),
         root=oci.Root(path=str(facts.root), readonly=wish.readonly_rootfs),
         hostname="" if uts_host else facts.hostname,
         mounts=tuple(_mounts(plan, facts)),

@@ -17,6 +17,7 @@ from lighterman.apitypes.container import (
     SummaryHostConfig,
     SummaryNetworkSettings,
 )
+from lighterman.containers import links
 from lighterman.containers.ago import human_duration
 from lighterman.containers.health import Health, in_status
 from lighterman.containers.health import shown as shown_health
@@ -70,7 +71,7 @@ async def inspect(cs: Containers, ref: str, *, size: bool = False) -> ContainerI
         process_label="",
         app_armor_profile=_apparmor(cs, container),
         exec_ids=cs.running_execs(container.id) or None,
-        host_config=container.host_config,
+        host_config=structs.replace(container.host_config, links=links.shown(container, cs.find)),
         graph_driver=GraphDriverData(_dirs(cs, container), STORAGE_DRIVER),
         size_rw=size_rw,
         size_root_fs=size_root,

@@ -1,16 +1,21 @@
 """Networks: how containers reach each other, the host and the world.
 
-Four words. A *network* is a row with a driver (bridge, host, null); a *sandbox* is a container's network
-namespace; an *endpoint* is a sandbox's end in one network; a *published port* is an address and port of
-the host that answers for a container.
+Four words. A *network* is a row with a driver (bridge, macvlan, host, null); a *sandbox* is a container's
+network namespace; an *endpoint* is a sandbox's end in one network; a *published port* is an address and port
+of the host that answers for a container.
 
 `Networks.reserve` decides all of a container in memory and holds its ports, so every conflict is told
-there. `connect` makes it so in the kernel, `disconnect` takes everything back and is idempotent. Rules are
-elements of sets in one nft table of ours (`ruleset`), links are made by netlink (`links`). The daemon
-listens on each published port itself (`ports`). `files` holds the texts of hosts and resolv.conf.
+there. `connect` makes it so in the kernel, `disconnect` takes everything back and is idempotent; `join` and
+`leave` do the same for one network of a container that runs. Rules are elements of sets in one nft table of
+ours (`ruleset`), links are made by netlink (`links`), both by `builder` in the kernel's thread. The daemon
+listens on each published port itself (`ports`). In users' networks each sandbox has a name server
+(`name_server`) that knows `names` and hands the rest on (`upstream`). `files` holds the texts of hosts and
+resolv.conf.
 """
 
 from lighterman.networks.config import DEFAULT_POOLS, AddressPool, NetworkConfig
+from lighterman.networks.errors import NotConnected
+from lighterman.networks.row import NetworkRow
 from lighterman.networks.sandbox import (
     Endpoint,
     EndpointWish,
@@ -27,7 +32,9 @@ __all__ = [
     "Endpoint",
     "EndpointWish",
     "NetworkConfig",
+    "NetworkRow",
     "Networks",
+    "NotConnected",
     "PortWish",
     "PublishedPort",
     "Sandbox",

@@ -43,10 +43,7 @@ def hosts_file(
     """
     begin = host_text if not host_text or host_text.endswith("\n") else f"{host_text}\n"
     lines = [f"{address}\t{name}\n" for name, address in extra]
-    full = f"{hostname}.{domainname}" if domainname else hostname
-    short = full.partition(".")[0]
-    names = full if short == full else f"{full} {short}"
-    lines += [f"{address}\t{names}\n" for address in addresses]
+    lines += [own_line(hostname, domainname, address) for address in addresses]
     return (begin or _HOSTS) + "".join(lines)
 
 
@@ -91,6 +88,36 @@ def resolv_conf(
     if domains == (".",):
         domains = ()
     return render(Resolver(servers, domains, tuple(options) or host.options))
+
+
+def own_resolv_conf(
+    host_text: str, server: str, *, search: Sequence[str] = (), options: Sequence[str] = ()
+) -> str:
+    """`/etc/resolv.conf` of a container that has a name server of its own: nobody else is asked, and bare
+    names are asked for as they are."""
+    host = parse_resolv_conf(host_text)
+    domains = tuple(search) or host.search
+    wished = tuple(options) or host.options
+    if not any(option.startswith("ndots:") for option in wished):
+        wished = (*wished, "ndots:0")
+    return render(Resolver((server,), () if domains == (".",) else domains, wished))
+
+
+def with_line(text: str, line: str) -> str:
+    """A hosts file with one line more."""
+    return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{line}"
+
+
+def without_line(text: str, line: str) -> str:
+    """A hosts file without that line; what the container itself has written stays."""
+    return "".join(each for each in text.splitlines(keepends=True) if each.strip() != line.strip())
+
+
+def own_line(hostname: str, domainname: str, address: str) -> str:
+    """The line of `hosts` that tells a container its own address."""
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short = full.partition(".")[0]
+    return f"{address}\t{full if short == full else f'{full} {short}'}\n"
 
 
 def reachable(servers: Iterable[str]) -> tuple[str, ...]:

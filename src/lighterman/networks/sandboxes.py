@@ -276,6 +276,7 @@ class Sandboxes:
 
     def _with_endpoint(self, sandbox: Sandbox, row: NetworkRow, wish: EndpointWish) -> Sandbox:
         """The sandbox with an endpoint more; its addresses are taken."""
+        self._hand_over(row.id, {wish.ipv4, wish.ipv6} - {""})
         endpoint = plan_endpoint(
             row,
             wish,
@@ -364,6 +365,15 @@ class Sandboxes:
                 del self._dying[veth]
                 if dying.endpoint.network_id in self._catalog.addresses:
                     self._give_back([dying.endpoint])
+
+    def _hand_over(self, network_id: str, addresses: set[str]) -> None:
+        """Let go of addresses that are wished by name though their last link is not gone yet: it is the same
+        container that starts again, or somebody who has waited for its end."""
+        for veth, dying in list(self._dying.items()):
+            end = dying.endpoint
+            if end.network_id == network_id and addresses & {end.ipv4, end.ipv6}:
+                self._give_back([end])
+                self._dying[veth] = replace(dying, endpoint=replace(end, ipv4="", ipv6=""))
 
     def _reap_later(self) -> None:
         if self._dying and self._reaper is None:

@@ -162,6 +162,14 @@ class Networks:
         """By full id, name, or a prefix of the id. Raises NoSuchNetwork, AmbiguousNetwork."""
         return self._catalog.find(ref)
 
+    def __contains__(self, name: str) -> bool:
+        return any(row.name == name for row in self._catalog.rows.values())
+
+    @property
+    def host_gateway(self) -> str:
+        """The address by which containers reach the host: that of the default bridge."""
+        return self._catalog.find(BRIDGE).pools[0].gateway
+
     def inspect(self, ref: str) -> wire.Network:
         """For NetworkInspect."""
         return view.on_the_wire(self.find(ref), self._sandboxes.connected)

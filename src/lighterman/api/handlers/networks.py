@@ -1,8 +1,9 @@
 """Networks."""
 
+from lighterman import containers
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
-from lighterman.apitypes.network import NetworkCreateBody
+from lighterman.apitypes.network import NetworkConnectBody, NetworkCreateBody, NetworkDisconnectBody
 from lighterman.errdefs import NotFound
 
 
@@ -36,3 +37,17 @@ async def delete(request: Request, rooms: Rooms) -> Answer:
 async def prune(request: Request, rooms: Rooms) -> Answer:
     """NetworkPrune."""
     return reply(await rooms.networks.prune(request.filters()))
+
+
+async def connect(request: Request, rooms: Rooms) -> Answer:
+    """NetworkConnect."""
+    body = await request.body(NetworkConnectBody)
+    await containers.connect(rooms.containers, request.names["id"], body)
+    return Reply(200)
+
+
+async def disconnect(request: Request, rooms: Rooms) -> Answer:
+    """NetworkDisconnect."""
+    body = await request.body(NetworkDisconnectBody)
+    await containers.disconnect(rooms.containers, request.names["id"], body)
+    return Reply(200)

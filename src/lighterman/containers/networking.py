@@ -1,0 +1,117 @@
+"""Connecting a container to a network and disconnecting it, while it runs or rests.
+
+What rests keeps its wish and gets its place at the next start. What runs is plugged in or unplugged at once;
+its record comes last, and a failure takes everything back.
+"""
+
+from functools import partial
+
+from lighterman.apitypes.container import EndpointSettings
+from lighterman.apitypes.network import NetworkConnectBody, NetworkDisconnectBody
+from lighterman.containers.files import replace_link, rewrite_files
+from lighterman.containers.life import Removing
+from lighterman.containers.links import links_of, names_of
+from lighterman.containers.plan_create import check_endpoint
+from lighterman.containers.plan_start import endpoint_wish
+from lighterman.containers.state import Container, Containers
+from lighterman.errdefs import Conflict, InvalidParameter
+from lighterman.lib.effects import in_thread, rollback
+from lighterman.networks import NetworkRow, NotConnected, Sandbox
+
+_SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other "
+    "network"
+)
+_PRIVATE = (
+    "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+)
+
+
+async def connect(cs: Containers, network: str, body: NetworkConnectBody) -> None:
+    """Let a container into a network. Source: NetworkConnect.
+
+    Raises: NoSuchContainer, NoSuchNetwork, InvalidParameter, Conflict, EndpointExists and what the networks
+    refuse.
+    """
+    settings = body.endpoint_config or EndpointSettings()
+    async with cs.locked(body.container) as container:
+        row = cs.networks.find(network)
+        _check(
+            container, row, [cs.networks.find(each) for each in container.endpoints if each in cs.networks]
+        )
+        check_endpoint(settings)
+        endpoints = {**container.endpoints, row.name: settings}
+        if not container.runs:
+            await cs.record(container, durable=True, endpoints=endpoints)
+            return
+        before = _running(cs, container)
+        async with rollback() as undo:
+            after = await cs.networks.join(container.id, endpoint_wish(container, row.name, settings))
+            undo.push_async_callback(cs.networks.leave, container.id, row.id)
+            await in_thread(rewrite_files, cs.settings, container, before, after)
+            await cs.record(container, durable=True, endpoints=endpoints)
+
+
+async def disconnect(cs: Containers, network: str, body: NetworkDisconnectBody) -> None:
+    """Take a container out of a network. Source: NetworkDisconnect.
+
+    Raises: NoSuchContainer, NoSuchNetwork, InvalidParameter, Conflict, NotConnected, System.
+    """
+    async with cs.locked(body.container) as container:
+        _refuse_the_removed(container)
+        row = cs.networks.find(network)
+        rest = {name: wish for name, wish in container.endpoints.items() if name != row.name}
+        if not container.runs:
+            if row.name not in container.endpoints:
+                raise NotConnected(container.id, row.name)
+            await cs.record(container, durable=True, endpoints=rest)
+            return
+        if row.driver == "host" and container.host_config.network_mode == "host":
+            raise InvalidParameter(
+                "cannot disconnect container from host network - container was created in host network mode"
+            )
+        before = _running(cs, container)
+        after = await cs.networks.leave(container.id, row.id)
+        await in_thread(rewrite_files, cs.settings, container, before, after)
+        await cs.record(container, durable=True, endpoints=rest)
+
+
+async def renew_links(cs: Containers, container: Container) -> None:
+    """Tell those that run and are linked to `container` the address that it has now."""
+    sandbox = cs.networks.sandbox(container.id)
+    end = (
+        next((each for each in sandbox.endpoints if each.network_name == "bridge"), None) if sandbox else None
+    )
+    if end is None:
+        return
+    for other in cs:
+        if other.runs and other.host_config.links and "bridge" in other.endpoints:
+            for link in links_of(other, cs.find):
+                if link.container.id == container.id:
+                    await in_thread(partial(replace_link, cs.settings, other.id, names_of(link), end.ipv4))
+
+
+def _check(container: Container, row: NetworkRow, others: list[NetworkRow]) -> None:
+    _refuse_the_removed(container)
+    if container.host_config.network_mode.startswith("container:"):
+        raise InvalidParameter(_SHARED)
+    for other in (other for other in others if other.id != row.id):
+        if "host" in (row.driver, other.driver):
+            raise InvalidParameter(_SHARED)
+        if "null" in (row.driver, other.driver):
+            raise InvalidParameter(_PRIVATE)
+
+
+def _refuse_the_removed(container: Container) -> None:
+    if isinstance(container.life, Removing):
+        raise Conflict(
+            f"Container {container.id} is marked for removal and cannot be connected or disconnected to the "
+            "network"
+        )
+
+
+def _running(cs: Containers, container: Container) -> Sandbox:
+    sandbox = cs.networks.sandbox(container.id)
+    if sandbox is None:
+        raise InvalidParameter(_SHARED)
+    return sandbox
