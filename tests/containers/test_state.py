@@ -41,6 +41,7 @@ async def room(db: Database, root: Path) -> Containers:
         networks=await Networks.open(db=db, events=events, exec_root=root, config=NetworkConfig()),
         volumes=absent,
         snapshots=absent,
+        workers=absent,
         runtime=absent,
         host=HOST,
         settings=Settings(data_root=root),

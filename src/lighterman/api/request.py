@@ -43,6 +43,7 @@ class Stream:
 
     chunks: AsyncIterator[bytes]
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lighterman.api import versions
-from lighterman.api.handlers import containers, execs, images, networks, plugins, system, volumes
+from lighterman.api.handlers import archives, containers, execs, images, networks, plugins, system, volumes
 from lighterman.api.request import Answer, Request
 from lighterman.api.rooms import Rooms
 from lighterman.api.versions import Version
@@ -54,6 +54,8 @@ SERVED: tuple[Route, ...] = (
     Route("ContainerInspect", "GET", "/containers/{id:.*}/json", containers.inspect),
     Route("ContainerTop", "GET", "/containers/{id:.*}/top", containers.top),
     Route("ContainerLogs", "GET", "/containers/{id:.*}/logs", containers.logs, flow=Flow.STREAM),
+    Route("ContainerChanges", "GET", "/containers/{id:.*}/changes", archives.changes),
+    Route("ContainerExport", "GET", "/containers/{id:.*}/export", archives.export, flow=Flow.STREAM),
     Route("ContainerStats", "GET", "/containers/{id:.*}/stats", containers.stats, flow=Flow.STREAM),
     Route("ContainerResize", "POST", "/containers/{id:.*}/resize", containers.resize),
     Route("ContainerStart", "POST", "/containers/{id:.*}/start", containers.start),
@@ -67,6 +69,9 @@ SERVED: tuple[Route, ...] = (
     Route("ContainerAttach", "POST", "/containers/{id:.*}/attach", containers.attach, flow=Flow.HIJACK),
     Route("ContainerWait", "POST", "/containers/{id:.*}/wait", containers.wait, flow=Flow.STREAM),
     Route("ContainerDelete", "DELETE", "/containers/{id:.*}", containers.delete),
+    Route("ContainerArchiveInfo", "HEAD", "/containers/{id:.*}/archive", archives.info),
+    Route("ContainerArchive", "GET", "/containers/{id:.*}/archive", archives.get, flow=Flow.STREAM),
+    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive", archives.put),
     Route("ContainerPrune", "POST", "/containers/prune", containers.prune, since=(1, 25)),
     Route("ContainerExec", "POST", "/containers/{id:.*}/exec", execs.create),
     Route("ExecStart", "POST", "/exec/{id:.*}/start", execs.start, flow=Flow.HIJACK),
@@ -103,12 +108,7 @@ SERVED: tuple[Route, ...] = (
 
 MISSING: tuple[Route, ...] = (
     Route("SystemDataUsage", "GET", "/system/df"),
-    Route("ContainerChanges", "GET", "/containers/{id:.*}/changes"),
-    Route("ContainerExport", "GET", "/containers/{id:.*}/export", flow=Flow.STREAM),
     Route("ContainerAttachWebsocket", "GET", "/containers/{id:.*}/attach/ws", flow=Flow.HIJACK),
-    Route("ContainerArchiveInfo", "HEAD", "/containers/{id:.*}/archive"),
-    Route("ContainerArchive", "GET", "/containers/{id:.*}/archive", flow=Flow.STREAM),
-    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive"),
     Route("ImageBuild", "POST", "/build", flow=Flow.STREAM),
     Route("BuildPrune", "POST", "/build/prune", since=(1, 31)),
     Route("ImageCommit", "POST", "/commit"),

@@ -213,7 +213,8 @@ class _Front:
         return response
 
     async def _send_stream(self, http: web.BaseRequest, answer: Stream) -> web.StreamResponse:
-        response = web.StreamResponse(headers={**self._headers, "Content-Type": answer.content_type})
+        headers = {**self._headers, **answer.headers, "Content-Type": answer.content_type}
+        response = web.StreamResponse(headers=headers)
         reader = asyncio.current_task()
         assert reader is not None
         self._readers.add(reader)

@@ -9,10 +9,13 @@ room's state; `view.py` computes what the API shows from wish and life.
 A process that ends comes back through `exited.on_exit`; a start of the engine is `reconcile`.
 """
 
+from lighterman.containers.archive import archive, path_stat, put_archive
 from lighterman.containers.attach import AttachOptions, attach, resize
+from lighterman.containers.changes import changes
 from lighterman.containers.create import create
 from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, exec_start
 from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
+from lighterman.containers.export import export
 from lighterman.containers.kill import kill
 from lighterman.containers.list import list_containers
 from lighterman.containers.log_options import resolve_log_config
@@ -39,7 +42,9 @@ __all__ = [
     "Containers",
     "LogOptions",
     "Settings",
+    "archive",
     "attach",
+    "changes",
     "connect",
     "create",
     "disconnect",
@@ -47,6 +52,7 @@ __all__ = [
     "exec_inspect",
     "exec_resize",
     "exec_start",
+    "export",
     "inspect",
     "kill",
     "list_containers",
@@ -54,8 +60,10 @@ __all__ = [
     "on_detach",
     "on_exec_exit",
     "on_exit",
+    "path_stat",
     "pause",
     "prune",
+    "put_archive",
     "reconcile",
     "remove",
     "rename",

@@ -44,3 +44,8 @@ class StoppedAlready(NotModified):
 class UnderRemoval(Conflict):
     def __init__(self, container_id: str) -> None:
         super().__init__(f"removal of container {container_id} is already in progress")
+
+
+class NoSuchFile(NotFound):
+    def __init__(self, path: str, ref: str) -> None:
+        super().__init__(f"Could not find the file {path} in container {ref}")

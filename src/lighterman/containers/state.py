@@ -21,6 +21,7 @@ from lighterman.containers.health import Health
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
 from lighterman.containers.mounts import Mounted
 from lighterman.containers.samples import Samples
+from lighterman.content import Workers
 from lighterman.db import Database, Rows
 from lighterman.errdefs import NotFound
 from lighterman.events import Events
@@ -140,6 +141,7 @@ class Containers:
         networks: Networks,
         volumes: Volumes,
         snapshots: Snapshots,
+        workers: Workers,
         runtime: Runtime,
         host: Host,
         settings: Settings,
@@ -150,6 +152,7 @@ class Containers:
         self.networks = networks
         self.volumes = volumes
         self.snapshots = snapshots
+        self.workers = workers
         self.runtime = runtime
         self.host = host
         self.settings = settings

@@ -8,6 +8,7 @@ import msgspec
 
 from lighterman.content.compare import changes
 from lighterman.content.jobs import (
+    PRELUDE_LENGTH_BYTES,
     Failed,
     PackPath,
     PathStat,
@@ -24,7 +25,6 @@ from lighterman.content.view import enter
 from lighterman.lib import tar
 
 _encode = msgspec.msgpack.Encoder().encode
-PRELUDE_LENGTH_BYTES = 4
 
 
 def prelude(found: PathStat) -> bytes:
@@ -40,6 +40,8 @@ def stat_path(job: StatPath, fds: Sequence[int]) -> PathStat | Failed:
         return _stat(root, job.path, look_up(root, job.path))
     except FileNotFoundError:
         return Failed("missing", "")
+    except NotADirectoryError:
+        return Failed("no_directory", "")
 
 
 def _stat(root: int, path: bytes, fd: int) -> PathStat:
@@ -56,6 +58,8 @@ def pack_path(job: PackPath, fds: Sequence[int]) -> Written | Failed:
         top = look_up(root, job.path)
     except FileNotFoundError:
         return Failed("missing", "")
+    except NotADirectoryError:
+        return Failed("no_directory", "")
     FileSink(out).update(prelude(_stat(root, job.path, top)))
     output = Gzipped(out) if job.gzip else Plain(out)
     pack(top, job.name, output, closed=_identities(root, job.closed))

@@ -144,9 +144,10 @@ class Packer:
     def top(self, fd: int, name: bytes) -> None:
         directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
         prefix = b"" if not name else name.rstrip(b"/") + b"/"
+        facts = os.fstat(directory)
         if name:
-            self._head(directory, os.fstat(directory), prefix, tar.DIRECTORY)
-        self._descend(directory, prefix, 1)
+            self._head(directory, facts, prefix, tar.DIRECTORY)
+        self._enter(directory, facts, prefix, 1)
 
     def add(self, fd: int, name: bytes, depth: int) -> None:
         """Write what is open as O_PATH."""
@@ -166,14 +167,13 @@ class Packer:
             raise Refused(f"a directory lies more than {DEPTH_MAX} deep")
         directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
         self._head(directory, facts, name + b"/", tar.DIRECTORY)
-        if (facts.st_dev, facts.st_ino) in self._closed:
-            os.close(directory)
-        else:
-            self._descend(directory, name + b"/", depth + 1)
+        self._enter(directory, facts, name + b"/", depth + 1)
 
-    def _descend(self, directory: int, prefix: bytes, depth: int) -> None:
-        """Write what is in an open directory, and close it."""
+    def _enter(self, directory: int, facts: os.stat_result, prefix: bytes, depth: int) -> None:
+        """Write what is in an open directory, unless it is closed to us, and close it."""
         try:
+            if (facts.st_dev, facts.st_ino) in self._closed:
+                return
             for name in sorted(map(os.fsencode, os.listdir(directory))):
                 try:
                     fd = look(os.fsdecode(name), directory)

@@ -9,9 +9,9 @@ import fcntl
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
-from lighterman.content.jobs import Job, R
+from lighterman.content.jobs import PRELUDE_LENGTH_BYTES, Job, R
 from lighterman.content.workers import Workers
 from lighterman.lib.effects import to_end, together
 
@@ -39,6 +39,22 @@ async def written(workers: Workers, job: Job[R], fds: Sequence[int]) -> AsyncGen
         running.cancel()
         await to_end(_ended(running))
         os.close(ours)
+
+
+async def read_prelude(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The prelude of what a job writes as the first piece, then all that follows it."""
+    async with aclosing(pieces):
+        head = b""
+        async for piece in pieces:
+            head += piece
+            end = PRELUDE_LENGTH_BYTES + int.from_bytes(head[:PRELUDE_LENGTH_BYTES], "big")
+            if len(head) >= max(end, PRELUDE_LENGTH_BYTES):
+                break
+        yield head[PRELUDE_LENGTH_BYTES:end]
+        if rest := head[end:]:
+            yield rest
+        async for piece in pieces:
+            yield piece
 
 
 async def _ended(running: "asyncio.Future[R]") -> None:

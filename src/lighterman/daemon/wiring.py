@@ -130,6 +130,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             networks=networks,
             volumes=volumes,
             snapshots=snapshots,
+            workers=workers,
             runtime=runtime,
             host=host,
             settings=container_settings(config),

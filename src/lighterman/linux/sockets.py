@@ -8,7 +8,7 @@ import _socket
 import sys
 
 _INT = 4
-_MAX_FDS = 16
+_MAX_FDS = 253  # SCM_MAX_FD: the kernel sends no more
 
 
 def send(sock: _socket.socket, message: bytes, fds: list[int] | None = None) -> None:

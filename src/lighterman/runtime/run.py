@@ -177,6 +177,20 @@ class Run:
         except ProcessLookupError as error:
             raise ProcessGone(self.name) from error
 
+    def open_root(self) -> int:
+        """An O_PATH fd of the process's root, with all that is mounted there. Raises: ProcessGone."""
+        path = f"/proc/{self.state.number('pid')}/root"
+        try:
+            root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise ProcessGone(self.name) from error
+        try:
+            self.signal(0)  # while it can be signalled, its pid is nobody else's
+        except ProcessGone:
+            os.close(root)
+            raise
+        return root
+
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; without one there is nothing to set."""
         for fd in self._outputs:

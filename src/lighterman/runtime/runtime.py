@@ -299,6 +299,10 @@ class Runtime:
         except OSError as error:
             raise System(f"cannot thaw the processes of {id}: {error}") from error
 
+    def open_root(self, id: str) -> int:
+        """An O_PATH fd of the root of a container's process, as it sees it. Raises: ProcessGone."""
+        return self._running((id, None)).open_root()
+
     def pids(self, id: str) -> list[int]:
         """Host pids of all processes of a container, execs included. Raises: ProcessGone."""
         return self.cgroup(id).pids()
