@@ -60,13 +60,13 @@ def test_a_second_engine_is_told_who_has_the_data_root(engine: Engine) -> None:
 
 
 def test_an_engine_that_cannot_start_leaves_nothing(engine: Engine) -> None:
-    command = [*engine.command(), "--log-driver=splunk"]
+    command = [*engine.command(), "--log-driver=awslogs"]
     refused = subprocess.run(
         engine.net.entered(command), capture_output=True, text=True, timeout=20, check=False
     )
     assert (refused.returncode, refused.stderr.splitlines()[-1]) == (
         1,
-        "Error: the log driver splunk is not implemented yet",
+        "Error: the log driver awslogs is not implemented yet",
     )
     assert not engine.socket.exists()
     assert not (engine.root / "d.pid").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from lighterman.containers.errors import NotRunning
 from lighterman.containers.life import Created, Paused, Restarting
-from lighterman.containers.logs import LogOptions, logs
+from lighterman.containers.logs import LogOptions, kept_log, logs
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict
 from lighterman.lib import detach_keys
@@ -90,7 +90,7 @@ async def _replay(cs: Containers, container: Container, options: AttachOptions, 
     """Send the log so far; the client, with its head sent."""
     await send(client, client.head)
     wished = LogOptions(stdout=options.stdout, stderr=options.stderr)
-    if container.host_config.log_config.type == "json-file" and (options.stdout or options.stderr):
+    if (options.stdout or options.stderr) and kept_log(cs, container) is not None:
         async for block in logs(cs, container.id, wished):
             await send(client, block)
     return replace(client, head=b"")

@@ -1,100 +1,187 @@
-"""The log driver of a container and its options. Pure."""
+"""The log driver of a container and its options: what is chosen, checked, and told to the monitor. Pure."""
 
-import re
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from lighterman.apitypes.container import ContainerConfig, LogConfig
+from lighterman.apitypes.container import LogConfig
+from lighterman.containers.log_drivers import COMMON, DRIVERS
+from lighterman.containers.log_facts import JOURNAL, LogFacts, attributes, tag
+from lighterman.containers.log_values import Options, integer, size_bytes, switch
 from lighterman.errdefs import InvalidParameter, Unimplemented
-from lighterman.runtime import LogFile
+from lighterman.runtime import LogFile, Shipped
 
-_LATER = frozenset(
-    {
-        "local",
-        "syslog",
-        "journald",
-        "gelf",
-        "fluentd",
-        "awslogs",
-        "splunk",
-        "gcplogs",
-        "logentries",
-        "etwlogs",
-    }
-)
-_JSON_FILE = frozenset({"max-size", "max-file", "labels", "env", "tag", "mode", "max-buffer-size"})
-_JSON_FILE_LATER = frozenset({"compress", "labels-regex", "env-regex"})
-_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+OFFERED = ("fluentd", "gelf", "journald", "json-file", "local", "none", "splunk", "syslog")
+_ELSEWHERE = ("awslogs", "gcplogs", "logentries")
+"""What dockerd has, and we do not: services of one vendor each."""
+_CACHE = frozenset({"cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"})
+_FILES = frozenset({"max-size", "max-file", "compress"})
+_UNKNOWN = {
+    "json-file": "unknown log opt '{option}' for json-file log driver",
+    "local": "unknown log opt '{option}' for log driver local",
+}
+RING_BYTES = 10**6
+LOCAL_BYTES, LOCAL_FILES = 20 * 2**20, 5
 
 
-def resolve_log_config(wish: LogConfig, default: LogConfig) -> LogConfig:
-    """The driver and options that a container gets: its own, or else the engine's.
+@dataclass(frozen=True)
+class LogPlaces:
+    """Where the logs of one container are kept."""
 
-    Raises InvalidParameter in Docker's words for unknown drivers and options, Unimplemented.
-    """
-    chosen = wish if wish.type else LogConfig(default.type, {**(default.config or {}), **(wish.config or {})})
-    if chosen.type in _LATER:
-        raise Unimplemented(f"the log driver {chosen.type} is not implemented yet")
-    if chosen.type not in ("json-file", "none"):
-        raise InvalidParameter(
-            f'error looking up logging plugin {chosen.type}: plugin "{chosen.type}" not found'
-        )
-    options = chosen.config or {}
-    if chosen.type == "json-file":
-        _check_json_file(options)
-    return LogConfig(chosen.type, dict(options))
+    json: Path
+    local: Path
+    cache: Path
+    """Of what is sent elsewhere, in the form of local: so it can be read all the same."""
 
 
-def _check_json_file(options: Mapping[str, str]) -> None:
-    for key in options:
-        if key in _JSON_FILE_LATER:
-            raise Unimplemented(f"the log option {key} is not implemented yet")
-        if key not in _JSON_FILE:
-            raise InvalidParameter(f"unknown log opt '{key}' for json-file log driver")
-    if options.get("mode", "blocking") != "blocking":
-        raise Unimplemented("the log option mode=non-blocking is not implemented yet")
-    if "max-buffer-size" in options:
-        raise InvalidParameter("logger: 'max-buffer-size' option is only supported with 'mode=non-blocking'")
-    if "{{" in options.get("tag", ""):
-        raise Unimplemented("templates in the log option tag are not implemented yet")
-    _size_bytes(options.get("max-size", "-1"))
-    if _count(options.get("max-file", "1")) < 1:
-        raise InvalidParameter("max-file cannot be less than 1")
-
-
-def log_file(path: Path, log: LogConfig, config: ContainerConfig) -> LogFile | None:
-    """Where the monitor writes; None keeps nothing."""
-    if log.type == "none":
-        return None
-    options = log.config or {}
-    return LogFile(
-        path=str(path),
-        max_size_bytes=_size_bytes(options.get("max-size", "-1")),
-        max_files=_count(options.get("max-file", "1")),
-        attrs=_attributes(options, config),
+def places_in(home: Path, container_id: str) -> LogPlaces:
+    """Of the container with this directory."""
+    return LogPlaces(
+        json=home / f"{container_id}-json.log",
+        local=home / "container-local.log",
+        cache=home / "container-cached.log",
     )
 
 
-def _attributes(options: Mapping[str, str], config: ContainerConfig) -> dict[str, str]:
-    """The labels and variables that `labels` and `env` name, and the tag."""
-    labels = config.labels or {}
-    env = dict(each.split("=", 1) for each in config.env or () if "=" in each)
-    named = {key: labels[key] for key in options.get("labels", "").split(",") if key in labels}
-    named |= {key: env[key] for key in options.get("env", "").split(",") if key in env}
-    return named | ({"tag": options["tag"]} if options.get("tag") else {})
+def offered() -> list[str]:
+    """The names of the drivers that this host can use, as /info lists them. Looks for the journal."""
+    return [name for name in OFFERED if name != "none" and (name != "journald" or os.path.exists(JOURNAL))]
 
 
-def _size_bytes(text: str) -> int:
-    """Bytes of "10m"; 0 (never rotated) of "-1"."""
-    if text == "-1":
-        return 0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(?:i?b)?", text.lower())
-    if match is None:
-        raise InvalidParameter(f"invalid size: '{text}'")
-    return int(float(match[1]) * _UNITS[match[2]])
+def resolve_log_config(wish: LogConfig, default: LogConfig) -> LogConfig:
+    """The driver and options that a container gets: its own, and those of the engine for that driver.
+
+    What the engine says of caches is for all drivers. Raises InvalidParameter in Docker's words for unknown
+    drivers and options, Unimplemented. Source: mergeAndVerifyLogConfig of moby 20.10.
+    """
+    driver = wish.type or default.type
+    engine = default.config or {}
+    inherited = engine if driver == default.type else {key: engine[key] for key in engine.keys() & _CACHE}
+    options = {**inherited, **(wish.config or {})}
+    if driver in _ELSEWHERE:
+        raise Unimplemented(f"the log driver {driver} is not implemented yet")
+    if driver not in OFFERED:
+        raise InvalidParameter(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
+    if driver != "none":
+        _check_mode(options)
+        _check_names(driver, options)
+        _check_values(driver, options)
+    return LogConfig(driver, options)
 
 
-def _count(text: str) -> int:
-    if not re.fullmatch(r"-?\d+", text):
-        raise InvalidParameter(f'strconv.Atoi: parsing "{text}": invalid syntax')
-    return int(text)
+def _check_mode(options: Options) -> None:
+    if (mode := options.get("mode", "")) not in ("", "blocking", "non-blocking"):
+        raise InvalidParameter(f"logger: logging mode not supported: {mode}")
+    if "max-buffer-size" in options:
+        if options.get("mode") != "non-blocking":
+            raise InvalidParameter(
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
+            )
+        try:
+            size_bytes(options["max-buffer-size"], base=1024)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"error parsing option max-buffer-size: {error}") from None
+    try:
+        switch(options, "cache-disabled")
+    except InvalidParameter:
+        wrong = options["cache-disabled"]
+        raise InvalidParameter(f"invalid value for option cache-disabled: {wrong}") from None
+
+
+def _check_names(driver: str, options: Options) -> None:
+    own = _FILES if driver in _UNKNOWN else DRIVERS[driver].options
+    text = _UNKNOWN[driver] if driver in _UNKNOWN else DRIVERS[driver].unknown
+    for option in sorted(options.keys() - own - COMMON - _CACHE - {"mode", "max-buffer-size"}):
+        raise InvalidParameter(text.format(option=option, driver=driver))
+
+
+def _check_values(driver: str, options: Options) -> None:
+    """Build everything once, of no container."""
+    nobody = LogFacts()
+    attributes(options, nobody)
+    tag(options.get("tag", ""), nobody)
+    kept_file(LogConfig(driver, dict(options)), nobody, LogPlaces(Path(), Path(), Path()))
+    shipped(LogConfig(driver, dict(options)), nobody)
+
+
+# What the monitor is told
+
+
+def kept_file(log: LogConfig, facts: LogFacts, places: LogPlaces) -> LogFile | None:
+    """The log that `docker logs` reads; None: there is none."""
+    options = log.config or {}
+    if log.type == "json-file":
+        return _json_file(options, facts, str(places.json))
+    if log.type == "local":
+        return _local(options, str(places.local))
+    if log.type == "none" or switch(options, "cache-disabled"):
+        return None
+    cache = {name.removeprefix("cache-"): options[name] for name in options.keys() & _CACHE}
+    return _local(cache, str(places.cache))
+
+
+def shipped(log: LogConfig, facts: LogFacts) -> Shipped | None:
+    """What a helper of the monitor does with the output; None: it needs none."""
+    options = log.config or {}
+    ring = None
+    if options.get("mode") == "non-blocking":
+        text = options.get("max-buffer-size")
+        ring = RING_BYTES if text is None else size_bytes(text, base=1024)
+    if log.type in ("json-file", "local"):
+        return None if ring is None else Shipped("file", {}, ring)
+    if log.type == "none":
+        return None
+    driver = DRIVERS[log.type]
+    return Shipped(
+        log.type, driver.settings(options, facts), driver.ring_bytes(options) if ring is None else ring
+    )
+
+
+def log_attributes(log: LogConfig, facts: LogFacts) -> Mapping[str, str]:
+    """What `docker logs --details` shows: labels, variables, and the tag if one was asked for."""
+    options = log.config or {}
+    named = attributes(options, facts)
+    return named | ({"tag": tag(options["tag"], facts)} if options.get("tag") else {})
+
+
+def _json_file(options: Options, facts: LogFacts, path: str) -> LogFile:
+    """Source: daemon/logger/jsonfilelog of moby."""
+    limit = size_bytes(options["max-size"], base=1000) if "max-size" in options else 0
+    if "max-size" in options and not limit:
+        raise InvalidParameter("max-size must be a positive number")
+    files = integer(options.get("max-file", "1"))
+    if files < 1:
+        raise InvalidParameter("max-file cannot be less than 1")
+    compress = switch(options, "compress")
+    if compress and (files == 1 or not limit):
+        raise InvalidParameter("compress cannot be true when max-file is less than 2 or max-size is not set")
+    attrs = log_attributes(LogConfig("json-file", dict(options)), facts)
+    return LogFile(path, limit, files, attrs, compress=compress)
+
+
+def _local(options: Options, path: str) -> LogFile:
+    """Source: daemon/logger/local of moby."""
+    limit, files = LOCAL_BYTES, LOCAL_FILES
+    if "max-size" in options:
+        with _naming("max-size", options["max-size"]):
+            limit = size_bytes(options["max-size"], base=1000)
+    if "max-file" in options:
+        with _naming("max-file", options["max-file"]):
+            files = integer(options["max-file"])
+    if files < 0:
+        raise InvalidParameter("max file count cannot be less than 0")
+    compress = switch(options, "compress", default=True)
+    if compress and files <= 1:
+        raise InvalidParameter("compression cannot be enabled when max file count is 1")
+    return LogFile(path, limit, max(1, files), form="records", compress=compress)
+
+
+@contextmanager
+def _naming(option: str, value: str) -> Iterator[None]:
+    """Say whose value is wrong."""
+    try:
+        yield
+    except InvalidParameter as error:
+        raise InvalidParameter(f"invalid value for {option}: {value}: {error}") from None

@@ -3,11 +3,16 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from urllib.parse import quote_plus
 
+from lighterman.containers.log_facts import LogFacts, facts_of
+from lighterman.containers.log_forms import FORMS
+from lighterman.containers.log_options import kept_file, log_attributes, places_in
 from lighterman.containers.log_reader import LogReader
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import InvalidParameter, Unimplemented
@@ -15,6 +20,7 @@ from lighterman.lib.effects import in_thread
 from lighterman.lib.frames import STDERR, STDOUT, header
 from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
 from lighterman.lib.json_log import Line, decode_lines
+from lighterman.lib.log_records import STREAMS, Record, records
 from lighterman.linux import inotify
 
 _CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO
@@ -46,6 +52,10 @@ class Selection:
     until: str
     tail: int | None
 
+    def has(self, instant: str) -> bool:
+        """Whether what was written then is wished."""
+        return instant >= self.since and not (self.until and instant > self.until)
+
 
 def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     """What the container wrote, in 8-byte frames unless it has a terminal.
@@ -55,11 +65,45 @@ def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     if not (options.stdout or options.stderr):
         raise InvalidParameter("Bad parameters: you must choose at least one stream")
     container = cs.find(ref)
-    if container.host_config.log_config.type != "json-file":
+    kept = kept_log(cs, container)
+    if kept is None:
         raise Unimplemented("configured logging driver does not support reading")
     wished = select(options, framed=not container.config.tty, now_ns=time.time_ns())
     follow = options.follow and container.runs
-    return _follow(cs, container, wished) if follow else _read(cs, container, wished)
+    return _follow(cs, container, kept, wished) if follow else _read(kept, wished)
+
+
+@dataclass(frozen=True)
+class KeptLog:
+    """The log of a container that can be read here."""
+
+    path: Path
+    form: str
+    """Of `log_forms.FORMS`."""
+    attributes: Mapping[str, str]
+    """What `details` shows of each line, where the lines do not tell it themselves."""
+
+    def open(self, tail: int | None) -> LogReader:
+        """Blocks. Raises: OSError."""
+        return LogReader(self.path, FORMS[self.form], tail=tail)
+
+    def render(self, block: bytes, wished: "Selection") -> bytes:
+        """What a client gets of whole entries."""
+        if self.form == "json":
+            return render(decode_lines(block), wished)
+        return render_records(list(records(block)), wished, self.attributes)
+
+
+def log_facts(cs: Containers, container: Container) -> LogFacts:
+    """What drivers tell of a container on this host."""
+    return facts_of(container, cs.host.hostname)
+
+
+def kept_log(cs: Containers, container: Container) -> KeptLog | None:
+    """The log of a container; None: its driver keeps none, and a cache is not wished."""
+    log, facts = container.host_config.log_config, log_facts(cs, container)
+    file = kept_file(log, facts, places_in(cs.settings.home(container.id), container.id))
+    return KeptLog(Path(file.path), file.form, log_attributes(log, facts)) if file else None
 
 
 def select(options: LogOptions, *, framed: bool, now_ns: int) -> Selection:
@@ -91,7 +135,7 @@ def render(lines: Sequence[Line], wished: Selection) -> bytes:
         if line.stream not in wished.streams:
             continue
         instant = line.time.removesuffix("Z")
-        if instant < wished.since or (wished.until and instant > wished.until):
+        if not wished.has(instant):
             continue
         text = line.log
         if wished.details:
@@ -105,38 +149,66 @@ def render(lines: Sequence[Line], wished: Selection) -> bytes:
     return b"".join(pieces)
 
 
+def render_records(entries: Sequence[Record], wished: Selection, attributes: Mapping[str, str]) -> bytes:
+    """Likewise, of records: all lines of one have its time. Pure."""
+    details = f"{_attributes(attributes)} " if wished.details else ""
+    pieces: list[bytes] = []
+    for entry in entries:
+        instant = rfc3339_nano(entry.time_ns).removesuffix("Z")
+        if STREAMS[entry.stream] not in wished.streams or not wished.has(instant):
+            continue
+        prefix = (f"{fixed(instant)}Z " if wished.timestamps else "") + details
+        *lines, rest = entry.output.split(b"\n")
+        texts = [b"%s%s\n" % (prefix.encode(), line) for line in lines]
+        if rest:
+            texts.append(prefix.encode() + rest)
+        for text in texts:
+            if wished.framed:
+                pieces.append(header(entry.stream, len(text)))
+            pieces.append(text)
+    return b"".join(pieces)
+
+
 def fixed(instant: str) -> str:
     """The instant with all nine decimals, as logs have them."""
     whole, _, fraction = instant.partition(".")
     return f"{whole}.{fraction.ljust(9, '0')}"
 
 
-def _attributes(attrs: dict[str, str]) -> str:
+def _attributes(attrs: Mapping[str, str]) -> str:
     return ",".join(f"{quote_plus(key)}={quote_plus(attrs[key])}" for key in sorted(attrs))
 
 
-async def _read(cs: Containers, container: Container, wished: Selection) -> AsyncIterator[bytes]:
+async def _read(kept: KeptLog, wished: Selection) -> AsyncIterator[bytes]:
     """All that is there."""
-    reader = await in_thread(lambda: LogReader(cs.settings.log_path(container.id), tail=wished.tail))
+    reader = await in_thread(partial(kept.open, wished.tail))
     try:
-        while block := await in_thread(reader.read):
-            if part := render(decode_lines(block), wished):
+        while (part := await in_thread(partial(_next, reader, kept, wished))) is not None:
+            if part:
                 yield part
     finally:
         reader.close()
 
 
-async def _follow(cs: Containers, container: Container, wished: Selection) -> AsyncIterator[bytes]:
+def _next(reader: LogReader, kept: KeptLog, wished: Selection) -> bytes | None:
+    """The next block, rendered; None: there is no more for now."""
+    block = reader.read()
+    return kept.render(block, wished) if block else None
+
+
+async def _follow(
+    cs: Containers, container: Container, kept: KeptLog, wished: Selection
+) -> AsyncIterator[bytes]:
     """All that is there, and what comes until this run of the container ends or `until` is reached."""
     ended = cs.live(container.id).next_exit
-    watch = await in_thread(inotify.open_watch, str(cs.settings.home(container.id)), _CHANGES)
+    watch = await in_thread(inotify.open_watch, str(kept.path.parent), _CHANGES)
     reader: LogReader | None = None
     try:
-        reader = await in_thread(lambda: LogReader(cs.settings.log_path(container.id), tail=wished.tail))
+        reader = await in_thread(partial(kept.open, wished.tail))
         while True:
             last = ended.done() or _is_past(wished.until)  # asked before the read: what came before is read
-            while block := await in_thread(reader.read):
-                if part := render(decode_lines(block), wished):
+            while (part := await in_thread(partial(_next, reader, kept, wished))) is not None:
+                if part:
                     yield part
             if last:
                 return

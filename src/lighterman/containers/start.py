@@ -1,6 +1,7 @@
 """Starting: what is prepared side by side, the run, the record; or everything taken back."""
 
 import os
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from lighterman.containers.health import at_start
 from lighterman.containers.host_devices import find_block_io, find_devices
 from lighterman.containers.identity import Identity
 from lighterman.containers.life import Started, StartRefused
-from lighterman.containers.log_options import log_file
+from lighterman.containers.links import Link, names_of, variables
+from lighterman.containers.log_options import kept_file, places_in, shipped
+from lighterman.containers.logs import log_facts
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import BindMount
+from lighterman.containers.networking import renew_links
 from lighterman.containers.plan_start import StartPlan, plan_start
 from lighterman.containers.remove import dismantle
 from lighterman.containers.rootfs import find_user, make_directory
@@ -70,6 +74,7 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
         raise
     cs.publish(container, "start")
     attend(cs, container)
+    await renew_links(cs, container)
 
 
 def _with_runtime(cs: Containers, wish: HostConfig) -> HostConfig:
@@ -85,7 +90,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
     sandbox = cs.networks.reserve(plan.sandbox) if plan.sandbox else None
     undo.push_async_callback(cs.snapshots.unmount, container.id)
     (root, looked_up), _, hostname = await together(
-        _root(cs, plan), _connect(cs, sandbox), in_thread(write_files, cs.settings, plan, sandbox)
+        _root(cs, plan), _connect(cs, sandbox), in_thread(_write_files, cs, plan, sandbox)
     )
     volumes: dict[str, Path] = {}
     for mount in plan.volumes:
@@ -106,7 +111,27 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         pid_namespace_pid=plan.pid_of.pid if plan.pid_of else 0,
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
         init_path=cs.settings.init_path,
+        link_variables=tuple(
+            variable
+            for link, address in _linked(cs, plan)
+            for variable in variables(link, container.name, address)
+        ),
     )
+
+
+def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None) -> str:
+    linked = [(names_of(link), address) for link, address in _linked(cs, plan)]
+    gateway = cs.networks.host_gateway
+    return write_files(cs.settings, plan, sandbox, host_gateway=gateway, linked=linked)
+
+
+def _linked(cs: Containers, plan: StartPlan) -> Iterator[tuple[Link, str]]:
+    """The links of the plan with the other's address in the default bridge."""
+    for link in plan.links:
+        other = cs.networks.sandbox(link.container.id)
+        for end in other.endpoints if other else ():
+            if end.network_name == "bridge":
+                yield link, end.ipv4
 
 
 def _netns(sandbox: Sandbox | None, network_of: Container | None) -> str:
@@ -157,11 +182,13 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
     container = plan.container
     config, wish = container.config, container.host_config
     rows, columns = wish.console_size
+    told = log_facts(cs, container)
     io = ProcessIO(
         tty=config.tty,
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
-        log=log_file(cs.settings.log_path(container.id), wish.log_config, config),
+        log=kept_file(wish.log_config, told, places_in(cs.settings.home(container.id), container.id)),
+        shipped=shipped(wish.log_config, told),
         size=(rows, columns) if config.tty and rows and columns else None,
     )
     undo.push_async_callback(cs.runtime.delete, container.id)

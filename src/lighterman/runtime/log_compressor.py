@@ -6,15 +6,16 @@ The gzip header tells which file it was: a reader that followed the log knows by
 import os
 import zlib
 
-INODE = b"LI"
-"""The subfield of gzip's extra field that holds the inode of the file that was compressed, 8 bytes."""
+ORIGIN = b"LM"
+"""The subfield of gzip's extra field: inode and last change (ns) of the file that was compressed."""
 _PIECE = 1 << 18
 _LEVEL = 4
 
 
-def header(inode: int) -> bytes:
+def header(inode: int, changed_ns: int) -> bytes:
     """Source: RFC 1952, 2.3; FLG.FEXTRA, OS Unix."""
-    field = INODE + (8).to_bytes(2, "little") + inode.to_bytes(8, "little")
+    told = inode.to_bytes(8, "little") + changed_ns.to_bytes(8, "little")
+    field = ORIGIN + len(told).to_bytes(2, "little") + told
     return b"\x1f\x8b\x08\x04" + bytes(5) + b"\x03" + len(field).to_bytes(2, "little") + field
 
 
@@ -24,7 +25,8 @@ def compress(path: str) -> None:
     target = os.open(path + ".gz.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     check = size = 0
-    _write(target, header(os.fstat(source).st_ino))
+    status = os.fstat(source)
+    _write(target, header(status.st_ino, status.st_mtime_ns))
     while piece := os.read(source, _PIECE):
         check, size = zlib.crc32(piece, check), size + len(piece)
         _write(target, packer.compress(piece))

@@ -29,6 +29,7 @@ from lighterman.apitypes.system import (
 )
 from lighterman.containers import Containers
 from lighterman.containers.life import Paused, Running
+from lighterman.containers.log_options import offered
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.effects import in_thread
 from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
@@ -111,7 +112,7 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         images=len(rooms.images),
         driver="overlay2",
         driver_status=[["Backing Filesystem", backing], ["Supports d_type", "true"]],
-        plugins=PluginsInfo(["local"], ["bridge", "host", "null"], None, ["json-file"]),
+        plugins=PluginsInfo(["local"], ["bridge", "host", "null"], None, offered()),
         memory_limit=limits.memory_limit,
         swap_limit=limits.swap_limit,
         kernel_memory=limits.kernel_memory,
