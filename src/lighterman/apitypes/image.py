@@ -87,6 +87,10 @@ class ImagesPruned(Wire, frozen=True):
     space_reclaimed: int
 
 
+class ImageCommitted(Wire, frozen=True):
+    id: str
+
+
 class ProgressDetail(Struct, frozen=True, omit_defaults=True):
     """Bytes so far and, where known, in all."""
 

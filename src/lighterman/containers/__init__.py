@@ -12,6 +12,7 @@ A process that ends comes back through `exited.on_exit`; a start of the engine i
 from lighterman.containers.archive import archive, path_stat, put_archive
 from lighterman.containers.attach import AttachOptions, attach, resize
 from lighterman.containers.changes import changes
+from lighterman.containers.commit import CommitOptions, commit
 from lighterman.containers.create import create
 from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, exec_start
 from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
@@ -38,6 +39,7 @@ from lighterman.containers.wait import wait
 
 __all__ = [
     "AttachOptions",
+    "CommitOptions",
     "Container",
     "Containers",
     "LogOptions",
@@ -45,6 +47,7 @@ __all__ = [
     "archive",
     "attach",
     "changes",
+    "commit",
     "connect",
     "create",
     "disconnect",

@@ -2,7 +2,7 @@
 
 from lighterman.containers.errors import NotRunning
 from lighterman.containers.life import Froze, Paused, Restarting, Running, Thawed
-from lighterman.containers.state import Containers
+from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict
 
 
@@ -11,9 +11,7 @@ async def pause(cs: Containers, ref: str) -> None:
     async with cs.locked(ref) as container:
         match container.life:
             case Running():
-                await cs.runtime.pause(container.id)
-                container = await cs.record(container, Froze())
-                cs.publish(container, "pause")
+                await freeze(cs, container)
             case Paused():
                 raise Conflict(f"Container {container.id} is already paused")
             case Restarting():
@@ -27,6 +25,20 @@ async def unpause(cs: Containers, ref: str) -> None:
     async with cs.locked(ref) as container:
         if not isinstance(container.life, Paused):
             raise Conflict(f"Container {container.id} is not paused")
-        await cs.runtime.unpause(container.id)
-        container = await cs.record(container, Thawed())
-        cs.publish(container, "unpause")
+        await thaw(cs, container)
+
+
+async def freeze(cs: Containers, container: Container) -> Container:
+    """Freeze the processes of one that runs, with its lock held; as it is then."""
+    await cs.runtime.pause(container.id)
+    container = await cs.record(container, Froze())
+    cs.publish(container, "pause")
+    return container
+
+
+async def thaw(cs: Containers, container: Container) -> Container:
+    """Thaw the processes of one that is paused, with its lock held; as it is then."""
+    await cs.runtime.unpause(container.id)
+    container = await cs.record(container, Thawed())
+    cs.publish(container, "unpause")
+    return container

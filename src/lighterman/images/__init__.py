@@ -5,8 +5,18 @@ Three words. An *image* is a configuration (its digest is the id) and a chain of
 from being deleted. Layers are in `snapshots`, blobs in `content`, the wire to registries in `registry`.
 """
 
+from lighterman.images.changes import changed
+from lighterman.images.commit import CommitWish
 from lighterman.images.errors import NoSuchImage
 from lighterman.images.image import Image, ImageUser
-from lighterman.images.images import Images
+from lighterman.images.images import Images, tagged_reference
 
-__all__ = ["Image", "ImageUser", "Images", "NoSuchImage"]
+__all__ = [
+    "CommitWish",
+    "Image",
+    "ImageUser",
+    "Images",
+    "NoSuchImage",
+    "changed",
+    "tagged_reference",
+]

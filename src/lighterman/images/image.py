@@ -35,7 +35,6 @@ class Document(Struct, frozen=True, omit_defaults=True):
     """An image's configuration as it is stored; its bytes' digest is the image's id."""
 
     architecture: str = ""
-    variant: str = ""
     author: str = ""
     comment: str = ""
     config: ContainerConfig | None = None
@@ -47,6 +46,7 @@ class Document(Struct, frozen=True, omit_defaults=True):
     os: str = ""
     os_version: str = field(name="os.version", default="")
     rootfs: RootFS | None = None
+    variant: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lighterman.content import Content, Workers
 from lighterman.db import Database
 from lighterman.errdefs import EngineError
 from lighterman.events import Events
+from lighterman.images.commit import Committer, CommitWish
 from lighterman.images.delete import delete_image, prune_images
 from lighterman.images.distribution import inspect_distribution, search_registry
 from lighterman.images.image import Image
@@ -31,7 +32,7 @@ from lighterman.images.save import save_images, wanted_images
 from lighterman.images.store import Store, Users
 from lighterman.images.view import image_history, inspect_image, list_images
 from lighterman.lib.filters import Filters
-from lighterman.reference import parse_reference
+from lighterman.reference import Reference, parse_reference
 from lighterman.registry import Registry, normalized, parse_platform
 from lighterman.snapshots import Snapshots
 
@@ -46,6 +47,7 @@ class Images:
         self._puller = Puller(store, layers, registry, workers, self._host)
         self._pusher = Pusher(store, layers, registry, workers)
         self._registry = registry
+        self._committer = Committer(store, layers, workers, __version__)
         self._loader = Loader(store, layers, workers, self._host, __version__)
 
     @classmethod
@@ -188,13 +190,17 @@ class Images:
         """
         return save_images(self._store, self._layers, self._workers, wanted_images(self._store, names))
 
+    async def commit(self, wish: CommitWish, name: Reference | None) -> Image:
+        """Make an image of a writable layer, and give it a name. Raises: NoSuchImage, System."""
+        image = await self._committer.commit(wish)
+        if name is not None:
+            await self._store.tag(image, name)
+        return image
+
     async def tag(self, ref: str, repo: str, tag: str = "") -> None:
         """Let `repo:tag` name this image too. Raises: NoSuchImage, InvalidParameter."""
         image = self._store.find(ref)
-        reference = parse_reference(repo)
-        if tag:
-            reference = reference.repository().with_tag(tag)
-        await self._store.tag(image, reference)
+        await self._store.tag(image, tagged_reference(repo, tag))
 
     async def delete(self, ref: str, *, force: bool = False, noprune: bool = False) -> Sequence[ImageDeleted]:
         """Take a name away; with the last name the image. Raises: NoSuchImage, Conflict, InvalidParameter."""
@@ -203,3 +209,9 @@ class Images:
     async def prune(self, filters: Filters) -> ImagesPruned:
         """Remove what no container uses: dangling images only, unless dangling=false."""
         return await prune_images(self._store, filters)
+
+
+def tagged_reference(repo: str, tag: str) -> Reference:
+    """What `repo` and `tag` of a request mean together. Raises: InvalidParameter."""
+    reference = parse_reference(repo)
+    return (reference.repository().with_tag(tag) if tag else reference).with_default_tag()

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from lighterman import containers
 from lighterman.api import errors
 from lighterman.api.decode import decode
 from lighterman.api.request import TAR, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import Rooms
-from lighterman.apitypes.image import Progress, failure
+from lighterman.apitypes.container import ContainerConfig
+from lighterman.apitypes.image import ImageCommitted, Progress, failure
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.filters import Filters
@@ -144,3 +146,20 @@ async def search(request: Request, rooms: Rooms) -> Answer:
 async def distribution(request: Request, rooms: Rooms) -> Answer:
     """DistributionInspect."""
     return reply(await rooms.images.distribution(request.names["name"], auth=_credentials(request)))
+
+
+async def commit(request: Request, rooms: Rooms) -> Answer:
+    """ImageCommit. The body, the configuration to start from, may be missing."""
+    request.check_json()
+    body = await request.read()
+    options = containers.CommitOptions(
+        repo=request.text("repo"),
+        tag=request.text("tag"),
+        author=request.text("author"),
+        comment=request.text("comment"),
+        changes=request.texts("changes"),
+        pause=request.flag("pause") if request.text("pause") else True,
+        config=decode(body, ContainerConfig) if body.strip() not in (b"", b"null") else None,
+    )
+    made = await containers.commit(rooms.containers, request.text("container"), options)
+    return reply(ImageCommitted(made), 201)
