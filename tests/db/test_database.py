@@ -1,12 +1,14 @@
 """Rows survive, transactions are whole."""
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from lighterman.db import Database, Put, Rows
+from lighterman.linux.mount import mount, umount
 
 
 class Boat(msgspec.Struct):
@@ -52,3 +54,20 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version=99")
     with pytest.raises(sqlite3.DatabaseError, match="newer"):
         Database(path)
+
+
+@pytest.mark.engine
+async def test_a_full_disk_stops_no_removal(tmp_path: Path) -> None:
+    mount("tmpfs", str(tmp_path), "tmpfs", options="size=8m")
+    try:
+        db = Database(tmp_path / "state.db")
+        await db.write(*(Put("facts", f"{n:03d}", b"x" * 2000) for n in range(100)))
+        with (tmp_path / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        for n in range(100):
+            await db.write(BOATS.delete(f"{n:03d}"))
+        assert db.rows("facts") == []
+        db.close()
+    finally:
+        umount(str(tmp_path), detach=True)

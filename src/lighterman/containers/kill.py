@@ -22,8 +22,9 @@ async def kill(cs: Containers, ref: str, *, signal: str = "") -> None:
         raise InvalidParameter(
             f"Cannot kill container: {ref}: The linux daemon does not support signal {number}"
         )
-    if not container.runs and not isinstance(container.life, Restarting):
-        raise Conflict(f"Cannot kill container: {ref}: {NotRunning(container.id)}")
+    async with cs.locked(container.id) as container:  # its output may be seen before its start is recorded
+        if not container.runs and not isinstance(container.life, Restarting):
+            raise Conflict(f"Cannot kill container: {ref}: {NotRunning(container.id)}")
     if number == KILL:
         await kill_to_end(cs, container.id)
         return

@@ -11,6 +11,7 @@ to a blob: a blob that nobody refers to is garbage.
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from lighterman.reference import is_digest
 class Content:
     """Blobs of one data root, by digest. Blocking; every call is short."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, on_discard: Callable[[], None] = lambda: None) -> None:
+        """`on_discard` is called, in whatever thread, when something has come into the trash."""
         self.root = root
+        self.on_discard = on_discard
         for name in ("blobs", "ingest", "trash"):
             (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -62,6 +65,7 @@ class Content:
         """Move a file or directory to the trash. Idempotent."""
         with suppress(FileNotFoundError):
             os.rename(path, self.root / "trash" / secrets.token_hex(8))
+            self.on_discard()
 
     def discard_ingest(self) -> None:
         """At start: nobody's unfinished work goes to the trash."""

@@ -23,6 +23,8 @@ TABLES = (
 """Each holds `(key TEXT PRIMARY KEY, doc BLOB)`. `facts` holds single values, such as the engine's id."""
 
 SCHEMA_VERSION = 1
+_ROOM_PAGES = 256
+"""Of 4 KiB: a full disk stops no removal of a few hundred containers."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Database:
                 "(key TEXT PRIMARY KEY, doc BLOB NOT NULL) WITHOUT ROWID"
             )
         self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._keep_room()
         self._writer = threading.Thread(target=self._write_all, name="db-writer", daemon=True)
         self._writer.start()
 
@@ -105,6 +108,15 @@ class Database:
         self._jobs.put(None)
         self._writer.join()
         self._connection.close()
+
+    def _keep_room(self) -> None:
+        """Have free pages in the file and in its log, so that on a full disk containers can be removed."""
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if free < _ROOM_PAGES // 2:
+            self._connection.execute("INSERT INTO facts VALUES ('room', zeroblob(?))", (_ROOM_PAGES << 12,))
+            self._connection.execute("DELETE FROM facts WHERE key = 'room'")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={_ROOM_PAGES // 2}")
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def _write_all(self) -> None:
         while (job := self._jobs.get()) is not None:

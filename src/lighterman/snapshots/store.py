@@ -11,6 +11,7 @@ of the container's own row makes durable.
 
 import asyncio
 import os
+import shutil
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -42,6 +43,8 @@ from lighterman.snapshots.layer import ROWS, Layer, chain
 
 TRASH_DELAY_S = 1.0
 """Removed trees are unlinked together, and not while somebody waits for the next container."""
+SHORT_OF_BYTES = 256 << 20
+"""With less on the disk what was removed is wanted back at once."""
 _NO_PARENT = "-"
 _SCRATCH = "scratch"
 """The directory below `layers/` whose init layer is for containers that have no image layers."""
@@ -85,7 +88,9 @@ class Snapshots:
         self._emptying: asyncio.Task[None] | None = None
         scratch = content.new_ingest()
         self._by_fds = overlay.takes_fds(scratch)
-        content.discard(scratch)
+        shutil.rmtree(scratch)  # not by the trash: a helper process would be started for it
+        self._loop = asyncio.get_running_loop()
+        content.on_discard = self._trash_filled
 
     # --- writable layers ---
 
@@ -144,7 +149,6 @@ class Snapshots:
         self._mounting.pop(key, None)
         if self._doomed:
             await self.remove_layers(list(self._doomed))
-        self._empty_trash()
 
     async def export(self, key: str) -> AsyncGenerator[bytes, None]:
         """The archive of the merged root of `key`, piece by piece. Raises: NotFound, System."""
@@ -244,7 +248,6 @@ class Snapshots:
         await self._db.write(*(ROWS.delete(chain_id) for chain_id in gone))
         blobs = {layer.blob for layer in self._layers.values()}
         await in_thread(self._discard_layers, rows, blobs)
-        self._empty_trash()
         return gone
 
     def layer_ids(self) -> list[str]:
@@ -266,6 +269,7 @@ class Snapshots:
 
     async def close(self) -> None:
         """Wait for what still works in the background; mounts stay."""
+        self._content.on_discard = lambda: None
         if self._emptying is not None:
             self._emptying.cancel()  # the next start goes on with it
         await self._background.close()
@@ -440,13 +444,17 @@ class Snapshots:
             _close_all(_detach_all(point))
         self._content.discard_ingest()
 
+    def _trash_filled(self) -> None:
+        self._loop.call_soon_threadsafe(self._empty_trash)
+
     def _empty_trash(self) -> None:
         if self._emptying is None or self._emptying.done():
             self._emptying = self._background.start(self._empty)
 
     async def _empty(self) -> None:
         trash = self._content.root / "trash"
-        await asyncio.sleep(TRASH_DELAY_S)
+        if not _is_short(os.statvfs(trash)):
+            await asyncio.sleep(TRASH_DELAY_S)
         while ending := list(self._ending.values()):
             await asyncio.wait(ending)
         while any(trash.iterdir()):
@@ -455,6 +463,10 @@ class Snapshots:
                 await self._workers.run(EmptyDirectory(), [fd])
             finally:
                 os.close(fd)
+
+
+def _is_short(disk: os.statvfs_result) -> bool:
+    return disk.f_bavail * disk.f_frsize < SHORT_OF_BYTES
 
 
 def _row(new: NewLayer) -> Layer:
