@@ -136,6 +136,8 @@ def files_of(path: Path) -> list[_File]:
     They are looked at from the newest on, since a rotation moves them to higher numbers: so each is seen,
     and one that was seen twice counts where it was seen last. What has moved on cannot be opened (`_open`).
     """
+    if not path.parent.exists():  # the container never ran
+        return []
     names = (re.fullmatch(re.escape(path.name) + r"\.(\d+)(\.gz)?", name) for name in os.listdir(path.parent))
     most = max((int(name[1]) for name in names if name), default=0)
     found: dict[tuple[int, int], _File] = {}
