@@ -1,7 +1,8 @@
-"""A request as handlers see it, and the three forms of an answer.
+"""A request as handlers see it, and the forms of an answer.
 
 `Reply` is whole and has a length; `Stream` goes out piece by piece and ends with its client; `Taken` says
-that the connection has left HTTP (`hijack.py`) and nothing is to be sent.
+that the connection has left HTTP (`hijack.py`) and nothing is to be sent. A `WebSocket` (`websocket.py`) is
+an answer of its own kind: it speaks for as long as both ends do.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -14,6 +15,7 @@ from multidict import MultiMapping
 from lighterman.api import queries
 from lighterman.api.decode import decode, encode
 from lighterman.api.versions import Version
+from lighterman.api.websocket import WebSocket
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.filters import Filters, parse_filters
 from lighterman.runtime import Client
@@ -51,7 +53,7 @@ class Taken:
     """No answer: the connection belongs to somebody else now."""
 
 
-Answer = Reply | Stream | Taken
+Answer = Reply | Stream | Taken | WebSocket
 
 
 @asynccontextmanager
@@ -86,6 +88,8 @@ class Request:
     """The body as it comes, for what may be large."""
     take: Callable[[bool], Awaitable[Client]]
     """Take the connection over; the argument says whether Docker's headers go into the head."""
+    websocket: Callable[[bool], WebSocket]
+    """The connection as a websocket, still to be opened; the argument says whether it sends texts."""
 
     def text(self, name: str) -> str:
         """The query's value; "" when it is not there."""

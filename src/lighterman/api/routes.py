@@ -67,6 +67,13 @@ SERVED: tuple[Route, ...] = (
     Route("ContainerPause", "POST", "/containers/{id:.*}/pause", containers.pause),
     Route("ContainerUnpause", "POST", "/containers/{id:.*}/unpause", containers.unpause),
     Route("ContainerAttach", "POST", "/containers/{id:.*}/attach", containers.attach, flow=Flow.HIJACK),
+    Route(
+        "ContainerAttachWebsocket",
+        "GET",
+        "/containers/{id:.*}/attach/ws",
+        containers.attach_websocket,
+        flow=Flow.HIJACK,
+    ),
     Route("ContainerWait", "POST", "/containers/{id:.*}/wait", containers.wait, flow=Flow.STREAM),
     Route("ContainerDelete", "DELETE", "/containers/{id:.*}", containers.delete),
     Route("ContainerArchiveInfo", "HEAD", "/containers/{id:.*}/archive", archives.info),
@@ -109,7 +116,6 @@ SERVED: tuple[Route, ...] = (
 
 MISSING: tuple[Route, ...] = (
     Route("SystemDataUsage", "GET", "/system/df"),
-    Route("ContainerAttachWebsocket", "GET", "/containers/{id:.*}/attach/ws", flow=Flow.HIJACK),
     Route("ImageBuild", "POST", "/build", flow=Flow.STREAM),
     Route("BuildPrune", "POST", "/build/prune", since=(1, 31)),
     Route("NetworkConnect", "POST", "/networks/{id:.*}/connect", networks.connect),

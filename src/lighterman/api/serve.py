@@ -25,6 +25,7 @@ from lighterman.api.rooms import Rooms
 from lighterman.api.router import Router, cleaned, location
 from lighterman.api.routes import ROUTES, Flow, Route
 from lighterman.api.versions import Version
+from lighterman.api.websocket import WebSocket
 from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
 from lighterman.runtime import Client
 
@@ -190,6 +191,7 @@ class _Front:
             read=body.read,
             chunks=body.chunks,
             take=take,
+            websocket=lambda text: WebSocket(http, text=text),
         )
 
     async def _send(self, http: web.BaseRequest, answer: Answer) -> web.StreamResponse:
@@ -198,6 +200,8 @@ class _Front:
                 return await self._send_stream(http, answer)
             case Reply():
                 return self._response(http, answer)
+            case WebSocket():
+                return await self._serve_websocket(answer)
         raise ConnectionResetError("the connection belongs to somebody else now")
 
     def _response(self, http: web.BaseRequest, answer: Reply) -> web.Response:
@@ -232,6 +236,16 @@ class _Front:
         finally:
             self._readers.discard(reader)
         return response
+
+    async def _serve_websocket(self, answer: WebSocket) -> web.StreamResponse:
+        reader = asyncio.current_task()
+        assert reader is not None
+        self._readers.add(reader)
+        try:
+            await answer.served()
+        finally:
+            self._readers.discard(reader)
+        return answer.response
 
 
 class _Body:

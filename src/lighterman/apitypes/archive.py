@@ -5,7 +5,7 @@ from msgspec import Struct
 from lighterman.apitypes.wire import Wire
 
 
-class ContainerPathStat(Struct, frozen=True):
+class ContainerPathStat(Struct, frozen=True, rename="camel"):
     """The content of the header X-Docker-Container-Path-Stat."""
 
     name: str
@@ -13,7 +13,7 @@ class ContainerPathStat(Struct, frozen=True):
     mode: int
     """An os.FileMode of Go."""
     mtime: str
-    linkTarget: str  # noqa: N815  # its name on the wire
+    link_target: str
 
 
 class ContainerChange(Wire, frozen=True):

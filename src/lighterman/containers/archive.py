@@ -141,7 +141,7 @@ def _on_the_wire(found: PathStat, where: str) -> ContainerPathStat:
         size=found.size,
         mode=go_mode(found.mode),
         mtime=rfc3339_nano(found.mtime_ns),
-        linkTarget=found.link.decode(errors="replace"),
+        link_target=found.link.decode(errors="replace"),
     )
 
 

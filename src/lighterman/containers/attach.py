@@ -26,6 +26,7 @@ class AttachOptions:
     stdout: bool = False
     stderr: bool = False
     detach_keys: str | None = None  # None: the default, ctrl-p ctrl-q
+    framed: bool = True  # in frames, unless it has a terminal
 
 
 async def attach(cs: Containers, ref: str, options: AttachOptions, take: Take) -> None:
@@ -63,7 +64,7 @@ def attach_to(container: Container, options: AttachOptions) -> AttachTo:
         stdout=options.stdout,
         stderr=options.stderr,
         detach_keys=asked if config.tty else b"",
-        framed=not config.tty,
+        framed=options.framed and not config.tty,
     )
 
 
@@ -89,7 +90,7 @@ async def _hand_over(cs: Containers, container_id: str, client: Client, to: Atta
 async def _replay(cs: Containers, container: Container, options: AttachOptions, client: Client) -> Client:
     """Send the log so far; the client, with its head sent."""
     await send(client, client.head)
-    wished = LogOptions(stdout=options.stdout, stderr=options.stderr)
+    wished = LogOptions(stdout=options.stdout, stderr=options.stderr, framed=options.framed)
     if (options.stdout or options.stderr) and kept_log(cs, container) is not None:
         async for block in logs(cs, container.id, wished):
             await send(client, block)

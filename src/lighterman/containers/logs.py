@@ -38,6 +38,7 @@ class LogOptions:
     since: str = ""  # as the client wrote it: seconds, RFC 3339 or a duration
     until: str = ""
     tail: str = "all"
+    framed: bool = True  # in frames, unless it has a terminal
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     kept = kept_log(cs, container)
     if kept is None:
         raise Unimplemented("configured logging driver does not support reading")
-    wished = select(options, framed=not container.config.tty, now_ns=time.time_ns())
+    wished = select(options, framed=options.framed and not container.config.tty, now_ns=time.time_ns())
     follow = options.follow and container.runs
     return _follow(cs, container, kept, wished) if follow else _read(kept, wished)
 

@@ -116,7 +116,10 @@ PRELUDE_LENGTH_BYTES = 4
 
 
 class StatPath(Job[PathStat], frozen=True, tag=True):
-    """Look at `path` in the root that `view` and the open files make. Fails with "missing", "no_directory"."""
+    """Look at `path` in the root that `view` and the open files make.
+
+    Fails with "missing" and "no_directory".
+    """
 
     view: View
     path: bytes

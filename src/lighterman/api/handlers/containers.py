@@ -7,6 +7,7 @@ from lighterman.api import errors, gates
 from lighterman.api.decode import encode
 from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Stream, Taken, ended, reply
 from lighterman.api.rooms import Rooms
+from lighterman.api.websocket import NoHandshake
 from lighterman.apitypes.container import ContainerCreateBody, ContainerUpdateBody, ContainerWaitResponse
 from lighterman.apitypes.stats import StatsResponse
 from lighterman.errdefs import EngineError, InvalidParameter
@@ -149,6 +150,25 @@ async def attach(request: Request, rooms: Rooms) -> Answer:
     except EngineError as error:
         return errors.raw(error)
     return Taken()
+
+
+async def attach_websocket(request: Request, rooms: Rooms) -> Answer:
+    """ContainerAttachWebsocket. All streams in one, without frames; below 1.42 none can be left out."""
+    options = containers.AttachOptions(
+        logs=request.flag("logs"),
+        stream=request.flag("stream"),
+        stdin=True,
+        stdout=True,
+        stderr=True,
+        detach_keys=request.text("detachKeys") or None,
+        framed=False,
+    )
+    websocket = request.websocket(request.version < (1, 28))
+    try:
+        await containers.attach(rooms.containers, request.names["id"], options, websocket.take)
+    except NoHandshake as error:
+        return Reply(400, str(error).encode(), close=True)
+    return websocket
 
 
 async def wait(request: Request, rooms: Rooms) -> Answer:
