@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from lighterman.api.versions import Version
 from lighterman.apitypes.container import ContainerCreateBody, ContainerUpdateBody, HostConfig, Mount
 from lighterman.apitypes.exec import ExecCreateBody, ExecStartBody
+from lighterman.apitypes.image import ImageInspect, ImageSummary
 from lighterman.apitypes.system import SystemInfo
 from lighterman.errdefs import InvalidParameter
 
@@ -112,6 +113,12 @@ EXEC_CREATE: tuple[Gate[ExecCreateBody], ...] = (
 )
 EXEC_START: tuple[Gate[ExecStartBody], ...] = (
     Gate((1, 42), "ConsoleSize", lambda body: replace(body, console_size=None)),
+)
+IMAGE_SUMMARY: tuple[Gate[ImageSummary], ...] = (
+    Gate((1, 44), "VirtualSize", lambda image: replace(image, virtual_size=image.size)),
+)
+IMAGE_INSPECT: tuple[Gate[ImageInspect], ...] = (
+    Gate((1, 44), "VirtualSize", lambda image: replace(image, virtual_size=image.size)),
 )
 SYSTEM_INFO: tuple[Gate[SystemInfo], ...] = (
     Gate((1, 25), "SecurityOptions with their settings", _plain_security_options),

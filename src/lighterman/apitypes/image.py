@@ -20,7 +20,8 @@ class ImageSummary(Wire, frozen=True, kw_only=True):
     repo_tags: list[str] | None
     shared_size: int = -1
     size: int
-    virtual_size: int
+    virtual_size: int | UnsetType = UNSET
+    """The same once more; gone since 1.44."""
 
 
 class GraphDriver(Wire, frozen=True):
@@ -58,7 +59,7 @@ class ImageInspect(Wire, frozen=True, kw_only=True):
     os: str
     os_version: str | UnsetType = UNSET
     size: int
-    virtual_size: int
+    virtual_size: int | UnsetType = UNSET
     graph_driver: GraphDriver
     root_fs: RootFS = field(name="RootFS")
     metadata: ImageMetadata

@@ -1,7 +1,12 @@
 """The engine about itself. Source: SystemInfo, SystemVersion; order and nulls as dockerd 20.10 sends them."""
 
+from collections.abc import Sequence
+
 from msgspec import UNSET, UnsetType, field
 
+from lighterman.apitypes.container import ContainerSummary
+from lighterman.apitypes.image import ImageSummary
+from lighterman.apitypes.volume import Volume
 from lighterman.apitypes.wire import Wire
 
 
@@ -134,3 +139,14 @@ class SystemVersion(Wire, frozen=True, kw_only=True):
     arch: str
     kernel_version: str
     build_time: str | UnsetType = UNSET
+
+
+class DataUsage(Wire, frozen=True):
+    """What takes room on the disk; a kind that was not asked for is null. Source: SystemDataUsage."""
+
+    layers_size: int
+    images: Sequence[ImageSummary] | None
+    containers: Sequence[ContainerSummary] | None
+    volumes: Sequence[Volume] | None
+    build_cache: Sequence[dict[str, str]] | None = None
+    builder_size: int = 0

@@ -30,7 +30,7 @@ from lighterman.images.pull import Puller, PullWish, pulled_reference
 from lighterman.images.push import Pusher
 from lighterman.images.save import save_images, wanted_images
 from lighterman.images.store import Store, Users
-from lighterman.images.view import image_history, inspect_image, list_images
+from lighterman.images.view import image_history, inspect_image, list_images, usage
 from lighterman.lib.filters import Filters
 from lighterman.reference import Reference, parse_reference
 from lighterman.registry import Registry, normalized, parse_platform
@@ -78,12 +78,18 @@ class Images:
         """How many images there are (`Images` of /info)."""
         return len(self._store)
 
-    def list(self, filters: Filters, *, all: bool = False, digests: bool = False) -> Sequence[ImageSummary]:
+    def list(
+        self, filters: Filters, *, all: bool = False, shared_size: bool = False
+    ) -> Sequence[ImageSummary]:
         """Newest first, with digests whether they were asked for or not, as dockerd does.
 
         Raises: InvalidParameter for a filter that is unknown or wrong, NoSuchImage.
         """
-        return list_images(self._store, filters, all=all)
+        return list_images(self._store, filters, all=all, shared_size=shared_size)
+
+    def usage(self) -> tuple[int, Sequence[ImageSummary]]:
+        """The bytes of all layers, and the images with their shared bytes and numbers of containers."""
+        return usage(self._store)
 
     def inspect(self, ref: str) -> ImageInspect:
         """Raises: NotFound, in the words of inspect; InvalidParameter."""

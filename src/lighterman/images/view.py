@@ -1,6 +1,9 @@
 """What the API shows of images: computed from the store, nothing kept."""
 
+from collections import Counter
 from collections.abc import Sequence
+
+from msgspec import UNSET, structs
 
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.apitypes.image import (
@@ -26,8 +29,13 @@ _ZERO_S = -62135596800
 """Seconds of Go's zero time."""
 
 
-def list_images(store: Store, filters: Filters, *, all: bool) -> Sequence[ImageSummary]:
-    """Newest first. Raises: InvalidParameter, NoSuchImage (in `before` or `since`)."""
+def list_images(
+    store: Store, filters: Filters, *, all: bool, shared_size: bool = False
+) -> Sequence[ImageSummary]:
+    """Newest first; with the bytes that each shares with others here, if they are wished for.
+
+    Raises: InvalidParameter, NoSuchImage (in `before` or `since`).
+    """
     filters.check(LIST_FILTERS)
     dangling = filters.flag("dangling", default=False) if "dangling" in filters else None
     before = [_created(store.find(ref)) for ref in filters.get("before")]
@@ -42,7 +50,36 @@ def list_images(store: Store, filters: Filters, *, all: bool) -> Sequence[ImageS
         summary = _summary(store, image, filters, dangling=dangling, all=all)
         if summary is not None:
             found.append((created, summary))
-    return [summary for _, summary in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    newest = [summary for _, summary in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    return with_shared_sizes(store, newest) if shared_size else newest
+
+
+def with_shared_sizes(store: Store, summaries: Sequence[ImageSummary]) -> Sequence[ImageSummary]:
+    """The same; each tells the bytes of its layers that another one of them has too."""
+    shown = [(summary, image) for summary in summaries if (image := store.get(summary.id)) is not None]
+    having = Counter(chain_id for _, image in shown for chain_id in image.chain)
+    return [
+        structs.replace(
+            summary,
+            shared_size=sum(
+                layer.size_bytes
+                for chain_id in image.chain
+                if having[chain_id] > 1 and (layer := store.snapshots.layer(chain_id)) is not None
+            ),
+        )
+        for summary, image in shown
+    ]
+
+
+def usage(store: Store) -> tuple[int, Sequence[ImageSummary]]:
+    """The bytes of all layers, and the images with what they share and how many containers they have.
+
+    Everything is counted when layers come and go; nothing on disk is looked at.
+    """
+    layers = (store.snapshots.layer(chain_id) for chain_id in store.snapshots.layer_ids())
+    total = sum(layer.size_bytes for layer in layers if layer is not None)
+    shown = list_images(store, Filters(), all=False, shared_size=True)
+    return total, [structs.replace(one, containers=len(store.users(one.id))) for one in shown]
 
 
 def _summary(
@@ -67,7 +104,6 @@ def _summary(
         repo_digests=digests or None,
         repo_tags=tags or None,
         size=image.size_bytes,
-        virtual_size=image.size_bytes,
     )
 
 
@@ -79,6 +115,7 @@ def inspect_image(store: Store, ref: str) -> ImageInspect:
         raise NotFound(f"no such image: {ref}: {error}") from error
     names, document = store.references(image.id), image.document
     dirs = dict(store.snapshots.layer_dirs(image.top_chain)) if image.top_chain else None
+    variant, os_version = document.variant or UNSET, document.os_version or UNSET
     return ImageInspect(
         id=image.id,
         repo_tags=_tags(names),
@@ -94,17 +131,12 @@ def inspect_image(store: Store, ref: str) -> ImageInspect:
         architecture=document.architecture,
         os=image.os,
         size=image.size_bytes,
-        virtual_size=image.size_bytes,
         graph_driver=GraphDriver(data=dirs, name=DRIVER),
         root_fs=RootFS(type="layers", layers=list(image.diff_ids) or None),
         metadata=ImageMetadata(last_tag_time=rfc3339_nano(store.tagged_ns(image.id))),
-        **_optional(image),
+        variant=variant,
+        os_version=os_version,
     )
-
-
-def _optional(image: Image) -> dict[str, str]:
-    given = {"variant": image.document.variant, "os_version": image.document.os_version}
-    return {key: value for key, value in given.items() if value}
 
 
 def image_history(store: Store, ref: str) -> Sequence[HistoryItem]:

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from msgspec import structs
+
 from lighterman.apitypes import volume as wire
 from lighterman.db import Database, Rows
 from lighterman.events import Events
@@ -118,6 +120,18 @@ class Volumes:
         return wire.VolumeListResponse(
             [on_the_wire(row, self.path(row.name)) for row in rows], warnings or None
         )
+
+    async def usage(self) -> Sequence[wire.Volume]:
+        """All volumes, with their bytes on disk and how many containers refer to them."""
+        found: list[wire.Volume] = []
+        for volume in self.list(Filters()).volumes:
+            try:
+                size = await in_thread(directories.size_bytes, self.path(volume.name))
+            except OSError:  # it went away meanwhile, or its file system does not answer
+                size = -1
+            used = wire.VolumeUsage(ref_count=len(self._users_of(volume.name)), size=size)
+            found.append(structs.replace(volume, usage_data=used))
+        return found
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """For VolumeDelete; `force` is content with a volume that is not there.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from lighterman import containers
-from lighterman.api import errors
+from lighterman.api import errors, gates
 from lighterman.api.decode import decode
 from lighterman.api.request import TAR, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import Rooms
@@ -25,7 +25,9 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
     filters = request.filters()
     if wanted := request.text("filter"):
         filters = Filters({**filters.wanted, "reference": (*filters.get("reference"), wanted)})
-    return reply(rooms.images.list(filters, all=request.flag("all"), digests=request.flag("digests")))
+    shared = request.version >= (1, 42) and request.flag("shared-size")
+    found = rooms.images.list(filters, all=request.flag("all"), shared_size=shared)
+    return reply([gates.gated(one, gates.IMAGE_SUMMARY, request.version) for one in found])
 
 
 async def create(request: Request, rooms: Rooms) -> Answer:
@@ -79,7 +81,8 @@ async def _lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """ImageInspect."""
-    return reply(rooms.images.inspect(request.names["name"]))
+    found = rooms.images.inspect(request.names["name"])
+    return reply(gates.gated(found, gates.IMAGE_INSPECT, request.version))
 
 
 async def history(request: Request, rooms: Rooms) -> Answer:

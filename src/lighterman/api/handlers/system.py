@@ -18,6 +18,7 @@ from lighterman.apitypes.registry import AuthConfig, AuthResponse
 from lighterman.apitypes.system import (
     Commit,
     Component,
+    DataUsage,
     IndexInfo,
     Platform,
     PluginsInfo,
@@ -27,7 +28,7 @@ from lighterman.apitypes.system import (
     SystemInfo,
     SystemVersion,
 )
-from lighterman.containers import Containers
+from lighterman.containers import Containers, list_containers
 from lighterman.containers.life import Paused, Running
 from lighterman.containers.log_options import offered
 from lighterman.errdefs import InvalidParameter
@@ -36,6 +37,7 @@ from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
 from lighterman.linux.host import Host, LimitSupport
 from lighterman.linux.mountinfo import read_mountinfo
 
+USAGE_KINDS = ("container", "image", "volume", "build-cache")
 _HUB = "https://index.docker.io/v1/"
 
 
@@ -210,6 +212,27 @@ def limit_warnings(limits: LimitSupport, *, forwarding: bool) -> list[str]:
         "IPv4 forwarding is disabled": forwarding,
     }
     return [f"WARNING: {text}" for text, supported in missing.items() if not supported]
+
+
+async def data_usage(request: Request, rooms: Rooms) -> Answer:
+    """SystemDataUsage. Since 1.42 a client may ask for some kinds of objects only."""
+    kinds = request.texts("type") if request.version >= (1, 42) else []
+    for kind in kinds:
+        if kind not in USAGE_KINDS:
+            raise InvalidParameter(f"unknown object type: {kind}")
+    wanted = set(kinds or USAGE_KINDS)
+    layers_bytes, images = rooms.images.usage()
+    told = DataUsage(
+        layers_size=layers_bytes if "image" in wanted else 0,
+        images=[gates.gated(one, gates.IMAGE_SUMMARY, request.version) for one in images]
+        if "image" in wanted
+        else None,
+        containers=await list_containers(rooms.containers, all=True, size=True)
+        if "container" in wanted
+        else None,
+        volumes=await rooms.volumes.usage() if "volume" in wanted else None,
+    )
+    return reply(told)
 
 
 async def auth(request: Request, rooms: Rooms) -> Answer:
