@@ -193,7 +193,6 @@ def test_a_wrong_configuration_is_refused_in_dockers_words(wish: dict[str, Any],
     "wish",
     [
         {"DeviceRequests": [{"Count": -1}]},
-        {"IpcMode": "container:x"},
         {"LogConfig": {"Type": "awslogs"}},
         {"SecurityOpt": ["label=user:x"]},
     ],

@@ -1,5 +1,6 @@
 """What is prepared for a start, and what the OCI runtime is told of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -287,3 +288,30 @@ def test_a_container_survives_its_row() -> None:
 
 def _with(**changes: object) -> Prepared:
     return Prepared(**{**{name: getattr(FACTS, name) for name in Prepared.__dataclass_fields__}, **changes})
+
+
+def test_another_containers_ipc_is_joined_with_its_memory() -> None:
+    donor = container(HostConfig(ipc_mode="shareable"), life=Running(7, 1))
+    mine = container(HostConfig(ipc_mode="shareable"))
+    mine = structs.replace(
+        mine, host_config=structs.replace(mine.host_config, ipc_mode=f"container:{donor.id}")
+    )
+    plan = plan_start(mine, lambda ref: donor)
+    assert plan.ipc_of == donor
+    facts = replace(FACTS, ipc_namespace_pid=7, borrowed_shm="/containers/4b/shm")
+    spec = oci_spec(plan, facts, HOST)
+    assert oci.Namespace(type="ipc", path="/proc/7/ns/ipc") in linux_of(spec).namespaces
+    assert mounts_of(spec)["/dev/shm"].source == "/containers/4b/shm"
+
+
+@pytest.mark.parametrize(
+    ("donor", "text"),
+    [
+        (container(HostConfig(ipc_mode="private"), life=Running(7, 1)), "non-shareable IPC"),
+        (container(HostConfig(ipc_mode="shareable")), "is not running"),
+    ],
+)
+def test_an_ipc_that_cannot_be_joined_is_refused(donor: Container, text: str) -> None:
+    mine = structs.replace(donor, host_config=structs.replace(donor.host_config, ipc_mode=f"container:{ID}"))
+    with pytest.raises(Conflict, match=f"can't join IPC of container {ID}: .*{text}"):
+        plan_start(structs.replace(mine, life=Created()), lambda ref: donor)

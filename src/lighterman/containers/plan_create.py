@@ -259,7 +259,7 @@ def _with_defaults(
         log_config=resolve_log_config(wish.log_config, engine.log),
         network_mode=_by_id(wish.network_mode or "default", peer),
         links=_links(wish, peer),
-        ipc_mode=wish.ipc_mode or "private",
+        ipc_mode=_by_id(wish.ipc_mode or "private", peer, strict=True),
         pid_mode=_by_id(wish.pid_mode, peer, strict=True),
         cgroupns_mode=wish.cgroupns_mode or cgroupns,
         shm_size=wish.shm_size or DEFAULT_SHM_BYTES,
@@ -412,9 +412,9 @@ def _check_sysctls(sysctls: Mapping[str, str], wish: HostConfig) -> None:
 
 
 def _check_modes(wish: HostConfig) -> None:
-    if _container_mode(wish.ipc_mode):
-        raise Unimplemented("IpcMode container:<name> is not implemented yet")
-    if wish.ipc_mode not in ("", "none", "private", "shareable", "host"):
+    if wish.ipc_mode not in ("", "none", "private", "shareable", "host") and not _container_mode(
+        wish.ipc_mode
+    ):
         raise InvalidParameter(f"Invalid IPC mode: {wish.ipc_mode}")
     if wish.pid_mode not in ("", "host") and not _container_mode(wish.pid_mode):
         raise InvalidParameter(f"invalid PID mode: {wish.pid_mode}")

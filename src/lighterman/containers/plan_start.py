@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lighterman.apitypes.container import EndpointIPAMConfig, EndpointSettings
 from lighterman.containers.errors import RunsAlready, UnderRemoval
+from lighterman.containers.ipc import ipc_donor
 from lighterman.containers.life import Created, Exited, Paused, Restarting, Running
 from lighterman.containers.links import Link, check_runs, links_of, parse_link
 from lighterman.containers.merge import given
@@ -29,6 +30,7 @@ class StartPlan:
     sandbox: SandboxWish | None  # None: the network of `network_of`
     network_of: Container | None
     pid_of: Container | None
+    ipc_of: Container | None
     mounts: tuple[Mounted, ...]  # the tmpfs of the wish among them
     links: tuple[Link, ...] = ()  # to containers of the default bridge, which run
 
@@ -67,6 +69,7 @@ def prepare(container: Container, peer: Callable[[str], Container]) -> StartPlan
         sandbox=None if network_of else sandbox_wish(container),
         network_of=network_of,
         pid_of=_joined(host.pid_mode, "PID", peer),
+        ipc_of=ipc_donor(host.ipc_mode, peer),
         mounts=(*container.mounts, *parse_tmpfs(given(host.tmpfs) or {})),
         links=links,
     )

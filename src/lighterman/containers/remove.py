@@ -1,9 +1,11 @@
 """Removing: nothing is left, or what is left is finished at the next start."""
 
 import shutil
+from pathlib import Path
 
 from lighterman.containers.ending import kill_to_end
 from lighterman.containers.errors import NoSuchContainer, UnderRemoval
+from lighterman.containers.ipc import give_back_shm
 from lighterman.containers.life import (
     Condemned,
     Created,
@@ -54,7 +56,7 @@ async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> N
         container, doomed = await _condemn(cs, container, volumes=volumes)
         await together(
             cs.snapshots.remove(container.id),
-            in_thread(lambda: shutil.rmtree(cs.settings.home(container.id), ignore_errors=True)),
+            in_thread(_remove_home, cs.settings.home(container.id)),
         )
         for name in doomed:
             await _remove_volume(cs, name)
@@ -62,6 +64,12 @@ async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> N
     finally:
         live.removing = False
     cs.publish(container, "destroy")
+
+
+def _remove_home(home: Path) -> None:
+    """Its files; never what a start that was cut off has left mounted there."""
+    give_back_shm(home)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 async def _condemn(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lighterman.apitypes.container import HostConfig, Resources
 from lighterman.containers.identity import Identity
+from lighterman.containers.ipc import HOST_IPC
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import BindMount, Mounted, TmpfsMount, VolumeMount
 from lighterman.containers.plan_start import StartPlan
@@ -42,6 +43,9 @@ class Prepared:
     device_rules: tuple[oci.DeviceRule, ...] = ()
     block_io: oci.BlockIO | None = None
     pid_namespace_pid: int = 0
+    ipc_namespace_pid: int = 0
+    borrowed_shm: str = ""  # the path of another container's shared memory
+    host_ipc: tuple[str, ...] = HOST_IPC
     cgroup_parent: str = ""
     init_path: str = ""
     link_variables: tuple[str, ...] = ()  # of the environment
@@ -96,7 +100,7 @@ def _mounts(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
     """The usual ones, less those that the container has something else for; then its own, parents first."""
     own = {mount.target: _mount(mount, facts) for mount in plan.mounts}
     own |= {mount.destination: mount for mount in _files(plan, facts) if mount.destination not in own}
-    own |= {mount.destination: mount for mount in _host_ipc(plan.container.host_config)}
+    own |= {mount.destination: mount for mount in _shared_memory(plan.container.host_config, facts)}
     wish = plan.container.host_config
     usual = default_mounts(
         shm_bytes=wish.shm_size if wish.ipc_mode in ("private", "shareable") else None,
@@ -140,9 +144,11 @@ def _files(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
         yield _bind(facts.init_path, INIT, "bind", "ro")
 
 
-def _host_ipc(wish: HostConfig) -> Iterable[oci.Mount]:
+def _shared_memory(wish: HostConfig, facts: Prepared) -> Iterable[oci.Mount]:
+    if facts.borrowed_shm:
+        yield _bind(facts.borrowed_shm, "/dev/shm", "rbind", "nosuid", "noexec", "nodev")
     if wish.ipc_mode == "host":
-        for path in ("/dev/shm", "/dev/mqueue"):
+        for path in facts.host_ipc:
             yield _bind(path, path, "rbind", "nosuid", "noexec", "nodev")
 
 
@@ -167,7 +173,9 @@ def _namespaces(wish: HostConfig, facts: Prepared) -> Iterable[oci.Namespace]:
         yield oci.Namespace(type="pid", path=f"/proc/{facts.pid_namespace_pid}/ns/pid")
     elif wish.pid_mode != "host":
         yield oci.Namespace(type="pid")
-    if wish.ipc_mode != "host":
+    if facts.ipc_namespace_pid:
+        yield oci.Namespace(type="ipc", path=f"/proc/{facts.ipc_namespace_pid}/ns/ipc")
+    elif wish.ipc_mode != "host":
         yield oci.Namespace(type="ipc")
     if wish.cgroupns_mode == "private":
         yield oci.Namespace(type="cgroup")

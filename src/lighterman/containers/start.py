@@ -14,6 +14,7 @@ from lighterman.containers.files import write_files
 from lighterman.containers.health import at_start
 from lighterman.containers.host_devices import find_block_io, find_devices
 from lighterman.containers.identity import Identity
+from lighterman.containers.ipc import borrow_shm, give_back_shm, host_ipc
 from lighterman.containers.life import Started, StartRefused
 from lighterman.containers.links import Link, names_of, variables
 from lighterman.containers.log_options import kept_file, places_in, shipped
@@ -26,8 +27,10 @@ from lighterman.containers.remove import dismantle
 from lighterman.containers.rootfs import find_user, make_directory
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
 from lighterman.containers.state import Container, Containers
-from lighterman.errdefs import EngineError
+from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.lib.effects import in_thread, rollback, together
+from lighterman.linux.cgroup import REALTIME_PERIOD_US, cgroup_path, grant_realtime
+from lighterman.linux.host import Host
 from lighterman.networks import Sandbox
 from lighterman.oci import spec as oci
 from lighterman.runtime import ProcessIO, StartFailed
@@ -92,23 +95,20 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
     (root, looked_up), _, hostname = await together(
         _root(cs, plan), _connect(cs, sandbox), in_thread(_write_files, cs, plan, sandbox)
     )
-    volumes: dict[str, Path] = {}
-    for mount in plan.volumes:
-        undo.push_async_callback(cs.volumes.unmount, mount.name, container.id)
-        volumes[mount.name] = await cs.volumes.mount(
-            mount.name, container.id, destination=mount.target, writable=not mount.read_only
-        )
     return Prepared(
         root=root,
         netns=_netns(sandbox, plan.network_of),
         files=cs.settings.home((plan.network_of or container).id),
-        volumes=volumes,
+        volumes=await _mount_volumes(cs, plan, undo),
         user=looked_up.user,
         hostname=hostname,
         devices=looked_up.devices,
         device_rules=looked_up.device_rules,
         block_io=looked_up.block_io,
         pid_namespace_pid=plan.pid_of.pid if plan.pid_of else 0,
+        ipc_namespace_pid=plan.ipc_of.pid if plan.ipc_of else 0,
+        borrowed_shm=await _borrow_shm(cs, plan, undo),
+        host_ipc=host_ipc(),
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
         init_path=cs.settings.init_path,
         link_variables=tuple(
@@ -117,6 +117,24 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
             for variable in variables(link, container.name, address)
         ),
     )
+
+
+async def _mount_volumes(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for mount in plan.volumes:
+        undo.push_async_callback(cs.volumes.unmount, mount.name, plan.container.id)
+        found[mount.name] = await cs.volumes.mount(
+            mount.name, plan.container.id, destination=mount.target, writable=not mount.read_only
+        )
+    return found
+
+
+async def _borrow_shm(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> str:
+    if plan.ipc_of is None:
+        return ""
+    home = cs.settings.home(plan.container.id)
+    undo.push_async_callback(in_thread, give_back_shm, home)
+    return await in_thread(borrow_shm, home, plan.ipc_of)
 
 
 def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None) -> str:
@@ -178,6 +196,21 @@ def _look_up(plan: StartPlan, root: Path) -> _LookedUp:
     )
 
 
+def _grant_realtime(host: Host, wish: HostConfig, path: str) -> None:
+    """Let the cgroups above have what the container asks for. Blocks. Raises: InvalidParameter."""
+    try:
+        grant_realtime(
+            host.cgroup,
+            path,
+            runtime_us=wish.cpu_realtime_runtime,
+            period_us=wish.cpu_realtime_period or REALTIME_PERIOD_US,
+        )
+    except OSError as error:
+        raise InvalidParameter(
+            f"cpu real-time runtime {wish.cpu_realtime_runtime} cannot be given: {error.strerror}"
+        ) from error
+
+
 async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExitStack) -> Started:
     container = plan.container
     config, wish = container.config, container.host_config
@@ -191,6 +224,8 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
         shipped=shipped(wish.log_config, told),
         size=(rows, columns) if config.tty and rows and columns else None,
     )
+    if wish.cpu_realtime_runtime:
+        await in_thread(_grant_realtime, cs.host, wish, cgroup_path(container.id, facts.cgroup_parent))
     undo.push_async_callback(cs.runtime.delete, container.id)
     live = cs.live(container.id)
     running = await cs.runtime.run(
@@ -202,4 +237,6 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
         attached=tuple(live.waiting),
     )
     live.waiting.clear()  # they are the monitor's now
+    if plan.ipc_of:
+        await in_thread(give_back_shm, cs.settings.home(container.id))
     return Started(running.pid, running.started_ns)

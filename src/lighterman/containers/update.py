@@ -27,7 +27,7 @@ from lighterman.containers.spec import cpu_quota
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict, InvalidParameter, System
 from lighterman.lib.effects import in_thread, rollback
-from lighterman.linux.cgroup import Limits, Throttles
+from lighterman.linux.cgroup import REALTIME_PERIOD_US, Limits, Throttles, grant_realtime
 from lighterman.linux.host import Host
 from lighterman.runtime import ProcessGone
 
@@ -175,7 +175,13 @@ def _replaced(now: Sequence[Limited] | None, wish: Sequence[Limited] | None) -> 
 def _set(cs: Containers, container: Container, limits: Limits) -> Callable[[], None]:
     """Tell the kernel; the answer takes it back. Blocks. Raises: Conflict, InvalidParameter, System."""
     try:
-        return cs.runtime.cgroup(container.id).set_limits(limits)
+        cgroup = cs.runtime.cgroup(container.id)
+        if limits.realtime_runtime_us:
+            period_us = limits.realtime_period_us or REALTIME_PERIOD_US
+            grant_realtime(
+                cs.host.cgroup, cgroup.path, runtime_us=limits.realtime_runtime_us, period_us=period_us
+            )
+        return cgroup.set_limits(limits)
     except ProcessGone:  # it has just ended: the next run has the new limits
         return lambda: None
     except OSError as error:

@@ -21,10 +21,12 @@ from lighterman.linux.cgroup.interface import (
     Throttles,
 )
 from lighterman.linux.cgroup.layout import Layout, Mode, find_layout
+from lighterman.linux.cgroup.realtime import REALTIME_PERIOD_US, grant_realtime
 from lighterman.linux.cgroup.v1 import CgroupV1
 from lighterman.linux.cgroup.v2 import CgroupV2
 
 __all__ = [
+    "REALTIME_PERIOD_US",
     "BlkioEntry",
     "BlkioStats",
     "Cgroup",
@@ -38,6 +40,7 @@ __all__ = [
     "Throttles",
     "cgroup_path",
     "find_layout",
+    "grant_realtime",
     "open_cgroup",
 ]
 
