@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lighterman.errdefs import System
 from lighterman.linux import netns
+from lighterman.linux.netlink import Link
 from lighterman.linux.nft import NftError
 from lighterman.networks import links
 from lighterman.networks.catalog import Catalog
@@ -65,7 +66,7 @@ class Builder:
             ears = None
             if sandbox.key:
                 links.make_sandbox(self._netlink, sandbox.key, self._plugs(sandbox))
-                ears = self._settle(sandbox)
+                ears = self._settle(sandbox, fresh=True)
             try:
                 self._firewall.publish(sandbox.id, publication_of(sandbox))
             except BaseException:
@@ -94,7 +95,8 @@ class Builder:
                     links.furnish(self._netlink, fd, [self._plug(endpoint)])
                 links.route(fd, _ways_out(after), _ways_out(before))
                 self._firewall.publish(after.id, publication_of(after))
-                return open_ears(fd) if after.has_names and not before.has_names else None
+                is_new = after.has_names and not before.has_names
+                return open_ears(fd, fresh=False) if is_new else None
 
     def leave(self, before: Sandbox, after: Sandbox, endpoint: Endpoint) -> None:
         """Unplug the `endpoint` that `after` has no more; idempotent. Raises: System."""
@@ -124,7 +126,7 @@ class Builder:
             if row.driver == "bridge":
                 if row.ipv6 and links.enable_ipv6_forwarding():
                     log.info("op=enable-forwarding net.ipv6.conf.all.forwarding was 0, is 1")
-                links.repair_bridge(self._netlink, bridge_of(row, self._owner))
+                links.repair_bridges(self._netlink, [bridge_of(row, self._owner)])
                 self._firewall.add_bridge(rules_of(row))
             else:
                 links.try_shared(self._netlink, shared_of(row, self._owner))
@@ -150,10 +152,10 @@ class Builder:
         with domain("failed to set up bridges and rules"):
             if any(row.ipv6 for row in bridges):
                 links.enable_ipv6_forwarding()
-            for row in bridges:
-                links.repair_bridge(self._netlink, bridge_of(row, self._owner))
+            links.repair_bridges(self._netlink, [bridge_of(row, self._owner) for row in bridges])
+            on_host = {link.name: link for link in self._netlink.links()}
             for sandbox in kept:
-                found = self._repair(sandbox, running[sandbox.id])
+                found = self._repair(sandbox, running[sandbox.id], on_host)
                 if found is not None:
                     ears[sandbox.id] = found
             self._firewall.replace(
@@ -178,24 +180,24 @@ class Builder:
         orphans = links.our_links(self._netlink, self._owner) - wanted
         links.remove_links(self._netlink, (found - names) | orphans)
 
-    def _repair(self, sandbox: Sandbox, pid: int) -> Ears | None:
+    def _repair(self, sandbox: Sandbox, pid: int, on_host: Mapping[str, Link]) -> Ears | None:
         if not sandbox.key:
             return None
         try:
-            links.repair_sandbox(self._netlink, sandbox.key, pid, self._plugs(sandbox))
-            return self._settle(sandbox, replaced=True)
+            links.repair_sandbox(self._netlink, sandbox.key, pid, self._plugs(sandbox), on_host)
+            return self._settle(sandbox, fresh=False)
         except (OSError, NftError) as error:
             log.error("op=repair-network container=%s: %s", sandbox.id[:12], error)
             return None
 
-    def _settle(self, sandbox: Sandbox, *, replaced: bool = False) -> Ears | None:
+    def _settle(self, sandbox: Sandbox, *, fresh: bool) -> Ears | None:
         """Routes and name server of a namespace whose links are there."""
         ways_out = _ways_out(sandbox)
         if ways_out == (None, None) and not sandbox.has_names:
             return None
         with _opened(sandbox.key) as fd:
-            links.route(fd, ways_out, missing_only=replaced)
-            return open_ears(fd) if sandbox.has_names else None
+            links.route(fd, ways_out, missing_only=not fresh)
+            return open_ears(fd, fresh=fresh) if sandbox.has_names else None
 
     def _plugs(self, sandbox: Sandbox) -> list[links.Plug]:
         return plugs_of(sandbox, self._catalog.rows, self._veth_prefix, self._owner)

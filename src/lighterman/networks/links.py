@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface
 
@@ -19,6 +19,7 @@ from lighterman.linux import netns
 from lighterman.linux.netlink import (
     Address,
     Interface,
+    Link,
     Netlink,
     Request,
     add_address,
@@ -94,13 +95,19 @@ def ensure_bridge(netlink: Netlink, bridge: Bridge) -> int:
     return index
 
 
-def repair_bridge(netlink: Netlink, bridge: Bridge) -> None:
-    """`ensure_bridge`, and for one that was there: up, with its addresses, settings as we want them."""
-    index = ensure_bridge(netlink, bridge)
-    _settle(bridge)
-    there = {address.interface for address in netlink.addresses() if address.index == index}
-    missing = [add_address(index, address) for address in bridge.addresses if address not in there]
-    netlink.batch([*missing, set_up(bridge.name)])
+def repair_bridges(netlink: Netlink, bridges: Sequence[Bridge]) -> None:
+    """`ensure_bridge` each, and for one that was there: up, with its addresses, settings as we want them."""
+    known = any(index_of(bridge.name) for bridge in bridges)
+    addresses = netlink.addresses() if known else []
+    there = {(address.index, address.interface) for address in addresses}
+    for bridge in bridges:
+        index = index_of(bridge.name)
+        if not index:
+            ensure_bridge(netlink, bridge)
+            continue
+        _settle(bridge)
+        missing = [address for address in bridge.addresses if (index, address) not in there]
+        netlink.batch([*(add_address(index, address) for address in missing), set_up(bridge.name)])
 
 
 def _settle(bridge: Bridge) -> None:
@@ -236,10 +243,12 @@ def unplug(netlink: Netlink, key: str, plug: Plug) -> None:
         os.close(fd)
 
 
-def repair_sandbox(netlink: Netlink, key: str, pid: int, plugs: Sequence[Plug]) -> None:
+def repair_sandbox(
+    netlink: Netlink, key: str, pid: int, plugs: Sequence[Plug], on_host: Mapping[str, Link]
+) -> None:
     """Pin the namespace of the running process `pid` again and plug in what is unplugged; without routes.
 
-    Raises: OSError.
+    `on_host` are the links of the host by name, the bridges repaired. Raises: OSError.
     """
     if not netns.is_pinned(key):
         fd = netns.open_pinned(f"/proc/{pid}/ns/net")
@@ -250,21 +259,15 @@ def repair_sandbox(netlink: Netlink, key: str, pid: int, plugs: Sequence[Plug]) 
     fd = netns.open_pinned(key)
     try:
         with netns.inside(fd), Netlink() as inner:
-            there = {link.name: link.master for link in inner.links()}
-        unplugged = [plug for plug in plugs if plug.endpoint.interface not in there]
+            inside = {link.name for link in inner.links()}
+        unplugged = [plug for plug in plugs if plug.endpoint.interface not in inside]
         furnish(netlink, fd, unplugged)
-        _plug_again(netlink, [plug for plug in plugs if plug not in unplugged])
     finally:
         os.close(fd)
-
-
-def _plug_again(netlink: Netlink, plugs: Sequence[Plug]) -> None:
-    """Make veths ports of their bridge again where that was deleted and has come back."""
-    there = {link.name: link for link in netlink.links()}
     for plug in plugs:
-        if isinstance(plug.to, Bridge) and plug.veth in there:
-            bridge = ensure_bridge(netlink, plug.to)
-            if there[plug.veth].master != bridge:
+        if plug.veth in on_host and plug not in unplugged:  # its bridge may have been deleted and made again
+            bridge = index_of(plug.to.name) if isinstance(plug.to, Bridge) else 0
+            if bridge and on_host[plug.veth].master != bridge:
                 netlink.batch([set_master(plug.veth, bridge), *_port(plug)])
 
 

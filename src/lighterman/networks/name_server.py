@@ -9,6 +9,7 @@ outside.
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
@@ -16,12 +17,13 @@ from dataclasses import dataclass
 
 from lighterman.lib import dns_message as dns
 from lighterman.linux import netns
-from lighterman.linux.nft import Nft
+from lighterman.linux.nft import Nft, NftError
 from lighterman.networks.names import Names
 from lighterman.networks.sandbox import Sandbox
 from lighterman.networks.upstream import Forwarder
 
 ADDRESS = "127.0.0.11"
+_TABLE = "ip lighterman_names"
 _IN_FLIGHT, _CONNECTIONS = 256, 64  # of one container
 _AT_ONCE = 32  # datagrams in one turn of the loop
 _IDLE_S = 10.0
@@ -40,22 +42,26 @@ class Ears:
         self.tcp.close()
 
 
-def open_ears(fd: int) -> Ears:
-    """Listen in the namespace of `fd`, with the rules that lead there; in place of those of a former daemon.
+def open_ears(fd: int, *, fresh: bool) -> Ears:
+    """Listen in the namespace of `fd`, with the rules that lead there. Where they may be there already, those
+    of a former daemon, it is not `fresh`: then the same port is taken again, so that they stay.
 
-    Blocks for about a millisecond, in a thread that may enter namespaces. Raises: OSError, NftError.
+    Blocks for a millisecond, in a thread that may enter namespaces. Raises: OSError, NftError.
     """
     with netns.inside(fd):
-        ears = _listen()
+        nft = Nft()
         try:
-            nft = Nft()
+            former = None if fresh else _port_of_rules(nft)
+            ears = _listen(former)
             try:
-                nft.run(rules(ears.udp.getsockname()[1]))
-            finally:
-                nft.close()
-        except BaseException:
-            ears.close()
-            raise
+                port = ears.udp.getsockname()[1]
+                if port != former:
+                    nft.run(rules(port) if former is None else f"delete table {_TABLE}\n{rules(port)}")
+            except BaseException:
+                ears.close()
+                raise
+        finally:
+            nft.close()  # takes 10 ms when something was deleted, nothing else
     return ears
 
 
@@ -66,27 +72,39 @@ def rules(port: int) -> str:
         f"    ip saddr {ADDRESS} {proto} sport {port} notrack {proto} sport set 53\n"
         for proto in ("udp", "tcp")
     )
-    table = "table ip lighterman_names"
     chain = "type filter hook output priority -300; policy accept;"
-    return f"add {table}\ndelete {table}\n{table} {{\n  chain names {{\n    {chain}\n{lines}  }}\n}}\n"
+    return f"table {_TABLE} {{\n  chain names {{\n    {chain}\n{lines}  }}\n}}\n"
 
 
-def _listen() -> Ears:
-    for tries_left in reversed(range(16)):
+def _port_of_rules(nft: Nft) -> int | None:
+    """Where the rules that are there lead; None when there are none."""
+    try:
+        listed = nft.run(f"list table {_TABLE}")
+    except NftError:
+        return None
+    statements = [each for entry in listed for each in entry.get("rule", {}).get("expr", ())]
+    ports = {each["mangle"]["value"] for each in statements if "mangle" in each} - {53}
+    return ports.pop() if len(ports) == 1 else 0
+
+
+def _listen(former: int | None) -> Ears:
+    """Both sockets on the `former` port, if that can be had, or on any."""
+    for port in (former or 0, *[0] * 16):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the former may linger
         ears = Ears(udp, tcp)
         try:
-            udp.bind((ADDRESS, 0))
+            udp.bind((ADDRESS, port))
             tcp.bind((ADDRESS, udp.getsockname()[1]))
             tcp.listen(_CONNECTIONS)
-        except OSError:  # the container listens on just this port
+        except OSError as error:  # the container listens on just this port
             ears.close()
-            if not tries_left:
+            if error.errno != errno.EADDRINUSE:
                 raise
         else:
             return ears
-    raise AssertionError("the last try returns or raises")
+    raise OSError(errno.EADDRINUSE, "no port is free for the name server")
 
 
 def respond(query: dns.Query, names: Names, sandbox: Sandbox) -> Sequence[tuple[int, bytes]] | int | None:
