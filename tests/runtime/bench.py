@@ -12,7 +12,7 @@ from lighterman.lib.json_log import Line, decode_lines
 from lighterman.linux.cgroup import cgroup_path
 from lighterman.linux.host import probe_host
 from lighterman.oci import spec as oci
-from lighterman.runtime import AttachTo, Client, Exit, LogFile, ProcessIO, Running, Runtime
+from lighterman.runtime import AttachTo, Client, Exit, LogFile, ProcessIO, Running, Runtime, Shipped
 
 SECCOMP = oci.LinuxSeccomp(
     default_action="SCMP_ACT_ALLOW",
@@ -91,11 +91,16 @@ class Bench:
         attached: Sequence[tuple[Client, AttachTo]] = (),
         max_size_bytes: int = 0,
         max_files: int = 1,
+        form: str = "json",
+        compress: bool = False,
+        shipped: Shipped | None = None,
     ) -> tuple[str, Running]:
         id = secrets.token_hex(32)
         self.ids.append(id)
-        file = LogFile(str(self.log(id)), max_size_bytes, max_files) if log else None
-        io = ProcessIO(tty=tty, stdin=stdin, stdin_once=once, log=file, size=size)
+        file = LogFile(str(self.log(id)), max_size_bytes, max_files, form=form, compress=compress)
+        io = ProcessIO(
+            tty=tty, stdin=stdin, stdin_once=once, log=file if log else None, size=size, shipped=shipped
+        )
         spec = self.spec(id, args, tty=tty)
         return id, await self.runtime.run(id, spec, io, runtime=runtime, seccomp=SECCOMP, attached=attached)
 
