@@ -12,9 +12,7 @@ import pytest
 from tests.content.archives import archive, file, symlink
 from tests.images.shelf import Shelf, config, digest, heard, ids, layer, opened, put, said, saved, sent
 
-from lighterman.apitypes.container import ContainerConfig
-from lighterman.errdefs import EngineError, InvalidParameter, Unimplemented
-from lighterman.images.changes import changed
+from lighterman.errdefs import InvalidParameter
 
 
 async def test_a_saved_image_is_loaded_with_its_names(shelf: Shelf) -> None:
@@ -187,34 +185,3 @@ async def test_what_others_wrote_with_pax_is_imported(shelf: Shelf) -> None:
         writer.addfile(tarfile.TarInfo("d" * 90 + "/" + "n" * 200), io.BytesIO(b""))
     await shelf.images.import_(sent(made.getvalue()), repo="a")
     assert shelf.images.find("a").size_bytes == 0
-
-
-CHANGES = [
-    (["CMD echo hi"], {"cmd": ["/bin/sh", "-c", "echo hi"]}),
-    (['ENTRYPOINT ["a","b"]'], {"entrypoint": ["a", "b"]}),
-    (["ENV A=1 B='x y'", "ENV A 2"], {"env": ["A=2", "B=x y"]}),
-    (["LABEL a=b\nLABEL c=d"], {"labels": {"a": "b", "c": "d"}}),
-    (["EXPOSE 80 53/udp"], {"exposed_ports": {"80/tcp": {}, "53/udp": {}}}),
-    (["WORKDIR /a", "WORKDIR b"], {"working_dir": "/a/b"}),
-    (["user me", "VOLUME /v", "STOPSIGNAL 9"], {"user": "me", "volumes": {"/v": {}}, "stop_signal": "9"}),
-]
-
-
-@pytest.mark.parametrize(("changes", "fields"), CHANGES)
-def test_changes_are_those_of_a_dockerfile(changes: list[str], fields: dict[str, object]) -> None:
-    after = changed(ContainerConfig(), changes)
-    assert {name: getattr(after, name) for name in fields} == fields
-
-
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        ("RUN x", InvalidParameter),
-        ("ENV", InvalidParameter),
-        ("ONBUILD RUN x", Unimplemented),
-        ("ENV A='", InvalidParameter),
-    ],
-)
-def test_other_changes_are_refused(change: str, kind: type[EngineError]) -> None:
-    with pytest.raises(kind):
-        changed(ContainerConfig(), [change])

@@ -199,7 +199,7 @@ async def test_an_image_has_the_fields_that_dockerd_sends(shelf: Shelf) -> None:
     shown = msgspec.to_builtins(shelf.images.inspect("a:1"))
     assert list(shown) == [
         "Id", "RepoTags", "RepoDigests", "Parent", "Comment", "Created", "Container", "ContainerConfig",
-        "DockerVersion", "Author", "Config", "Architecture", "Os", "Size", "VirtualSize", "GraphDriver",
+        "DockerVersion", "Author", "Config", "Architecture", "Os", "Size", "GraphDriver",
         "RootFS", "Metadata",
     ]  # fmt: skip
     assert list(shown["GraphDriver"]["Data"]) == ["LowerDir", "MergedDir", "UpperDir", "WorkDir"]
