@@ -3,16 +3,22 @@
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from tests.support.http import Http
 
 
 def told(http: Http, cid: str) -> Iterator[tuple[str, dict[str, str]]]:
     """(action, attributes) of everything told of a container up to now."""
+    for event in events(http, cid):
+        yield event["Action"], event["Actor"]["Attributes"]
+
+
+def events(http: Http, cid: str) -> Iterator[Any]:
+    """The same, whole."""
     asked = f"/events?since=0&until={time.time():.9f}&filters={json.dumps({'container': [cid]})}"
     for line in http("GET", asked.replace(" ", "").replace('"', "%22")).body.splitlines():
-        event = json.loads(line)
-        yield event["Action"], event["Actor"]["Attributes"]
+        yield json.loads(line)
 
 
 def actions(http: Http, cid: str) -> list[str]:

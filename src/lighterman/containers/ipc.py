@@ -44,6 +44,7 @@ def host_ipc() -> tuple[str, ...]:
 def borrow_shm(home: Path, donor: Container) -> str:
     """Put a copy of the donor's /dev/shm into `home`; its path. Blocks. Raises: System."""
     target = home / "shm"
+    give_back_shm(home)
     try:
         fd = clone_from(donor.pid, "/dev/shm")
         try:
@@ -57,9 +58,11 @@ def borrow_shm(home: Path, donor: Container) -> str:
 
 
 def give_back_shm(home: Path) -> None:
-    """Take that copy away; idempotent, and before anything below `home` is removed. Blocks."""
-    try:
-        umount(str(home / "shm"), detach=True)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOENT):  # no mount, or nothing at all
+    """Take that copy away, and those of starts that were cut off; before `home` is removed. Blocks."""
+    while True:
+        try:
+            umount(str(home / "shm"), detach=True)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT):  # no mount (any more), or nothing at all
+                return
             raise
