@@ -48,6 +48,7 @@ SERVED: tuple[Route, ...] = (
     Route("SystemPing", "GET", "/_ping", system.ping),
     Route("SystemPing", "HEAD", "/_ping", system.ping_head),
     Route("SystemAuth", "POST", "/auth", system.auth),
+    Route("SystemDataUsage", "GET", "/system/df", system.data_usage),
     Route("SystemEvents", "GET", "/events", system.events, flow=Flow.STREAM),
     Route("ContainerList", "GET", "/containers/json", containers.list_),
     Route("ContainerCreate", "POST", "/containers/create", containers.create),
@@ -103,6 +104,8 @@ SERVED: tuple[Route, ...] = (
     Route("NetworkInspect", "GET", "/networks/{id:.*}", networks.inspect),
     Route("NetworkDelete", "DELETE", "/networks/{id:.*}", networks.delete),
     Route("NetworkCreate", "POST", "/networks/create", networks.create),
+    Route("NetworkConnect", "POST", "/networks/{id:.*}/connect", networks.connect),
+    Route("NetworkDisconnect", "POST", "/networks/{id:.*}/disconnect", networks.disconnect),
     Route("NetworkPrune", "POST", "/networks/prune", networks.prune, since=(1, 25)),
     Route("VolumeList", "GET", "/volumes", volumes.list_),
     Route("VolumeCreate", "POST", "/volumes/create", volumes.create),
@@ -115,11 +118,8 @@ SERVED: tuple[Route, ...] = (
 """Operations that are answered."""
 
 MISSING: tuple[Route, ...] = (
-    Route("SystemDataUsage", "GET", "/system/df"),
     Route("ImageBuild", "POST", "/build", flow=Flow.STREAM),
     Route("BuildPrune", "POST", "/build/prune", since=(1, 31)),
-    Route("NetworkConnect", "POST", "/networks/{id:.*}/connect", networks.connect),
-    Route("NetworkDisconnect", "POST", "/networks/{id:.*}/disconnect", networks.disconnect),
     Route("Session", "POST", "/session", flow=Flow.HIJACK),
     Route("GetPluginPrivileges", "GET", "/plugins/privileges"),
     Route("PluginPull", "POST", "/plugins/pull", flow=Flow.STREAM),
