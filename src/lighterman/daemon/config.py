@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from lighterman.errdefs import InvalidParameter
+from lighterman.registry import check_mirror
 
 DEFAULT_CONFIG_FILE = Path("/etc/docker/daemon.json")
 
@@ -82,6 +83,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     insecure_registries: Annotated[
         tuple[str, ...], Flag("insecure-registry", "Registry or network reached without checked TLS")
     ] = ()
+    registry_mirrors: Annotated[
+        tuple[str, ...], Flag("registry-mirror", "Mirror of Docker's own registry, asked before it")
+    ] = ()
     cgroup_parent: Annotated[
         str, Flag("cgroup-parent", "Parent cgroup of containers that name none; empty: /docker")
     ] = ""
@@ -124,7 +128,7 @@ REFUSED = frozenset(
     default-stop-timeout default-ulimits dns dns-opts dns-search features firewall-backend fixed-cidr
     fixed-cidr-v6 host-gateway-ip host-gateway-ips http-proxy https-proxy init-path max-concurrent-downloads
     max-concurrent-uploads max-download-attempts metrics-addr min-api-version network-control-plane-mtu
-    network-diagnostic-port no-proxy node-generic-resources proxies raw-logs registry-mirrors rootless
+    network-diagnostic-port no-proxy node-generic-resources proxies raw-logs rootless
     seccomp-profile swarm-default-advertise-addr swarm-raft-election-tick swarm-raft-heartbeat-tick
     tlscacert tlscert tlskey userland-proxy-path userns-remap
     """.split()  # noqa: SIM905 a list of words reads best as words
@@ -254,6 +258,8 @@ def validate(config: EngineConfig) -> None:
     conflict_free_labels(config.labels)
     for registry in config.insecure_registries:
         _validate_registry(registry)
+    for mirror in config.registry_mirrors:
+        check_mirror(mirror)
     _validate_bridge(config)
     for name, runtime in config.runtimes.items():
         if not runtime.path.startswith("/"):

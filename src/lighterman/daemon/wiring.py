@@ -25,13 +25,11 @@ from lighterman.events import Events
 from lighterman.images import Images, ImageUser
 from lighterman.linux.host import probe_host
 from lighterman.networks import DEFAULT_POOLS, AddressPool, NetworkConfig, Networks
-from lighterman.registry import Registry
+from lighterman.registry import LOOPBACK, Registry
 from lighterman.runtime import Exit, Running, Runtime
 from lighterman.snapshots import Snapshots
 from lighterman.volumes import Volumes
 
-LOOPBACK = ("127.0.0.0/8", "::1/128")
-"""Registries of this host, which may do without TLS, as with dockerd."""
 _FACTS: Rows[str] = Rows("facts", str)
 
 
@@ -113,7 +111,9 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             content=content,
             snapshots=snapshots,
             workers=workers,
-            registry=Registry(insecure=(*LOOPBACK, *config.insecure_registries)),
+            registry=Registry(
+                insecure=(*LOOPBACK, *config.insecure_registries), mirrors=config.registry_mirrors
+            ),
             users=upward.image_users,
         )
         networks = await Networks.open(
@@ -230,5 +230,6 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         labels=conflict_free_labels(config.labels),
         debug=config.debug,
         insecure_registries=(*LOOPBACK, *config.insecure_registries),
+        registry_mirrors=tuple(f"{mirror.rstrip('/')}/" for mirror in config.registry_mirrors),
         init_path=_init_path(),
     )
