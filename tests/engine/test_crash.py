@@ -202,9 +202,13 @@ def test_names_images_volumes_and_networks_are_what_they_were(engine: Daemon, do
         "network ls --no-trunc",
         "inspect made gone",
     ]
-    before = [docker.out(*look.split(), *format_of(look)) for look in looks]
+
+    def seen() -> list[list[str]]:  # sorted: the CLI shows the names of one image in any order
+        return [sorted(docker.out(*look.split(), *format_of(look)).splitlines()) for look in looks]
+
+    before = seen()
     engine.restart_killed()
-    assert [docker.out(*look.split(), *format_of(look)) for look in looks] == before
+    assert seen() == before
     assert docker.out("start", "-a", "made") == ""
     engine.forget_images()
 
