@@ -13,9 +13,13 @@ from tests.support.engines import Daemon, Engine, Reference
 from tests.support.images import BUSYBOX, busybox_layer, heavy_layers, saved
 from tests.support.registry import Registry
 
+from benchmarks.archives import archives
 from benchmarks.client import Client
-from benchmarks.rows import ROWS, Bench, Row
+from benchmarks.rows import ROWS as FIRST_ROWS
+from benchmarks.rows import Bench, Row
 from benchmarks.table import Line, as_json, line, shown
+
+ROWS = (*FIRST_ROWS, Row("archive", archives, rounds=7))
 
 
 @contextmanager

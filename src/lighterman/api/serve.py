@@ -36,6 +36,10 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 IDLE_LIMIT_S = 300.0
 """How long a connection may be without a whole request, as in moby (ReadHeaderTimeout)."""
+UPLOAD_AHEAD_BYTES = 1 << 20
+"""How much of an upload is read before somebody wants it: with less, both ends wait for each other."""
+ANSWER_AHEAD_BYTES = 1 << 20
+"""How much of a stream is made before the client has read it."""
 JSON_LIMIT_BYTES = 16 * 1024 * 1024
 """A larger body is no JSON of ours; archives come as streams."""
 
@@ -62,6 +66,7 @@ async def serve(
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=IDLE_LIMIT_S,
+            read_bufsize=UPLOAD_AHEAD_BYTES,
             max_line_size=64 * 1024,  # filters and build arguments live in the query
             max_field_size=512 * 1024,  # X-Registry-Config holds the credentials of all registries
         )
@@ -225,6 +230,8 @@ class _Front:
         try:
             async with ended(answer.chunks):
                 await response.prepare(http)
+                if http.transport is not None:
+                    http.transport.set_write_buffer_limits(high=ANSWER_AHEAD_BYTES)
                 async for chunk in answer.chunks:
                     await response.write(chunk)
             await response.write_eof()

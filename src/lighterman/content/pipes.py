@@ -7,9 +7,9 @@ dies with the caller in both.
 import asyncio
 import fcntl
 import os
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
+from typing import Any
 
 from lighterman.content.jobs import PRELUDE_LENGTH_BYTES, Job, R
 from lighterman.content.workers import Workers
@@ -24,10 +24,8 @@ async def written(workers: Workers, job: Job[R], fds: Sequence[int]) -> AsyncGen
 
     Closing the generator ends the job. Raises: JobFailed, behind what was written before.
     """
-    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    ours, theirs = _pipe()
     os.set_blocking(ours, False)
-    with suppress(OSError):  # users have a limit for all their pipes together
-        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     running = asyncio.ensure_future(workers.run(job, [*fds, theirs]))
     # while it is open here, the job's end of it is not the end of what comes
     running.add_done_callback(lambda _: os.close(theirs))
@@ -67,37 +65,78 @@ async def _read(fd: int) -> bytes:
         try:
             return os.read(fd, PIPE_BYTES)
         except BlockingIOError:
-            readable = loop.create_future()
-        loop.add_reader(fd, _settle, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(fd)
+            await _ready(fd, loop.add_reader, loop.remove_reader)
+
+
+async def fed(workers: Workers, job: Job[R], fds: Sequence[int], stream: AsyncIterator[bytes]) -> R:
+    """The answer of `job`, which reads `stream` from a pipe that it gets behind `fds`.
+
+    Raises: JobFailed, and what the stream raises.
+    """
+    theirs, ours = _pipe()
+    os.set_blocking(ours, False)
+    pipe = _Pipe(ours)
+    try:
+        running = _ended_with(workers.run(job, [*fds, theirs]), theirs)
+        answer, _ = await together(running, pipe.feed(stream))
+        return answer
+    finally:
+        pipe.close()
+
+
+async def _ended_with(work: Coroutine[Any, Any, R], fd: int) -> R:
+    """The answer of `work`; then `fd` is closed, so that nobody waits for a reader who is gone."""
+    try:
+        return await work
+    finally:
+        os.close(fd)
+
+
+class _Pipe:
+    """The end of a pipe that is written to."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def feed(self, stream: AsyncIterator[bytes]) -> None:
+        """Pass everything on, then close. A worker that wants no more says why in its answer."""
+        with suppress(BrokenPipeError):
+            async for chunk in stream:
+                await self._write(memoryview(chunk))
+        self.close()
+
+    async def _write(self, piece: memoryview) -> None:
+        loop = asyncio.get_running_loop()
+        while piece:
+            try:
+                piece = piece[os.write(self._fd, piece) :]
+            except BlockingIOError:
+                await _ready(self._fd, loop.add_writer, loop.remove_writer)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _pipe() -> tuple[int, int]:
+    """Both ends of a new pipe, as large as may be."""
+    ends = os.pipe2(os.O_CLOEXEC)
+    with suppress(OSError):  # users have a limit for all their pipes together
+        fcntl.fcntl(ends[0], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return ends
+
+
+async def _ready(fd: int, add: Callable[..., None], remove: Callable[[int], object]) -> None:
+    """Wait until the loop's `add` and `remove` of a watcher tell that `fd` is ready."""
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    add(fd, _settle, ready)
+    try:
+        await ready
+    finally:
+        remove(fd)
 
 
 def _settle(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-
-async def fed(workers: Workers, job: Job[R], fds: Sequence[int], stream: AsyncIterator[bytes]) -> R:
-    """The answer of `job`, which reads `stream` from an open file that it gets behind `fds`.
-
-    Raises: JobFailed, and what the stream raises.
-    """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    with ours, theirs:
-        answer, _ = await together(workers.run(job, [*fds, theirs.fileno()]), _feed(ours, stream))
-        return answer
-
-
-async def _feed(sock: socket.socket, stream: AsyncIterator[bytes]) -> None:
-    """Pass everything on. A worker that wants no more says why in its answer."""
-    loop = asyncio.get_running_loop()
-    async for chunk in stream:
-        try:
-            await loop.sock_sendall(sock, chunk)
-        except (BrokenPipeError, ConnectionResetError):
-            return
-    sock.shutdown(socket.SHUT_WR)
