@@ -36,20 +36,15 @@ class LogReader:
     """Gives the whole entries of a log, one block after the other."""
 
     def __init__(self, path: Path, form: LogForm, *, tail: int | None = None) -> None:
-        """From the beginning, or from the last `tail` lines on. Raises: OSError, but not for a log that is
-        not there yet."""
-        self._path, self._form = path, form
+        """From the beginning, or from the last `tail` lines on, as they are at the first `read`."""
+        self._path, self._form, self._tail = path, form, tail
+        self._begun = False
         self._fd = -1
         self._file: _File | None = None
         self._held = -1
         """A compressed file that is read unpacked: held open, its inode means no other file."""
         self._rest = b""
         self._skip = 0
-        files = files_of(path)
-        if tail is not None:
-            self._seek(files, tail)
-        elif files:
-            self._open(files[0])
 
     def close(self) -> None:
         """Let go of the file."""
@@ -59,7 +54,12 @@ class LogReader:
         self._fd = self._held = -1
 
     def read(self) -> bytes:
-        """The next whole entries, up to a block of them; b"" when there is no more for now."""
+        """The next whole entries, up to a block of them; b"" when there is no more for now.
+
+        Raises: OSError, but not for a log that is not there yet.
+        """
+        if not self._begun:
+            self._begin()
         while True:
             if self._take():
                 done = self._form.whole(self._rest)
@@ -69,6 +69,11 @@ class LogReader:
                     return self._form.without(entries, skip) if skip else entries
             elif not self._go_on():
                 return b""
+
+    def _begin(self) -> None:
+        self._begun = True
+        if self._tail is not None:
+            self._seek(files_of(self._path), self._tail)
 
     def _take(self) -> bool:
         block = os.read(self._fd, BLOCK_BYTES) if self._fd >= 0 else b""

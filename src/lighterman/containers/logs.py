@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 from lighterman.containers.log_facts import LogFacts, facts_of
 from lighterman.containers.log_forms import FORMS
 from lighterman.containers.log_options import kept_file, log_attributes, places_in
-from lighterman.containers.log_reader import LogReader
+from lighterman.containers.log_reader import BLOCK_BYTES, LogReader
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.effects import in_thread
@@ -84,8 +84,8 @@ class KeptLog:
     attributes: Mapping[str, str]
     """What `details` shows of each line, where the lines do not tell it themselves."""
 
-    def open(self, tail: int | None) -> LogReader:
-        """Blocks. Raises: OSError."""
+    def reader(self, tail: int | None) -> LogReader:
+        """Of all, or of the last `tail` lines and what follows."""
         return LogReader(self.path, FORMS[self.form], tail=tail)
 
     def render(self, block: bytes, wished: "Selection") -> bytes:
@@ -182,19 +182,34 @@ def _attributes(attrs: Mapping[str, str]) -> str:
 
 async def _read(kept: KeptLog, wished: Selection) -> AsyncIterator[bytes]:
     """All that is there."""
-    reader = await in_thread(partial(kept.open, wished.tail))
+    reader = kept.reader(wished.tail)
     try:
-        while (part := await in_thread(partial(_next, reader, kept, wished))) is not None:
-            if part:
-                yield part
+        async for part in _parts(reader, kept, wished):
+            yield part
     finally:
         reader.close()
 
 
-def _next(reader: LogReader, kept: KeptLog, wished: Selection) -> bytes | None:
-    """The next block, rendered; None: there is no more for now."""
-    block = reader.read()
-    return kept.render(block, wished) if block else None
+async def _parts(reader: LogReader, kept: KeptLog, wished: Selection) -> AsyncIterator[bytes]:
+    """What can be read now, rendered."""
+    ended = False
+    while not ended:
+        part, ended = await in_thread(partial(_next, reader, kept, wished))
+        if part:
+            yield part
+
+
+def _next(reader: LogReader, kept: KeptLog, wished: Selection) -> tuple[bytes, bool]:
+    """The next part, and whether it is the last for now: a short log takes one way to a thread. Blocks."""
+    parts: list[bytes] = []
+    size = 0
+    while size < BLOCK_BYTES:
+        block = reader.read()
+        if not block:
+            return b"".join(parts), True
+        size += len(block)
+        parts.append(kept.render(block, wished))
+    return b"".join(parts), False
 
 
 async def _follow(
@@ -203,21 +218,18 @@ async def _follow(
     """All that is there, and what comes until this run of the container ends or `until` is reached."""
     ended = cs.live(container.id).next_exit
     watch = await in_thread(inotify.open_watch, str(kept.path.parent), _CHANGES)
-    reader: LogReader | None = None
+    reader = kept.reader(wished.tail)
     try:
-        reader = await in_thread(partial(kept.open, wished.tail))
         while True:
             last = ended.done() or _is_past(wished.until)  # asked before the read: what came before is read
-            while (part := await in_thread(partial(_next, reader, kept, wished))) is not None:
-                if part:
-                    yield part
+            async for part in _parts(reader, kept, wished):
+                yield part
             if last:
                 return
             await _changed(watch, ended, wished.until)
     finally:
         os.close(watch)
-        if reader is not None:
-            reader.close()
+        reader.close()
 
 
 def _is_past(until: str) -> bool:
