@@ -168,15 +168,6 @@ def add_bridge(name: str, *, mac: str, mtu: int) -> Request:
     return _new_link(attributes, f"add bridge {name}")
 
 
-def add_dummy(name: str) -> Request:
-    """A link that is up and leads nowhere."""
-    attributes: list[tuple[int, Value]] = [
-        (IFLA_IFNAME, name),
-        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "dummy")]),
-    ]
-    return _new_link(attributes, f"add dummy {name}")
-
-
 def add_vlan(name: str, *, parent: int, number: int) -> Request:
     """The VLAN `number` of the link `parent`, up."""
     data: list[tuple[int, Value]] = [(IFLA_VLAN_ID, struct.pack("=H", number))]

@@ -139,6 +139,17 @@ class Builder:
             if row.own_link:
                 links.remove_links(self._netlink, [row.link])
 
+    def mend(self, connected: Sequence[Sandbox]) -> None:
+        """Make bridges again that somebody deleted, with their ports. Says so; so too if it fails."""
+        try:
+            links.repair_bridges(self._netlink, self._bridges())
+            on_host = {link.name: link for link in self._netlink.links()}
+            for sandbox in connected:
+                links.plug_again(self._netlink, self._plugs(sandbox), on_host)
+            log.warning("op=mend a bridge was deleted by others, it is as it was")
+        except OSError as error:
+            log.error("op=mend a bridge was deleted by others and stays so: %s", error)
+
     # the start
 
     def restore(self, remembered: Mapping[str, Sandbox], running: Mapping[str, int]) -> dict[str, Ears]:
@@ -152,7 +163,7 @@ class Builder:
         with domain("failed to set up bridges and rules"):
             if any(row.ipv6 for row in bridges):
                 links.enable_ipv6_forwarding()
-            links.repair_bridges(self._netlink, [bridge_of(row, self._owner) for row in bridges])
+            links.repair_bridges(self._netlink, self._bridges())
             on_host = {link.name: link for link in self._netlink.links()}
             for sandbox in kept:
                 found = self._repair(sandbox, running[sandbox.id], on_host)
@@ -198,6 +209,9 @@ class Builder:
         with _opened(sandbox.key) as fd:
             links.route(fd, ways_out, missing_only=not fresh)
             return open_ears(fd, fresh=fresh) if sandbox.has_names else None
+
+    def _bridges(self) -> list[links.Bridge]:
+        return [bridge_of(row, self._owner) for row in self._catalog.bridges]
 
     def _plugs(self, sandbox: Sandbox) -> list[links.Plug]:
         return plugs_of(sandbox, self._catalog.rows, self._veth_prefix, self._owner)

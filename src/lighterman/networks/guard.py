@@ -1,12 +1,16 @@
-"""The watch over the nft table: whoever else changes it, it is put back within a moment.
+"""The watch over what is ours in the kernel: whoever else changes it, it is put back within a moment.
 
-It matters: without the table a container could speak to the host's loopback, because the bridges have
-`route_localnet` for ports published there. A reload of another firewall, or `nft flush ruleset`, is enough.
+The nft table matters most: without it a container could speak to the host's loopback, because the bridges
+have `route_localnet` for ports published there. A reload of another firewall, or `nft flush ruleset`, is
+enough. A bridge that somebody deletes would leave its containers without a network until the next start.
 """
 
 import asyncio
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
+from lighterman.linux.link_monitor import LinkMonitor
 from lighterman.linux.nft import NftMonitor
 from lighterman.networks.firewall import Firewall
 from lighterman.networks.kernel import Kernel
@@ -15,35 +19,58 @@ _PAUSE_S = 0.05  # a reload comes in several transactions
 
 
 class Guard:
-    """Watches from `start`, which belongs to the event loop, until `close`."""
+    """Watches from `start`, which belongs to the event loop, until `close`.
 
-    def __init__(self, kernel: Kernel, firewall: Firewall, table: str) -> None:
+    `bridges` are the names of the bridges that there have to be; `mend` makes them again and runs in the
+    kernel's thread.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        firewall: Firewall,
+        table: str,
+        *,
+        bridges: Callable[[], set[str]],
+        mend: Callable[[], None],
+    ) -> None:
         self._kernel = kernel
         self._firewall = firewall
         self._table = table
-        self._monitor = NftMonitor()
+        self._bridges = bridges
+        self._mend = mend
+        self._rules, self._links = NftMonitor(), LinkMonitor()
         self._own_thread = 0
         self._healing: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Begin to watch."""
         self._own_thread = await self._kernel.call(threading.get_native_id)
-        asyncio.get_running_loop().add_reader(self._monitor.socket, self._hear)
+        asyncio.get_running_loop().add_reader(self._rules.socket, self._hear_of_rules)
+        asyncio.get_running_loop().add_reader(self._links.socket, self._hear_of_links)
 
     def close(self) -> None:
         """Stop."""
-        asyncio.get_running_loop().remove_reader(self._monitor.socket)
+        for monitor in (self._rules, self._links):
+            asyncio.get_running_loop().remove_reader(monitor.socket)
+            monitor.close()
         if self._healing is not None:
             self._healing.cancel()
-        self._monitor.close()
 
-    def _hear(self) -> None:
+    def _hear_of_rules(self) -> None:
         try:
-            foreign = [tables for thread, tables in self._monitor.changes() if thread != self._own_thread]
+            foreign = [tables for thread, tables in self._rules.changes() if thread != self._own_thread]
         except OSError:  # too much came to be told: look after it
             foreign = [frozenset([self._table])]
         if any(self._table in tables for tables in foreign) and self._healing is None:
             self._healing = asyncio.get_running_loop().call_later(_PAUSE_S, self._heal)
+
+    def _hear_of_links(self) -> None:
+        gone = self._bridges()
+        with suppress(OSError):  # too much came to be told: look after it
+            gone = gone & self._links.gone()
+        if gone:
+            self._kernel.call_soon(self._mend)
 
     def _heal(self) -> None:
         self._healing = None

@@ -9,7 +9,6 @@ users' networks carry this engine's name as their alias. Nothing else is ever to
 import errno
 import hashlib
 import os
-import secrets
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from lighterman.linux.netlink import (
     Request,
     add_address,
     add_bridge,
-    add_dummy,
     add_ipvlan,
     add_macvlan,
     add_route,
@@ -58,11 +56,11 @@ class Bridge:
 
 @dataclass(frozen=True)
 class Shared:
-    """The link that macvlan and ipvlan links stand on: the host's own, a VLAN of it, or a dummy."""
+    """What macvlan and ipvlan links stand on: a link of the host, a VLAN of it, or one that leads nowhere."""
 
     kind: str
     parent: str
-    dummy: bool
+    nowhere: bool
     mode: str
     mtu: int  # 0: that of the parent
     owner: str
@@ -87,12 +85,17 @@ def ensure_bridge(netlink: Netlink, bridge: Bridge) -> int:
     index = index_of(bridge.name)
     if index:
         return index
-    mac = "02:42:" + secrets.token_bytes(4).hex(":")
+    mac = _mac_of(bridge.owner, bridge.name)
     netlink.batch([add_bridge(bridge.name, mac=mac, mtu=bridge.mtu), set_alias(bridge.name, bridge.owner)])
     index = socket.if_nametoindex(bridge.name)
     _settle(bridge)
     netlink.batch([add_address(index, address) for address in bridge.addresses])
     return index
+
+
+def _mac_of(owner: str, name: str) -> str:
+    """Always the same: who had it as a gateway finds it again when it was deleted and made again."""
+    return "02:42:" + hashlib.sha256(f"{owner} {name}".encode()).digest()[:4].hex(":")
 
 
 def repair_bridges(netlink: Netlink, bridges: Sequence[Bridge]) -> None:
@@ -119,15 +122,21 @@ def _settle(bridge: Bridge) -> None:
 
 
 def ensure_shared(netlink: Netlink, shared: Shared) -> int:
-    """The index of the link that others stand on; a VLAN or a dummy is made where it is missing.
+    """The index of the link that others stand on; a VLAN, or one that leads nowhere, is made.
 
     Raises: OSError (ENODEV: the host has no such link).
     """
     index = index_of(shared.parent)
     if index:
         return index
-    if shared.dummy:
-        netlink.batch([add_dummy(shared.parent), set_alias(shared.parent, shared.owner)])
+    if shared.nowhere:  # a bridge without ports: every kernel that has containers has it
+        mac = _mac_of(shared.owner, shared.parent)
+        netlink.batch(
+            [
+                add_bridge(shared.parent, mac=mac, mtu=shared.mtu or 1500),
+                set_alias(shared.parent, shared.owner),
+            ]
+        )
     else:
         below, vlan = split_parent(shared.parent)
         parent = index_of(below)
@@ -264,11 +273,15 @@ def repair_sandbox(
         furnish(netlink, fd, unplugged)
     finally:
         os.close(fd)
+    plug_again(netlink, [plug for plug in plugs if plug not in unplugged], on_host)
+
+
+def plug_again(netlink: Netlink, plugs: Sequence[Plug], on_host: Mapping[str, Link]) -> None:
+    """Make the veths that are `on_host` ports of their bridges, where these were deleted and made again."""
     for plug in plugs:
-        if plug.veth in on_host and plug not in unplugged:  # its bridge may have been deleted and made again
-            bridge = index_of(plug.to.name) if isinstance(plug.to, Bridge) else 0
-            if bridge and on_host[plug.veth].master != bridge:
-                netlink.batch([set_master(plug.veth, bridge), *_port(plug)])
+        bridge = index_of(plug.to.name) if isinstance(plug.to, Bridge) else 0
+        if bridge and plug.veth in on_host and on_host[plug.veth].master != bridge:
+            netlink.batch([set_master(plug.veth, bridge), *_port(plug)])
 
 
 def _port(plug: Plug) -> list[Request]:

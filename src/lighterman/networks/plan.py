@@ -132,7 +132,7 @@ def shared_of(row: NetworkRow, owner: str) -> Shared:
     return Shared(
         kind=row.driver,
         parent=row.link,
-        dummy=not row.options.get(options.PARENT),
+        nowhere=not row.options.get(options.PARENT),
         mode=row.options.get(mode, default),
         mtu=int(row.options.get(options.MTU, "0")),
         owner=owner if row.own_link else "",

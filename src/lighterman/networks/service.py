@@ -57,7 +57,6 @@ class Networks:
         self._kernel = kernel
         self._catalog = catalog
         self._firewall = Firewall(kernel.nft, config.table)
-        self._guard = Guard(kernel, self._firewall, config.table)
         veth_prefix = links.veth_prefix(config.bridge_name)
         self._builder = Builder(
             kernel, self._firewall, catalog, exec_root=exec_root, owner=config.table, veth_prefix=veth_prefix
@@ -69,6 +68,13 @@ class Networks:
             Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip),
             veth_prefix=veth_prefix,
             tell=self._tell,
+        )
+        self._guard = Guard(
+            kernel,
+            self._firewall,
+            config.table,
+            bridges=lambda: {row.link for row in catalog.bridges},
+            mend=lambda: self._builder.mend(self._sandboxes.connected),
         )
 
     @classmethod

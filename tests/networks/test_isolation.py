@@ -1,0 +1,216 @@
+"""What packets of users' networks may and may not do, on a host of the test's own (root)."""
+
+import asyncio
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.networks import private_host
+from tests.networks.hosts import CONFIG, box, listening, network, on_own_host, opened, reaches
+
+from lighterman.apitypes.network import IPAMConfig
+from lighterman.errdefs import Forbidden, System
+from lighterman.lib.filters import Filters
+from lighterman.linux import netns
+from lighterman.linux.link_monitor import LinkMonitor
+from lighterman.linux.netlink import Netlink, delete_link
+from lighterman.linux.nft import Nft
+from lighterman.networks import EndpointWish, PortWish
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),
+]
+SIX = IPAMConfig("fd77::/64")
+
+
+def ip(*lines: str) -> None:
+    for line in lines:
+        subprocess.run(["ip", *line.split()], check=True)
+
+
+async def can(key: str, address: str, port: int = 80) -> bool:
+    return await asyncio.to_thread(reaches, key, address, port)
+
+
+@on_own_host
+async def test_between_networks_nothing_passes_and_within_everything(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", IPAMConfig("10.1.0.0/24"), SIX, ipv6=True)
+        await network(networks, "two", IPAMConfig("10.2.0.0/24"), IPAMConfig("fd78::/64"), ipv6=True)
+        server = await box(networks, "server", EndpointWish("one"))
+        friend = await box(networks, "friend", EndpointWish("one"))
+        stranger = await box(networks, "stranger", EndpointWish("two"))
+        end = server.endpoints[0]
+        with listening(server.key, 80, socket.AF_INET6):
+            for address in (end.ipv4, end.ipv6):
+                assert await can(friend.key, address)
+                assert not await can(stranger.key, address)
+
+
+@on_own_host
+async def test_a_way_between_networks_is_a_published_port_or_both(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "one")
+        await network(networks, "two")
+        port = PortWish(80, "tcp", "", 8080, 8080)
+        server = await box(networks, "server", EndpointWish("one"), ports=(port,))
+        other = await box(networks, "other", EndpointWish("two"))
+        with listening(server.key, 80):
+            assert await can(other.key, "10.233.0.1", 8080)
+            assert await can(server.key, "10.233.0.1", 8080)  # itself
+            await networks.join(other.id, EndpointWish("one"))
+            assert await can(other.key, server.endpoints[0].ipv4)
+
+
+@on_own_host
+async def test_an_internal_network_is_closed_both_ways(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    private_host.make_outside(outside)
+    private_host.route_through(outside, "10.1.0.0/24", "192.0.2.1")
+    async with opened(tmp_path) as networks:
+        await network(networks, "back", IPAMConfig("10.1.0.0/24"), internal=True)
+        await network(networks, "front", IPAMConfig("10.2.0.0/24"))
+        inner = await box(
+            networks, "inner", EndpointWish("back"), ports=(PortWish(80, "tcp", "", 8080, 8080),)
+        )
+        friend = await box(networks, "friend", EndpointWish("back"))
+        front = await box(networks, "front", EndpointWish("front"))
+        assert inner.ports == ()
+        netns.run_in(inner.key, lambda: ip("route add default via 10.1.0.1"))
+        with listening(inner.key, 80), listening(str(outside), 80), listening(front.key, 80):
+            assert await can(friend.key, "10.1.0.2")
+            assert not await can(inner.key, "192.0.2.9")
+            assert not await can(inner.key, front.endpoints[0].ipv4)
+            for key in (str(outside), front.key):
+                assert not await can(key, "10.1.0.2")
+
+
+@on_own_host
+async def test_neighbours_reach_no_container_but_by_its_ports(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    private_host.make_outside(outside)
+    private_host.route_through(outside, "10.1.0.0/24", "192.0.2.1")
+    ip("-6 addr add 2001:db8::1/64 dev wan0 nodad")
+    netns.run_in(str(outside), lambda: ip("-6 addr add 2001:db8::9/64 dev eth0 nodad"))
+    netns.run_in(str(outside), lambda: ip("-6 route add fd77::/64 via 2001:db8::1"))
+    async with opened(tmp_path) as networks:
+        await network(networks, "web", IPAMConfig("10.1.0.0/24"), SIX, ipv6=True)
+        port = PortWish(80, "tcp", "", 8080, 8080)
+        server = await box(networks, "server", EndpointWish("web"), ports=(port,))
+        with listening(server.key, 80, socket.AF_INET6) as listener:
+            for address in ("10.1.0.2", "fd77::2"):
+                assert not await can(str(outside), address)
+            for address, source in (("192.0.2.1", "::ffff:192.0.2.9"), ("2001:db8::1", "2001:db8::9")):
+                async with asyncio.timeout(5):  # IPv6 of the two links is not settled at once
+                    while not await can(str(outside), address, 8080):
+                        pass
+                assert listener.accept()[1][0] == source
+
+
+@on_own_host
+async def test_rules_come_back_after_a_flush_and_a_bridge_after_its_deletion(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", options={"com.docker.network.bridge.name": "one0"})
+        await network(networks, "two")
+        server = await box(networks, "server", EndpointWish("one"))
+        friend = await box(networks, "friend", EndpointWish("one"))
+        stranger = await box(networks, "stranger", EndpointWish("two"))
+        address = server.endpoints[0].ipv4
+        with listening(server.key, 80):
+            nft = Nft()
+            nft.run("flush ruleset")
+            async with asyncio.timeout(2):
+                while await can(stranger.key, address):
+                    pass
+            nft.close()
+            with Netlink() as netlink:
+                netlink.batch([delete_link("one0")])
+            async with asyncio.timeout(2):
+                while not await can(friend.key, address):
+                    pass
+            assert not await can(stranger.key, address)
+
+
+@on_own_host
+async def test_without_ipv6_there_is_none_and_routers_are_not_heard(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "four")
+        await network(networks, "six", SIX, ipv6=True)
+        sandbox = await box(networks, "both", EndpointWish("four"), EndpointWish("six"))
+
+        def links_with_ipv6() -> set[str]:
+            with Netlink() as netlink:
+                names = {link.index: link.name for link in netlink.links()}
+                return {names[each.index] for each in netlink.addresses() if each.interface.version == 6}
+
+        assert netns.run_in(sandbox.key, links_with_ipv6) == {"lo", "eth1"}
+        told = netns.run_in(sandbox.key, lambda: os.popen("sysctl -n net.ipv6.conf.eth1.accept_ra").read())
+        assert told == "0\n"
+
+
+@on_own_host
+async def test_networks_go_with_their_links_and_never_while_they_are_used(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        made = await network(networks, "one")
+        sandbox = await box(networks, "web", EndpointWish("one"))
+        with pytest.raises(Forbidden, match=f"network one id {made} has active endpoints"):
+            await networks.remove("one")
+        await networks.disconnect(sandbox.id)
+        await networks.remove("one")
+        with Netlink() as netlink:
+            assert [link.name for link in netlink.links() if link.kind == "bridge"] == [CONFIG.bridge_name]
+
+
+@on_own_host
+async def test_a_link_that_was_there_is_used_and_left(tmp_path: Path) -> None:
+    ip("link add mine0 type bridge", "link set mine0 up")
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", options={"com.docker.network.bridge.name": "mine0"})
+        await networks.remove("one")
+    with Netlink() as netlink:
+        assert "mine0" in {link.name for link in netlink.links()}
+
+
+@on_own_host
+async def test_what_a_crash_left_of_a_network_goes_at_the_start(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "kept")
+        ip("link add br-lost type bridge", f"link set br-lost alias {CONFIG.table}")
+    async with opened(tmp_path) as networks:
+        assert [each.name for each in networks.list(Filters({"type": ("custom",)}))] == ["kept"]
+        with Netlink() as netlink:
+            assert "br-lost" not in {link.name for link in netlink.links()}
+
+
+@on_own_host
+async def test_a_subnet_that_the_host_routes_is_never_chosen(tmp_path: Path) -> None:
+    ip("link add vpn0 type bridge", "link set vpn0 up", "route add 172.16.0.0/12 dev vpn0")
+    async with opened(tmp_path) as networks:
+        await network(networks, "one")
+        assert networks.inspect("one").ipam.config == [IPAMConfig("192.168.0.0/20", gateway="192.168.0.1")]
+
+
+@on_own_host
+async def test_a_join_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", IPAMConfig("10.1.0.0/29"))
+        web = await box(networks, "web", EndpointWish("bridge"))
+        netns.run_in(web.key, lambda: ip("link add eth1 type bridge"))
+        for _ in range(6):  # more often than there are addresses
+            with pytest.raises(System, match="failed to connect web to one"):
+                await networks.join(web.id, EndpointWish("one"))
+            assert networks.sandbox(web.id) == web
+        with Netlink() as netlink:
+            assert len([link for link in netlink.links() if link.kind == "veth"]) == 1
+
+
+@on_own_host
+async def test_who_deletes_links_is_heard(tmp_path: Path) -> None:
+    monitor = LinkMonitor()
+    ip("link add gone0 type bridge", "link del gone0")
+    assert monitor.gone() == {"gone0"}
+    assert monitor.gone() == set()
+    monitor.close()
