@@ -110,3 +110,17 @@ def test_twenty_at_once_all_answer(docker: DockerCLI, box: str) -> None:
     assert [client.communicate(timeout=60)[0].decode().strip() for client in clients] == [
         str(n) for n in range(20)
     ]
+
+
+def test_a_resize_that_comes_with_the_start_waits_for_it(http: Http, box: str) -> None:
+    """As clients do it: with the head of the stream in their hands, they tell the size."""
+    command = ["sh", "-c", "read go; stty size"]
+    for rows in range(30, 50):
+        wish = {"Cmd": command, "Tty": True, "AttachStdin": True, "AttachStdout": True}
+        eid = http.ok("POST", f"/containers/{box}/exec", wish)["Id"]
+        early, sock = http.hijack(f"/exec/{eid}/start", {"Tty": True})
+        with sock:
+            answer = http("POST", f"/exec/{eid}/resize?h={rows}&w=100")
+            assert answer.status in (200, 201), answer.body
+            sock.sendall(b"\n")
+            assert f"{rows} 100".encode() in early + read_all(sock)

@@ -115,10 +115,15 @@ async def finish(client: Client) -> None:
 
 
 async def resize(cs: Containers, ref: str, *, rows: int, columns: int) -> None:
-    """Set the size of the terminal. Raises: NoSuchContainer, NotRunning. Source: ContainerResize."""
+    """Set the size of the terminal. Raises: NoSuchContainer, NotRunning. Source: ContainerResize.
+
+    A client may ask for it while the start is still on its way: that settles first.
+    """
     container = cs.find(ref)
     if not container.runs:
-        raise NotRunning(container.id)
+        async with cs.locked(container.id) as container:
+            if not container.runs:
+                raise NotRunning(container.id)
     if container.config.tty:
         try:
             await cs.runtime.resize(container.id, rows, columns)

@@ -155,11 +155,15 @@ async def _process(cs: Containers, container: Container, wish: ExecCreateBody) -
 
 
 async def exec_resize(cs: Containers, exec_id: str, *, rows: int, columns: int) -> None:
-    """Set the size of its terminal. Raises: NoSuchExec, Conflict. Source: ExecResize."""
+    """Set the size of its terminal. Raises: NoSuchExec, Conflict. Source: ExecResize.
+
+    Clients ask for it as soon as they have the head of the stream, while the start is still on its way.
+    """
     one = _find(cs, exec_id)
     gone = Conflict("cannot resize a stopped container: unknown")
     if not isinstance(one.life, ExecRunning):
         raise gone
+    await one.started.wait()
     try:
         await cs.runtime.resize(one.container_id, rows, columns, one.id)
     except ProcessGone:
