@@ -37,7 +37,7 @@ class Shelf:
 
 
 @asynccontextmanager
-async def opened(root: Path) -> AsyncIterator[Shelf]:
+async def opened(root: Path, *, registry: Registry | None = None) -> AsyncIterator[Shelf]:
     """One start of an engine as far as images go."""
     async with started(root) as rooms:
         users: dict[str, list[ImageUser]] = {}
@@ -48,7 +48,7 @@ async def opened(root: Path) -> AsyncIterator[Shelf]:
             content=rooms.content,
             snapshots=rooms.snapshots,
             workers=rooms.workers,
-            registry=Registry(),
+            registry=registry or Registry(),
             users=lambda image_id: users.get(image_id, []),
         )
         await rooms.snapshots.reconcile(set())
