@@ -7,6 +7,7 @@ _FLOWS = {
     Flow.PLAIN: "",
     Flow.STREAM: "streams",
     Flow.HIJACK: "takes over the connection",
+    Flow.WEBSOCKET: "speaks websocket frames",
 }
 
 

@@ -27,6 +27,8 @@ class Flow(enum.Enum):
     """The answer comes as it is made; the work ends with its client."""
     HIJACK = "hijack"
     """The connection leaves HTTP."""
+    WEBSOCKET = "websocket"
+    """The connection speaks frames for as long as both ends do."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ SERVED: tuple[Route, ...] = (
         "GET",
         "/containers/{id:.*}/attach/ws",
         containers.attach_websocket,
-        flow=Flow.HIJACK,
+        flow=Flow.WEBSOCKET,
     ),
     Route("ContainerWait", "POST", "/containers/{id:.*}/wait", containers.wait, flow=Flow.STREAM),
     Route("ContainerDelete", "DELETE", "/containers/{id:.*}", containers.delete),
