@@ -214,3 +214,65 @@ async def test_who_deletes_links_is_heard(tmp_path: Path) -> None:
     assert monitor.gone() == {"gone0"}
     assert monitor.gone() == set()
     monitor.close()
+
+
+@on_own_host
+async def test_a_network_says_where_its_ports_are_published(tmp_path: Path) -> None:
+    binding = {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", options=binding)
+        ports = (PortWish(80, "tcp", "", 8080, 8080), PortWish(81, "tcp", "0.0.0.0", 8081, 8081))
+        web = await box(networks, "web", EndpointWish("one"), ports=ports)
+        assert [(port.host_ip, port.host_port) for port in web.ports] == [
+            ("127.0.0.1", 8080),
+            ("0.0.0.0", 8081),
+        ]
+
+
+@on_own_host
+async def test_other_ports_are_published_while_it_runs(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        ports = (PortWish(80, "tcp", "", 8080, 8080),)
+        web = await box(networks, "web", EndpointWish("bridge"), ports=ports)
+        other = await box(
+            networks, "other", EndpointWish("bridge"), ports=(PortWish(80, "tcp", "", 9090, 9090),)
+        )
+        here = "/proc/thread-self/ns/net"
+        with listening(web.key, 80):
+            assert await can(here, "127.0.0.1", 8080)
+            with pytest.raises(System, match=r"Bind for 0.0.0.0:9090 failed: port is already allocated"):
+                await networks.republish(web.id, (PortWish(80, "tcp", "", 9090, 9090),))
+            assert await can(here, "127.0.0.1", 8080)
+            await networks.republish(web.id, (PortWish(80, "tcp", "", 8181, 8181),))
+            assert await can(here, "127.0.0.1", 8181)
+            assert await can(here, "::1", 8181)
+            assert not await can(here, "127.0.0.1", 8080)
+        await networks.disconnect(other.id)
+
+
+@on_own_host
+async def test_macvlan_has_a_mac_an_address_and_its_size_of_packets(tmp_path: Path) -> None:
+    private_host.make_outside(tmp_path / "outside")
+    async with opened(tmp_path) as networks:
+        options = {"parent": "wan0", "com.docker.network.driver.mtu": "1400"}
+        await network(
+            networks,
+            "lan",
+            IPAMConfig("192.0.2.0/24", gateway="192.0.2.9"),
+            driver="macvlan",
+            options=options,
+        )
+        web = await box(networks, "web", EndpointWish("lan", ipv4="192.0.2.77", mac="02:00:00:00:00:77"))
+
+        def link() -> tuple[str, int]:
+            with Netlink() as netlink:
+                (found,) = [each for each in netlink.links() if each.name == "eth0"]
+                return found.mac, found.mtu
+
+        assert netns.run_in(web.key, link) == ("02:00:00:00:00:77", 1400)
+        with listening(str(tmp_path / "outside"), 80):
+            assert await can(web.key, "192.0.2.9")
+        await networks.disconnect(web.id)
+        await networks.remove("lan")
+        with Netlink() as netlink:
+            assert "wan0" in {each.name for each in netlink.links()}

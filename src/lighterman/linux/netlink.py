@@ -179,8 +179,8 @@ def add_vlan(name: str, *, parent: int, number: int) -> Request:
     return _new_link(attributes, f"add vlan {name}")
 
 
-def add_macvlan(name: str, *, parent: int, mode: str, mac: str, namespace: int) -> Request:
-    """A link of its own MAC on `parent`, made directly in the namespace of the fd, up.
+def add_macvlan(name: str, *, parent: int, mode: str, mac: str, namespace: int, mtu: int) -> Request:
+    """A link of its own MAC on `parent`, made directly in the namespace of the fd, up. MTU 0: the parent's.
 
     EOPNOTSUPP: this kernel has no macvlan.
     """
@@ -191,14 +191,16 @@ def add_macvlan(name: str, *, parent: int, mode: str, mac: str, namespace: int) 
             (IFLA_LINK, parent),
             (IFLA_ADDRESS, mac_bytes(mac)),
             (IFLA_NET_NS_FD, namespace),
+            *_mtu(mtu),
             (IFLA_LINKINFO, [(IFLA_INFO_KIND, "macvlan"), (IFLA_INFO_DATA, data)]),
         ],
         f"add macvlan {name}",
     )
 
 
-def add_ipvlan(name: str, *, parent: int, mode: str, namespace: int) -> Request:
-    """A link that shares the MAC of `parent`, made directly in the namespace of the fd, up.
+def add_ipvlan(name: str, *, parent: int, mode: str, namespace: int, mtu: int) -> Request:
+    """A link that shares the MAC of `parent`, made directly in the namespace of the fd, up. MTU 0: the
+    parent's.
 
     EOPNOTSUPP: this kernel has no ipvlan.
     """
@@ -208,10 +210,15 @@ def add_ipvlan(name: str, *, parent: int, mode: str, namespace: int) -> Request:
             (IFLA_IFNAME, name),
             (IFLA_LINK, parent),
             (IFLA_NET_NS_FD, namespace),
+            *_mtu(mtu),
             (IFLA_LINKINFO, [(IFLA_INFO_KIND, "ipvlan"), (IFLA_INFO_DATA, data)]),
         ],
         f"add ipvlan {name}",
     )
+
+
+def _mtu(mtu: int) -> list[tuple[int, Value]]:
+    return [(IFLA_MTU, mtu)] if mtu else []
 
 
 def set_alias(name: str, alias: str) -> Request:

@@ -47,12 +47,14 @@ class Builder:
         exec_root: Path,
         owner: str,
         veth_prefix: str,
+        ip_forward: bool,
     ) -> None:
         self._netlink = kernel.netlink
         self._firewall = firewall
         self._catalog = catalog
         self._owner = owner
         self._veth_prefix = veth_prefix
+        self._ip_forward = ip_forward
         self.pins = exec_root / "netns"
         self.pins.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.records = Records(exec_root / "sandboxes")
@@ -124,8 +126,7 @@ class Builder:
         """Make its bridge or the link it stands on, and its rules. Raises: System."""
         with domain(f"failed to create network {row.name}"):
             if row.driver == "bridge":
-                if row.ipv6 and links.enable_ipv6_forwarding():
-                    log.info("op=enable-forwarding net.ipv6.conf.all.forwarding was 0, is 1")
+                self._forward([row])
                 links.repair_bridges(self._netlink, [bridge_of(row, self._owner)])
                 self._firewall.add_bridge(rules_of(row))
             else:
@@ -161,8 +162,7 @@ class Builder:
         bridges = self._catalog.bridges
         ears: dict[str, Ears] = {}
         with domain("failed to set up bridges and rules"):
-            if any(row.ipv6 for row in bridges):
-                links.enable_ipv6_forwarding()
+            self._forward(bridges)
             links.repair_bridges(self._netlink, self._bridges())
             on_host = {link.name: link for link in self._netlink.links()}
             for sandbox in kept:
@@ -209,6 +209,10 @@ class Builder:
         with _opened(sandbox.key) as fd:
             links.route(fd, ways_out, missing_only=not fresh)
             return open_ears(fd, fresh=fresh) if sandbox.has_names else None
+
+    def _forward(self, rows: Iterable[NetworkRow]) -> None:
+        if self._ip_forward and any(row.ipv6 for row in rows) and links.enable_ipv6_forwarding():
+            log.info("op=enable-forwarding net.ipv6.conf.all.forwarding was 0, is 1: networks need it")
 
     def _bridges(self) -> list[links.Bridge]:
         return [bridge_of(row, self._owner) for row in self._catalog.bridges]

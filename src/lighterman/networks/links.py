@@ -368,8 +368,8 @@ def _outside(netlink: Netlink, plug: Plug, fd: int) -> list[Request]:
 def _shared_link(shared: Shared, endpoint: Endpoint, parent: int, fd: int) -> Request:
     name = endpoint.interface
     if shared.kind == "ipvlan":
-        return add_ipvlan(name, parent=parent, mode=shared.mode, namespace=fd)
-    return add_macvlan(name, parent=parent, mode=shared.mode, mac=endpoint.mac, namespace=fd)
+        return add_ipvlan(name, parent=parent, mode=shared.mode, namespace=fd, mtu=shared.mtu)
+    return add_macvlan(name, parent=parent, mode=shared.mode, mac=endpoint.mac, namespace=fd, mtu=shared.mtu)
 
 
 def _inside(endpoint: Endpoint, index: int) -> list[Request]:

@@ -174,16 +174,21 @@ class Sandboxes:
         endpoint = after.endpoints[-1]
         async with rollback() as undo:
             undo.callback(self._let_die, [endpoint])
-            after = self._with_ports(held, after)
-            undo.callback(self._with_ports, held, before)
-            undo.push_async_callback(self._kernel.call, partial(self._builder.leave, after, before, endpoint))
+            undo.push_async_callback(self._back_to, held, before, endpoint)
+            held.sandbox = after = self._with_ports(held, after)
             ears = await self._kernel.call(partial(self._builder.join, before, after, endpoint))
-            held.sandbox = after
             await self._listen(held, ears)
             await self._relay(held)
         self._names.add(after, endpoint)
         self._tell("connect", after, row)
         return after
+
+    async def _back_to(self, held: _Held, before: Sandbox, endpoint: Endpoint) -> None:
+        """Take back what was done of the `endpoint` that `before` did not have."""
+        after, held.sandbox = held.sandbox, self._with_ports(held, before)
+        self._be_silent_if_alone(held)
+        await self._kernel.call(partial(self._builder.leave, after, before, endpoint))
+        await self._relay(held)
 
     async def leave(self, sandbox_id: str, network_id: str) -> Sandbox:
         """Unplug a running container from one network. Raises: NotConnected, System."""
@@ -195,13 +200,11 @@ class Sandboxes:
             raise NotConnected(sandbox_id, row.name)
         self._names.remove(before, endpoint)
         rest = tuple(each for each in before.endpoints if each is not endpoint)
-        after = self._with_ports(held, replace(before, endpoints=rest))
-        held.sandbox = after
-        if held.names is not None and not after.has_names:
-            held.names.close()
-            held.names = None
+        held.sandbox = after = self._with_ports(held, replace(before, endpoints=rest))
+        self._be_silent_if_alone(held)
+        self._let_die([endpoint])
         await self._kernel.call(partial(self._builder.leave, before, after, endpoint))
-        self._give_back([endpoint])
+        await self._relay(held)
         self._tell("disconnect", before, row)
         return after
 
@@ -334,6 +337,12 @@ class Sandboxes:
         forwarder = Forwarder(self._doorway, held.sandbox.key, servers)
         held.names = NameServer(ears, self._names, lambda: held.sandbox, forwarder)
         await held.names.start()
+
+    def _be_silent_if_alone(self, held: _Held) -> None:
+        """Close the name server of a sandbox that is in no network with names any more."""
+        if held.names is not None and not held.sandbox.has_names:
+            held.names.close()
+            held.names = None
 
     def _fall_silent(self, held: _Held) -> None:
         self._stop_relays(held)

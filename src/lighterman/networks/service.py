@@ -59,7 +59,13 @@ class Networks:
         self._firewall = Firewall(kernel.nft, config.table)
         veth_prefix = links.veth_prefix(config.bridge_name)
         self._builder = Builder(
-            kernel, self._firewall, catalog, exec_root=exec_root, owner=config.table, veth_prefix=veth_prefix
+            kernel,
+            self._firewall,
+            catalog,
+            exec_root=exec_root,
+            owner=config.table,
+            veth_prefix=veth_prefix,
+            ip_forward=config.ip_forward,
         )
         self._sandboxes = Sandboxes(
             kernel,
