@@ -120,6 +120,7 @@ def test_cgroup_parent_is_above_the_containers_cgroup(http: Http, engine: Daemon
         made_for_it.rmdir()
 
 
+@pytest.mark.beyond_dockerd
 def test_kernel_memory_is_kept_and_said_to_limit_nothing(http: Http) -> None:
     body = {"Image": "busybox", "HostConfig": {"KernelMemory": 64 * MIB}}
     answer = http.ok("POST", "/containers/create", body)
@@ -199,6 +200,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.beyond_dockerd
 @pytest.mark.parametrize(("host", "text"), REFUSED.values(), ids=REFUSED)
 def test_a_limit_that_cannot_be_is_refused(http: Http, host: dict[str, Any], text: str) -> None:
     info = http.ok("GET", "/info")
@@ -206,6 +208,7 @@ def test_a_limit_that_cannot_be_is_refused(http: Http, host: dict[str, Any], tex
     assert refused(http, host) == (400, text.format(n=info["NCPU"], cpus=cpus))
 
 
+@pytest.mark.beyond_dockerd
 @pytest.mark.parametrize("field", ["CpuCount", "CpuPercent"])
 def test_a_limit_of_windows_is_said_to_be_discarded(http: Http, field: str) -> None:
     answer = http.ok("POST", "/containers/create", {"Image": "busybox", "HostConfig": {field: 5}})

@@ -114,7 +114,7 @@ def test_a_device_is_there_with_the_rights_it_was_given(http: Http) -> None:
     assert re.search(r"^c.* 1, +11 .* /dev/other", told)
     assert "opened" not in told
     assert "Operation not permitted" in told
-    assert "opened" in inside(http, command, {"Devices": [device]})
+    assert "opened" in inside(http, command, {"Devices": [{**device, "CgroupPermissions": "rwm"}]})
 
 
 def test_a_device_rule_lets_a_node_be_used(http: Http) -> None:
@@ -176,6 +176,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.beyond_dockerd
 @pytest.mark.parametrize(("host", "config", "text"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_refused(
     http: Http, host: dict[str, Any], config: dict[str, Any], text: str
@@ -185,6 +186,7 @@ def test_what_cannot_be_is_refused(
     assert status == 400
 
 
+@pytest.mark.beyond_dockerd
 def test_what_root_itself_may_not_is_refused_in_clear_words(http: Http) -> None:
     if "CapEff:\t000001ffffffffff" in inside(http, STATUS, {"Privileged": True}):
         pytest.skip("this root may everything")
@@ -197,6 +199,7 @@ def test_what_root_itself_may_not_is_refused_in_clear_words(http: Http) -> None:
         assert "EOF" not in told
 
 
+@pytest.mark.beyond_dockerd
 def test_capabilities_that_nobody_here_has_are_told_and_left_out(http: Http) -> None:
     if "CapEff:\t000001ffffffffff" in inside(http, STATUS, {"Privileged": True}):
         pytest.skip("this root may everything")

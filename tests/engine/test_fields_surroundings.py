@@ -113,6 +113,7 @@ def test_ipc_mode_container_shares_queues_and_memory(http: Http, docker: DockerC
     assert docker.out("exec", "donor", "cat", "/dev/shm/answer") == "answer"
 
 
+@pytest.mark.beyond_dockerd
 def test_the_ipc_of_a_private_container_is_not_shared(http: Http) -> None:
     cid = running(http, host={"IpcMode": "private"}, name="donor")
     _, told = refused(http, {"IpcMode": "container:donor"})
@@ -171,6 +172,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.beyond_dockerd
 @pytest.mark.parametrize(("host", "config", "text"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_refused(
     http: Http, host: dict[str, Any], config: dict[str, Any], text: str

@@ -65,6 +65,7 @@ def test_each_probe_is_an_exec_that_is_told(docker: DockerCLI, http: Http) -> No
     assert attributes[2]["exitCode"] == "0"
 
 
+@pytest.mark.beyond_dockerd
 def test_what_takes_too_long_is_ended_with_all_it_started(docker: DockerCLI) -> None:
     script = "echo so far; sleep 4711; true"
     cid = docker.run(

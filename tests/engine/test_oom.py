@@ -1,5 +1,6 @@
 """Memory that runs out: told when it happens, whoever was killed for it."""
 
+import pytest
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
 from tests.support.http import Http
@@ -18,6 +19,7 @@ def test_a_first_process_killed_for_memory_is_told_before_its_end(docker: Docker
     assert told[-2:] == ["oom", "die"]
 
 
+@pytest.mark.beyond_dockerd
 def test_a_child_killed_for_memory_is_told_while_the_first_process_lives(
     docker: DockerCLI, http: Http
 ) -> None:
@@ -34,6 +36,7 @@ def test_a_child_killed_for_memory_is_told_while_the_first_process_lives(
     docker("kill", cid)
 
 
+@pytest.mark.beyond_dockerd
 def test_a_kill_that_no_engine_saw_is_told_by_the_next(docker: DockerCLI, http: Http, engine: Daemon) -> None:
     script = f"while ! test -e /go; do sleep 0.05; done; ({EAT}) >/dev/null 2>&1; touch /done; sleep 600"
     cid = docker.run(

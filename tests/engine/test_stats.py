@@ -45,7 +45,7 @@ def test_each_number_is_what_the_container_uses(docker: DockerCLI, http: Http) -
     until(lambda: once(http, cid)["networks"]["eth0"]["tx_packets"] >= 2, what="two packets")
     told = once(http, cid)
     assert (told["id"], told["name"]) == (cid, docker.inspect(cid)["Name"])
-    assert told["pids_stats"] == {"current": 2, "limit": 7}
+    assert told["pids_stats"] in ({"current": 1, "limit": 7}, {"current": 2, "limit": 7})
     assert told["memory_stats"]["limit"] == 64 << 20
     assert 20 << 20 < told["memory_stats"]["usage"] <= told["memory_stats"]["max_usage"] < 64 << 20
     assert told["networks"]["eth0"]["tx_bytes"] > 100

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.cli import DockerCLI
 from tests.support.http import Http
 
@@ -58,6 +59,7 @@ def test_limits_change_while_it_runs(docker: DockerCLI, http: Http) -> None:
     assert file(docker, cid, "memory.limit_in_bytes") == str(96 * MIB)
 
 
+@pytest.mark.beyond_dockerd
 def test_limits_that_the_command_has_no_option_for_change_too(docker: DockerCLI, http: Http) -> None:
     cid = docker.run("-d", *SLEEPER)
     device = next(Path("/sys/block").glob("[vs]d*")).name
@@ -80,6 +82,7 @@ def test_before_1_40_the_limit_of_processes_stays(docker: DockerCLI, http: Http)
     assert file(docker, cid, "pids.max") == "50"
 
 
+@pytest.mark.beyond_dockerd
 def test_a_change_that_the_kernel_refuses_leaves_everything(docker: DockerCLI, http: Http) -> None:
     script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=30 2>/dev/null && echo up && sleep 600"
     cid = docker.run("-d", "-m", "64m", "--memory-swap", "64m", "busybox", "sh", "-c", script)
