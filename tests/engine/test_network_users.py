@@ -169,6 +169,20 @@ def test_the_default_route_moves_and_published_ports_follow(engine: Daemon, dock
     assert way_out() == ends(docker, "web")["n-b"]["Gateway"]
 
 
+@pytest.mark.beyond_dockerd
+def test_published_ports_change_while_a_container_runs(engine: Daemon, http: Http, docker: DockerCLI) -> None:
+    serving(docker, "web", "-p", "8080:80")
+    http.ok("POST", "/containers/web/update", {"PortBindings": {"80/tcp": [{"HostPort": "8181"}]}})
+    assert docker.out("port", "web", "80").splitlines()[0] == "0.0.0.0:8181"
+    with engine.net.connect((HOST_ADDRESS, 8181), outside=True) as sock:
+        sock.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
+        assert sock.recv(15).startswith(b"HTTP/1.")
+    with pytest.raises(ConnectionRefusedError):
+        engine.net.connect((HOST_ADDRESS, 8080), outside=True)
+    docker("restart", "-t0", "web")
+    assert docker.out("port", "web", "80").splitlines()[0] == "0.0.0.0:8181"
+
+
 def test_networks_are_apart(docker: DockerCLI) -> None:
     for name in ("one", "two"):
         docker("network", "create", name)

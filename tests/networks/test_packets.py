@@ -315,7 +315,7 @@ async def test_after_a_kill_what_runs_is_kept_and_the_rest_goes(tmp_path: Path) 
         assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("lines", [1, 2, 5, 9])
+@pytest.mark.parametrize("lines", [1, 2, 3, 5, 9, 14])
 def test_a_kill_at_any_moment_leaves_nothing_after_the_next_start(tmp_path: Path, lines: int) -> None:
     async def test() -> None:
         churn = await asyncio.create_subprocess_exec(
@@ -331,10 +331,14 @@ def test_a_kill_at_any_moment_leaves_nothing_after_the_next_start(tmp_path: Path
             await churn.stdout.readline()
         churn.kill()
         await churn.wait()
-        async with opened(tmp_path):
+        async with opened(tmp_path) as networks:
             assert leftovers(tmp_path) == []
+            custom = networks.list(Filters({"type": ("custom",)}))
             with Netlink() as netlink:
-                assert [link.name for link in netlink.links() if link.kind == "veth"] == []
+                links = netlink.links()
+            assert [link.name for link in links if link.kind == "veth"] == []
+            wanted = {CONFIG.bridge_name, *(f"br-{network.id[:12]}" for network in custom)}
+            assert {link.name for link in links if link.kind == "bridge"} == wanted
             nft = Nft()
             table = nft.run(f"list table inet {CONFIG.table}")
             nft.close()

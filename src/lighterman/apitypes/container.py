@@ -412,9 +412,13 @@ class ContainerPruneResponse(Wire, frozen=True):
 
 
 class ContainerUpdateBody(Resources, frozen=True):
-    """The body of ContainerUpdate. A zero is "not given", so a limit cannot be taken away."""
+    """The body of ContainerUpdate. A zero is "not given", so a limit cannot be taken away.
+
+    `port_bindings` is an extension of ours: all that the container is to publish from now on.
+    """
 
     restart_policy: RestartPolicy = RestartPolicy()
+    port_bindings: dict[str, list[PortBinding] | None] | UnsetType | None = UNSET
 
 
 class ContainerUpdateResponse(Wire, frozen=True):

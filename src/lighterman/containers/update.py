@@ -1,4 +1,4 @@
-"""Changing limits and the restart policy of a container, also while it runs.
+"""Changing limits, the restart policy and published ports of a container, also while it runs.
 
 What is wished is the difference: zero, "" and null are "not given". `plan_update` is pure; then the kernel is
 asked, whose refusal changes nothing, and the record is last.
@@ -6,15 +6,16 @@ asked, whose refusal changes nothing, and the record is last.
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TypeAlias
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from lighterman.apitypes.container import (
     ContainerUpdateBody,
     ContainerUpdateResponse,
     HostConfig,
+    PortBinding,
     Resources,
     ThrottleDevice,
     WeightDevice,
@@ -23,6 +24,7 @@ from lighterman.containers.host_devices import device_numbers
 from lighterman.containers.life import Removing
 from lighterman.containers.limits import check_limits
 from lighterman.containers.plan_create import check_restart_policy
+from lighterman.containers.ports import port_wishes
 from lighterman.containers.spec import cpu_quota
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict, InvalidParameter, System
@@ -64,6 +66,7 @@ async def update(cs: Containers, ref: str, body: ContainerUpdateBody) -> Contain
         async with rollback() as undo:
             if container.runs:
                 undo.push_async_callback(in_thread, await in_thread(_set, cs, container, limits))
+                await _publish(cs, container, changed, undo)
             container = await cs.record(container, host_config=changed)
     cs.publish(container, "update")
     return ContainerUpdateResponse(warnings or None)
@@ -113,8 +116,30 @@ def plan_update(container: Container, wish: ContainerUpdateBody) -> HostConfig:
         if getattr(wish, name) and getattr(wish, name) != getattr(now, name):
             raise InvalidParameter(f"Cannot update container {container.id}: {shown} cannot be changed")
     return structs.replace(
-        now, **dict(_given(wish)), restart_policy=policy if policy.name else now.restart_policy
+        now,
+        **dict(_given(wish)),
+        restart_policy=policy if policy.name else now.restart_policy,
+        port_bindings=_bindings(container, wish),
     )
+
+
+def _bindings(container: Container, wish: ContainerUpdateBody) -> dict[str, list[PortBinding] | None] | None:
+    """What is published from now on; what cannot be published is refused."""
+    now = container.host_config
+    if wish.port_bindings is UNSET:
+        return now.port_bindings
+    if now.network_mode.startswith("container:"):
+        raise InvalidParameter("conflicting options: port publishing and the container type network mode")
+    port_wishes(container.config, structs.replace(now, port_bindings=wish.port_bindings))
+    return wish.port_bindings
+
+
+async def _publish(cs: Containers, container: Container, changed: HostConfig, undo: AsyncExitStack) -> None:
+    """Publish other ports of a container that runs."""
+    former, wanted = (port_wishes(container.config, each) for each in (container.host_config, changed))
+    if former != wanted and changed.network_mode != "host":
+        undo.push_async_callback(cs.networks.republish, container.id, former)
+        await cs.networks.republish(container.id, wanted)
 
 
 def _given(wish: Resources) -> Iterator[tuple[str, object]]:
