@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lighterman.content.rooted import open_in_root
+from lighterman.content.rooted import evaluated, open_in_root
 from lighterman.linux import mount
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -68,7 +68,8 @@ def _put(root: int, place: Place, tree: int) -> None:
     is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     if place.read_only:
         mount.mount_setattr(tree, set_=mount.MOUNT_ATTR_RDONLY)
-    target = _mount_point(root, place.target, is_directory=is_directory)
+    # where a link leads that leads nowhere yet, the runtime would make the place too
+    target = _mount_point(root, evaluated(root, place.target), is_directory=is_directory)
     mount.move_mount(tree, target)
     os.close(target)
     os.close(tree)
