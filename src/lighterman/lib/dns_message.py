@@ -145,6 +145,11 @@ def answers(data: bytes, query: Query, number: int) -> bool:
     return asked == query.question or (data[4:6] == b"\0\0" and code_of(data) != OK)
 
 
+def record_count(data: bytes) -> int:
+    """How many records an answer has for its question."""
+    return int.from_bytes(data[6:8], "big")
+
+
 def code_of(data: bytes) -> int:
     """The code of an answer."""
     return data[3] & 0xF

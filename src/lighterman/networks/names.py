@@ -20,11 +20,13 @@ class Names:
         ] = {}  # network id, name -> by sandbox
         self._by_address: dict[tuple[str, Address], str] = {}
         self._turn = 0
+        self.version = 0  # another one whenever something has changed
 
     def add(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
         """Let the endpoint be found."""
         if not endpoint.has_names:
             return
+        self.version += 1
         addresses = tuple(ip_address(address) for address in endpoint.addresses)
         for name in _names(sandbox, endpoint):
             self._by_name.setdefault((endpoint.network_id, name), {})[sandbox.id] = addresses
@@ -33,6 +35,7 @@ class Names:
 
     def remove(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
         """Let it be found no more; idempotent."""
+        self.version += 1
         for name in _names(sandbox, endpoint):
             key = (endpoint.network_id, name)
             entries = self._by_name.get(key, {})
