@@ -14,9 +14,10 @@ from lighterman.runtime.fields import Fields, encode
 from lighterman.runtime.log_file import LogFile
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))
+ITEM = st.text(st.characters(min_codepoint=32, blacklist_categories=["Cs"]), min_size=1)
 
 
-@given(TEXT, st.integers(), st.booleans(), st.lists(st.text(st.characters(min_codepoint=32), min_size=1)))
+@given(TEXT, st.integers(), st.booleans(), st.lists(ITEM))
 def test_fields_are_read_as_they_were_written(text: str, number: int, flag: bool, items: list[str]) -> None:
     message = Fields(encode(text=text, number=number, flag=flag, items=items))
     assert (message.text("text"), message.number("number")) == (text, number)

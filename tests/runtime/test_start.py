@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.runtime.bench import ALL, Bench, Peer, process
 from lighterman.errdefs import InvalidParameter
 from lighterman.oci import spec as oci
 from lighterman.runtime import NotStartable, ProcessGone, ProcessIO, StartBroke, StartFailed
+from lighterman.runtime.zygote_client import Zygote
 
 pytestmark = pytest.mark.engine
 NO_IO = ProcessIO(tty=False, stdin=False, stdin_once=False, log=None, size=None)
@@ -128,3 +130,11 @@ async def test_the_same_id_runs_again_only_after_its_delete(bench: Bench) -> Non
     await bench.runtime.delete(id)
     await bench.runtime.run(id, spec, NO_IO, runtime="", seccomp=None)
     assert (await bench.exit()).code == 0
+
+
+async def test_an_oci_runtime_runs_from_a_copy_that_nobody_can_write() -> None:
+    """A program that looks at itself, as crun and runc do, finds all four seals, and makes no copy."""
+    zygote = Zygote([])
+    look = "import fcntl; raise SystemExit(fcntl.fcntl(open('/proc/self/exe'), 1034))"
+    assert (await zygote.call([sys.executable, "-c", look]))[0] == 0xF
+    zygote.close()

@@ -4,14 +4,14 @@ import _socket
 import os
 
 from lighterman.linux import process, sockets
-from lighterman.runtime import fields
+from lighterman.runtime import fields, sealed
 
 
 def spawn(argv: list[str], stdio: tuple[int, int, int]) -> int:
     """The pid of `argv`, with nothing inherited but `stdio`: no ignored or blocked signal, no other fd."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)]
     return os.posix_spawn(
-        argv[0],
+        sealed.program(argv[0]),
         argv,
         {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")},
         file_actions=actions,

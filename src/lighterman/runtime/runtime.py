@@ -195,7 +195,7 @@ class Runtime:
             with theirs:
                 run.connect(ours)
                 handed = [run.queue_attach(client, to) for client, to in attached]
-                self._zygote.start_monitor(directory, theirs)
+                self._zygote.start_monitor(directory, run.request.items("argv")[0], theirs)
             running = await run.running(ask=False)
             await asyncio.gather(*handed)
         except (MonitorFailed, MonitorGone) as error:

@@ -28,7 +28,7 @@ if __name__ == "__main__":
     make_importable(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from lighterman.linux import mount, process, sockets  # noqa: E402
-from lighterman.runtime import caller, monitor  # noqa: E402
+from lighterman.runtime import caller, monitor, sealed  # noqa: E402
 from lighterman.runtime.fields import Fields  # noqa: E402
 
 
@@ -38,9 +38,12 @@ def serve(requests: _socket.socket) -> None:
         message, fds = sockets.receive(requests)
         if not message:
             return
+        request = Fields(message)
+        if request.text("program"):
+            sealed.seal(request.text("program"))
         if os.fork() == 0:
             requests.close()
-            run_child(Fields(message), fds)
+            run_child(request, fds)
         for fd in fds:
             os.close(fd)
 

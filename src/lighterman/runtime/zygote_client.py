@@ -28,9 +28,13 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def start_monitor(self, directory: Path, control: socket.socket) -> None:
-        """Fork a monitor for the run described in `directory`; all else is told on `control`."""
-        self._ask(fields.encode(do="start", dir=str(directory)), [control.fileno()])
+    def start_monitor(self, directory: Path, program: str, control: socket.socket) -> None:
+        """Fork a monitor for the run described in `directory`, which `program` starts.
+
+        All else is told on `control`.
+        """
+        message = fields.encode(do="start", dir=str(directory), program=program)
+        self._ask(message, [control.fileno()])
 
     def adopt(self, directory: Path, control: socket.socket, state: Fields, fds: Sequence[int]) -> None:
         """Fork a monitor for a process whose monitor died; `fds`: its pidfd, then its outputs."""
@@ -45,7 +49,9 @@ class Zygote:
         output = os.memfd_create("output")
         try:
             with ours, theirs:
-                self._ask(fields.encode(do="call", argv=list(argv)), [theirs.fileno(), output])
+                self._ask(
+                    fields.encode(do="call", argv=list(argv), program=argv[0]), [theirs.fileno(), output]
+                )
                 theirs.close()
                 ours.setblocking(False)
                 await readable(ours)
