@@ -19,7 +19,9 @@ from lighterman.containers.health import (
     check_of,
     command,
     in_status,
+    is_probe,
     pause_s,
+    probe_id,
     share_of_interval,
     shown,
     status_of,
@@ -117,6 +119,15 @@ def test_the_pause_is_thirty_seconds_unless_something_else_is_said() -> None:
 @given(st.from_regex("[0-9a-f]{64}", fullmatch=True))
 def test_containers_share_the_interval(container_id: str) -> None:
     assert 0 <= share_of_interval(container_id) < 1
+
+
+@given(st.from_regex("[0-9a-f]{64}", fullmatch=True), st.from_regex("[0-9a-f]{32}", fullmatch=True))
+def test_a_probe_is_known_by_its_id(container_id: str, chance: str) -> None:
+    exec_id = probe_id(container_id, chance)
+    assert re.fullmatch("[0-9a-f]{64}", exec_id)
+    assert is_probe(container_id, exec_id)
+    assert not is_probe(container_id, exec_id[::-1])
+    assert not is_probe(exec_id, exec_id)
 
 
 def test_a_command_runs_as_it_is_or_in_the_shell() -> None:

@@ -128,6 +128,24 @@ def test_health_outlives_a_killed_engine(docker: DockerCLI, http: Http, engine: 
     assert statuses(http, cid) == ["health_status: healthy"]
 
 
+@pytest.mark.beyond_dockerd
+def test_a_probe_that_lost_its_engine_is_ended_by_the_next(
+    docker: DockerCLI, http: Http, engine: Daemon
+) -> None:
+    cid = docker.run("-d", "--health-cmd", "sleep 4711; true", *FAST, "busybox", "sleep", "600")
+
+    def probes() -> int:
+        return sum(action.startswith("exec_start") for action in actions(http, cid))
+
+    until(probes, what="a probe")
+    docker("exec", "-d", cid, "sleep", "815")
+    engine.restart_killed()
+    until(lambda: probes() == 2, what="another probe")
+    shown = docker.out("top", cid, "-eo", "pid,args")
+    assert shown.count("sleep 4711") <= 2, shown  # the new one: the shell, and perhaps its child by now
+    assert shown.count("sleep 815") == 1
+
+
 def test_a_new_run_starts_anew(docker: DockerCLI, http: Http) -> None:
     cid = docker.run("-d", "--health-cmd", "true", *FAST, "busybox", "sleep", "600")
     becomes(docker, cid, "healthy")

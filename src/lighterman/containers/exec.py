@@ -35,8 +35,10 @@ NOT_STARTED = 126
 """The exit code of an exec that could not be started. Source: measured, for a missing program too."""
 
 
-async def exec_create(cs: Containers, ref: str, body: ExecCreateBody) -> ExecCreateResponse:
-    """Prepare a process.
+async def exec_create(
+    cs: Containers, ref: str, body: ExecCreateBody, *, exec_id: str = ""
+) -> ExecCreateResponse:
+    """Prepare a process; `exec_id` is its id when it must not be one of chance.
 
     Raises: NoSuchContainer, NotRunning, Conflict, InvalidParameter. Source: ContainerExec.
     """
@@ -52,7 +54,7 @@ async def exec_create(cs: Containers, ref: str, body: ExecCreateBody) -> ExecCre
     if body.working_dir and not body.working_dir.startswith("/"):
         raise InvalidParameter(f"the working directory '{body.working_dir}' needs to be an absolute path")
     _forget_old(cs)
-    one = Exec(id=new_id(), container_id=container.id, wish=body)
+    one = Exec(id=exec_id or new_id(), container_id=container.id, wish=body)
     cs.execs[one.id] = one
     cs.publish(container, f"exec_create: {one.command}", execID=one.id)
     return ExecCreateResponse(one.id)

@@ -5,6 +5,7 @@ make it `unhealthy`, one success heals it. Failures of a probe that began within
 until one has succeeded. Source: HealthConfig of the API; moby's daemon/health.go for the defaults.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 from msgspec import Struct, UnsetType, structs
@@ -96,6 +97,16 @@ def too_long(check: HealthConfig, output: str) -> str:
 def share_of_interval(container_id: str) -> float:
     """A part of the interval, other for each container: engines that start must not probe all at once."""
     return int(container_id[:8], 16) / 2**32
+
+
+def probe_id(container_id: str, chance: str) -> str:
+    """The id of a probe's exec, from 32 hex digits of chance: a later engine knows by it that nobody asks."""
+    return chance + hashlib.sha256(f"probe of {container_id} {chance}".encode()).hexdigest()[:32]
+
+
+def is_probe(container_id: str, exec_id: str) -> bool:
+    """Whether an exec was a probe of this container."""
+    return exec_id == probe_id(container_id, exec_id[:32])
 
 
 def status_of(health: Health | None, *, runs: bool) -> str:

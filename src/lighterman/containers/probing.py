@@ -5,6 +5,7 @@ get it. Starting one costs as much as all the rest, so only a few are started at
 """
 
 import asyncio
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -96,7 +97,6 @@ async def _answer(cs: Containers, container: Container, check: HealthConfig) -> 
     """Run one probe to its end: its code, and what it said. Raises: EngineError when it cannot be started."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    said = KeptOutput()
 
     async def take() -> Client:
         return Client(theirs, early=b"", head=b"")
@@ -104,20 +104,27 @@ async def _answer(cs: Containers, container: Container, check: HealthConfig) -> 
     with ours, theirs:
         async with cs.probes:
             one = await _start(cs, container, check, take)
-        try:
-            async with asyncio.timeout(health.timeout_s(check)):
-                await _listen(ours, said)
-                if isinstance(cs.execs[one.id].life, ExecRunning):
-                    await one.ended.wait()
-        except TimeoutError:
-            await _end(cs, one)
-            return FAILED, health.too_long(check, said.text)
+        answer = await _heard(cs, one, check, ours)
+    cs.execs.pop(one.id, None)  # else fast checks would fill the memory
+    return answer
+
+
+async def _heard(cs: Containers, one: Exec, check: HealthConfig, ours: socket.socket) -> tuple[int, str]:
+    said = KeptOutput()
+    try:
+        async with asyncio.timeout(health.timeout_s(check)):
+            await _listen(ours, said)
+            if isinstance(cs.execs[one.id].life, ExecRunning):
+                await one.ended.wait()
+    except TimeoutError:
+        await _end(cs, one)
+        return FAILED, health.too_long(check, said.text)
     match cs.execs[one.id].life:
         case ExecEnded(code=code, pid=0) if code == NOT_STARTED:
             return FAILED, said.text.rstrip("\r\n")
         case ExecEnded(code=code):
             return code, said.text
-    raise NotFound(f"the probe of container {container.id} is gone")
+    raise NotFound(f"the probe of container {one.container_id} is gone")
 
 
 async def _start(
@@ -125,7 +132,8 @@ async def _start(
 ) -> Exec:
     command = health.command(check, container.config.shell)
     wish = ExecCreateBody(attach_stdout=True, attach_stderr=True, cmd=command)
-    made = await exec_create(cs, container.id, wish)
+    exec_id = health.probe_id(container.id, secrets.token_hex(16))
+    made = await exec_create(cs, container.id, wish, exec_id=exec_id)
     await exec_start(cs, made.id, ExecStartBody(), take)
     return cs.execs[made.id]
 
@@ -136,6 +144,13 @@ async def _listen(ours: socket.socket, said: KeptOutput) -> None:
     while data := await loop.sock_recv(ours, 1 << 16):
         for _, piece in reader.feed(data):
             said.add(piece)
+
+
+def end_orphan(cs: Containers, container_id: str, exec_id: str, pid: int) -> None:
+    """Kill a probe that an engine before this one had started: nobody hears it, nobody else would end it."""
+    kill_descendants(pid)
+    with suppress(ProcessGone):
+        cs.runtime.signal(container_id, KILL, exec_id)
 
 
 async def _end(cs: Containers, one: Exec) -> None:

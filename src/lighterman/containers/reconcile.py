@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from lighterman.containers.attend import attend, attend_again
 from lighterman.containers.exited import ended, remove_at_end, start_later
-from lighterman.containers.health import at_start
+from lighterman.containers.health import at_start, is_probe
 from lighterman.containers.life import Creating, Exited, Paused, Removing, Restarting, Running, Started
 from lighterman.containers.plan_start import prepare
+from lighterman.containers.probing import end_orphan
 from lighterman.containers.remove import dismantle
 from lighterman.containers.start import run
 from lighterman.containers.state import Container, Containers
@@ -36,6 +37,9 @@ async def reconcile(cs: Containers, found: Sequence[Recovered]) -> None:
     facts = {run.id: run.state for run in found if run.exec_id is None}
     for container_id in facts.keys() - {each.id for each in cs}:
         await cs.runtime.delete(container_id)
+    for each in found:
+        if each.exec_id and isinstance(each.state, Adopted) and is_probe(each.id, each.exec_id):
+            end_orphan(cs, each.id, each.exec_id, each.state.pid)
     for container in cs:
         try:
             async with cs.locked(container.id) as container:
