@@ -13,7 +13,7 @@ from lighterman.apitypes.container import (
     ThrottleDevice,
     Ulimit,
 )
-from lighterman.containers.life import Created, Removing
+from lighterman.containers.life import Created, Removing, Running
 from lighterman.containers.update import changed_limits, check_update, plan_update
 from lighterman.errdefs import Conflict, InvalidParameter
 from lighterman.linux.cgroup import Limits, Throttles
@@ -76,6 +76,8 @@ REFUSED = [
         ContainerUpdateBody(restart_policy=RestartPolicy("always", 3)),
         "maximum retry count cannot be used with restart policy 'always'",
     ),
+    (ContainerUpdateBody(ulimits=[Ulimit("nofile", 2, 1)]), "ulimit soft limit must be less than"),
+    (ContainerUpdateBody(device_cgroup_rules=["foo"]), "invalid device cgroup rule format: 'foo'"),
     (ContainerUpdateBody(cpuset_cpus="0-99"), "Requested CPUs are not available"),
     (ContainerUpdateBody(nano_cpus=3 * 10**9), "Range of CPUs is from 0.01 to 2.00"),
 ]
@@ -88,11 +90,20 @@ def test_what_is_refused_when_made_is_refused_when_changed(wish: ContainerUpdate
 
 
 def test_what_is_decided_at_the_making_is_not_passed_over() -> None:
-    wish = ContainerUpdateBody(ulimits=[Ulimit("nofile", 1, 2)])
-    with pytest.raises(InvalidParameter, match="Ulimits cannot be changed"):
-        plan_update(container(), wish)
-    same = HostConfig(ulimits=[Ulimit("nofile", 1, 2)])
-    assert plan_update(container(same), wish).ulimits == same.ulimits
+    with pytest.raises(InvalidParameter, match="KernelMemoryTCP cannot be changed"):
+        plan_update(container(), ContainerUpdateBody(kernel_memory_tcp=1 << 20))
+
+
+def test_what_a_start_sets_changes_only_while_there_is_no_process() -> None:
+    wish = ContainerUpdateBody(ulimits=[Ulimit("nofile", 1, 2)], device_cgroup_rules=["c 1:3 r"])
+    assert plan_update(container(), wish).ulimits == wish.ulimits
+    runs = container(life=Running(7, 1))
+    with pytest.raises(
+        Conflict, match="DeviceCgroupRules, Ulimits cannot be changed while the container runs"
+    ):
+        plan_update(runs, wish)
+    same = container(HostConfig(ulimits=[Ulimit("nofile", 1, 2)]), life=Running(7, 1))
+    assert plan_update(same, ContainerUpdateBody(ulimits=wish.ulimits)) == same.host_config
 
 
 def test_swap_alone_may_be_given_in_an_update() -> None:

@@ -110,6 +110,13 @@ def test_what_rests_has_its_limits_at_the_next_start(docker: DockerCLI) -> None:
     docker("unpause", cid)
 
 
+@pytest.mark.beyond_dockerd
+def test_what_a_start_sets_changes_while_it_rests(docker: DockerCLI, http: Http) -> None:
+    cid = docker.out("create", "busybox", "sh", "-c", "ulimit -n")
+    change(http, cid, {"Ulimits": [{"Name": "nofile", "Soft": 123, "Hard": 321}]})
+    assert docker.out("start", "-a", cid) == "123"
+
+
 def test_refusals_are_in_dockers_words(docker: DockerCLI, http: Http) -> None:
     cid = docker.out("create", "-m", "64m", "--rm", *SLEEPER)
     for body, status, text in (

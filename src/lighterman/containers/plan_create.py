@@ -217,7 +217,7 @@ def _plan_host_config(
     _check_names(wish)
     device_rules(wish.device_cgroup_rules)
     for ulimit in wish.ulimits or ():
-        _check_ulimit(ulimit)
+        check_ulimit(ulimit)
     _check_sysctls(given(wish.sysctls) or {}, wish)
     security = parse_security_opt(wish.security_opt or (), host.features)
     if security.seccomp not in ("", "unconfined"):
@@ -379,7 +379,8 @@ ULIMITS = {
 }  # fmt: skip
 
 
-def _check_ulimit(ulimit: Ulimit) -> None:
+def check_ulimit(ulimit: Ulimit) -> None:
+    """Raises InvalidParameter for a limit that is none."""
     if ulimit.name not in ULIMITS:
         raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
     soft, hard = (limit if limit >= 0 else 2**64 for limit in (ulimit.soft, ulimit.hard))

@@ -20,10 +20,11 @@ from lighterman.apitypes.container import (
     ThrottleDevice,
     WeightDevice,
 )
+from lighterman.containers.ending import is_at_rest
 from lighterman.containers.host_devices import device_numbers
 from lighterman.containers.life import Removing
 from lighterman.containers.limits import check_limits
-from lighterman.containers.plan_create import check_restart_policy
+from lighterman.containers.plan_create import check_restart_policy, check_ulimit
 from lighterman.containers.ports import port_wishes
 from lighterman.containers.spec import cpu_quota
 from lighterman.containers.state import Container, Containers
@@ -31,6 +32,7 @@ from lighterman.errdefs import Conflict, InvalidParameter, System
 from lighterman.lib.effects import in_thread, rollback
 from lighterman.linux.cgroup import REALTIME_PERIOD_US, Limits, Throttles, grant_realtime
 from lighterman.linux.host import Host
+from lighterman.oci.devices import device_rules
 from lighterman.runtime import ProcessGone
 
 Limited: TypeAlias = ThrottleDevice | WeightDevice
@@ -43,15 +45,16 @@ CHANGEABLE = (
 )
 """moby passes over MemorySwappiness, OomKillDisable and the devices, although the body has them."""
 
-FIXED = {
+AT_REST = {
     "cgroup_parent": "CgroupParent",
     "devices": "Devices",
     "device_cgroup_rules": "DeviceCgroupRules",
-    "device_requests": "DeviceRequests",
-    "kernel_memory_tcp": "KernelMemoryTCP",
     "ulimits": "Ulimits",
 }
-"""What is decided when a container is made. moby takes these in an update and forgets them."""
+"""What a start sets, by the names of the API: it can change while there is no process."""
+
+FIXED = {"device_requests": "DeviceRequests", "kernel_memory_tcp": "KernelMemoryTCP"}
+"""What is decided when a container is made. moby takes these and those of `AT_REST`, and forgets them."""
 
 
 async def update(cs: Containers, ref: str, body: ContainerUpdateBody) -> ContainerUpdateResponse:
@@ -79,6 +82,9 @@ def check_update(body: ContainerUpdateBody, host: Host) -> tuple[ContainerUpdate
     """
     if body.restart_policy.name:
         check_restart_policy(body.restart_policy, auto_remove=False)
+    for ulimit in body.ulimits or ():
+        check_ulimit(ulimit)
+    device_rules(body.device_cgroup_rules)
     if body.pids_limit is not None and body.pids_limit <= 0:
         body = structs.replace(body, pids_limit=0)  # any such number is no limit
     return check_limits(body, host, update=True)
@@ -91,7 +97,32 @@ def plan_update(container: Container, wish: ContainerUpdateBody) -> HostConfig:
     """
     if isinstance(container.life, Removing):
         raise _cannot(container.id, 'container is marked for removal and cannot be "update"')
-    now = container.host_config
+    now, policy = container.host_config, wish.restart_policy
+    if conflict := _conflict(now, wish):
+        raise _cannot(container.id, conflict)
+    for name, shown in FIXED.items():
+        if _differs(now, wish, name):
+            raise InvalidParameter(f"Cannot update container {container.id}: {shown} cannot be changed")
+    at_rest = {name: getattr(wish, name) for name in AT_REST if _differs(now, wish, name)}
+    if at_rest and not is_at_rest(container):
+        shown = ", ".join(AT_REST[name] for name in at_rest)
+        raise _cannot(container.id, f"{shown} cannot be changed while the container runs: stop it first")
+    return structs.replace(
+        now,
+        **dict(_given(wish)),
+        **at_rest,
+        restart_policy=policy if policy.name else now.restart_policy,
+        port_bindings=_bindings(container, wish),
+    )
+
+
+def _differs(now: HostConfig, wish: Resources, name: str) -> bool:
+    """Whether a field is given and something else than before: some clients send all that they know."""
+    return bool(getattr(wish, name)) and getattr(wish, name) != getattr(now, name)
+
+
+def _conflict(now: HostConfig, wish: ContainerUpdateBody) -> str:
+    """What of the wish does not go with what was set; "" when all does."""
     for given, taken, text in (
         (wish.nano_cpus, now.cpu_period, "Nano CPUs cannot be updated as CPU Period has already been set"),
         (wish.nano_cpus, now.cpu_quota, "Nano CPUs cannot be updated as CPU Quota has already been set"),
@@ -99,28 +130,15 @@ def plan_update(container: Container, wish: ContainerUpdateBody) -> HostConfig:
         (wish.cpu_quota, now.nano_cpus, "CPU Quota cannot be updated as NanoCPUs has already been set"),
     ):
         if given > 0 and taken > 0:
-            raise _cannot(container.id, f"Conflicting options: {text}")
+            return f"Conflicting options: {text}"
     if wish.memory > now.memory_swap != -1 and wish.memory_swap == 0:
-        raise _cannot(
-            container.id,
+        return (
             "Memory limit should be smaller than already set memoryswap limit, "
-            "update the memoryswap at the same time",
+            "update the memoryswap at the same time"
         )
-    policy = wish.restart_policy
-    if policy.name not in ("", "no") and now.auto_remove:
-        raise _cannot(
-            container.id,
-            "Restart policy cannot be updated because AutoRemove is enabled for the container",
-        )
-    for name, shown in FIXED.items():
-        if getattr(wish, name) and getattr(wish, name) != getattr(now, name):
-            raise InvalidParameter(f"Cannot update container {container.id}: {shown} cannot be changed")
-    return structs.replace(
-        now,
-        **dict(_given(wish)),
-        restart_policy=policy if policy.name else now.restart_policy,
-        port_bindings=_bindings(container, wish),
-    )
+    if wish.restart_policy.name not in ("", "no") and now.auto_remove:
+        return "Restart policy cannot be updated because AutoRemove is enabled for the container"
+    return ""
 
 
 def _bindings(container: Container, wish: ContainerUpdateBody) -> dict[str, list[PortBinding] | None] | None:
