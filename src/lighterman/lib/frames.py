@@ -5,6 +5,7 @@ the Engine API. This module is loaded by monitors too: it imports nothing of wei
 """
 
 STDIN, STDOUT, STDERR, SYSTEM = range(4)
+HEADER_BYTES = 8
 
 
 def header(stream: int, length: int) -> bytes:

@@ -1,12 +1,14 @@
 """The streams of one process inside its monitor: outputs to log and clients, clients' input to it.
 
-Back-pressure, both ways: a client with more than `QUEUE_BYTES` unsent stops the reading of all output, so
-the process blocks in write(2), as with dockerd; a process that does not read stops the reading of input.
+Back-pressure, both ways: a client that lacks more than `QUEUE_BYTES` stops the reading of all output, so the
+process blocks in write(2), as with dockerd; a process that does not read stops the reading of input. What
+clients lack is kept once for all of them (`backlog`), so a thousand slow ones cost no more than one.
 """
 
 import os
 from _collections_abc import Callable
 
+from lighterman.runtime.backlog import Backlog
 from lighterman.runtime.fields import Fields
 from lighterman.runtime.launch import PIPE_BYTES
 from lighterman.runtime.log_sinks import FileSink, Sink
@@ -30,6 +32,7 @@ class Stdio:
         self.loop, self.told = loop, told
         self.tty = request.flag("tty")
         self.clients: list[StreamClient] = []
+        self.backlog = Backlog()
         self._once = request.flag("once")
         self._outputs: dict[int, int] = {}
         """Of each fd that is read, whether it is 1, stdout, or 2, stderr."""
@@ -84,11 +87,9 @@ class Stdio:
     # -- output
 
     def hold_or_go_on(self) -> None:
-        """Read output or not, after the clients' queues."""
+        """Read output or not, after how much somebody lacks."""
         most = QUEUE_BYTES // 2 if self._held else QUEUE_BYTES
-        self._held = any(client.queued > most for client in self.clients) or any(
-            sink.is_full for sink in self._sinks
-        )
+        self._held = self.backlog.size_bytes > most or any(sink.is_full for sink in self._sinks)
         for fd in self._outputs:
             if self._held:
                 self.loop.forget(fd)
@@ -113,8 +114,9 @@ class Stdio:
         number = self._outputs[fd]
         for sink in self._sinks:
             sink.feed(number, piece)
+        self.backlog.append(number, piece)
         for client in list(self.clients):
-            client.send(number, piece)
+            client.go_on()
         return len(piece)
 
     def _close_output(self, fd: int) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 16
 _SEND_BYTES = 1 << 18
+_SEND_PIECES = 256
+_NOWHERE = -1
 
 
 class StreamClient:
@@ -24,9 +26,12 @@ class StreamClient:
         "_half_closed",
         "_input",
         "_keys",
-        "_queue",
+        "_own",
+        "_place",
+        "_sent",
         "_sock",
         "_stdio",
+        "_waits",
         "_wants",
     )
 
@@ -38,12 +43,14 @@ class StreamClient:
         self._input = request.flag("stdin")
         self._half_closed = False
         self._ending = False
-        self._queue = bytearray(request.text("head").encode())
-
-    @property
-    def queued(self) -> int:
-        """How many bytes the client has still to read."""
-        return len(self._queue)
+        self._waits = False
+        """For its socket to take more."""
+        self._own = bytearray(request.text("head").encode())
+        """What it is sent before anything of the backlog."""
+        self._place = stdio.backlog.join() if any(self._wants) else _NOWHERE
+        """In the backlog."""
+        self._sent = 0
+        """Of the piece at its place, header included."""
 
     def start(self, early: bytes) -> None:
         """Send the head, and take what the client sent with its request as its first input."""
@@ -51,15 +58,9 @@ class StreamClient:
         if early and self._input:
             self._take(early)
 
-    def send(self, stream: int, piece: bytes) -> None:
-        """Queue output, if it is for this client, and send what goes now."""
-        if self._ending or not self._wants[stream]:
-            return
-        idle = not self._queue
-        if self._framed:
-            self._queue += frames.header(stream, len(piece))
-        self._queue += piece
-        if idle:
+    def go_on(self) -> None:
+        """There is more output: send what goes now."""
+        if not self._waits and not self._ending:
             self._flush()
 
     def end(self) -> None:
@@ -67,9 +68,17 @@ class StreamClient:
         self._ending = True
         self._flush()
 
+    def _end_alone(self) -> None:
+        """The same while output comes for others: what it lacks is kept for it alone then."""
+        while buffers := self._lacks():
+            self._own += b"".join(buffers)
+            self._pass(sum(map(len, buffers)))
+        self._let_go()
+        self.end()
+
     def watch(self) -> None:
         """Wait for what this client can do next."""
-        mask = OUT if self._queue else 0
+        mask = OUT if self._waits else 0
         if self._input and not self._ending:
             mask |= IN if self._stdio.takes_input else 0
         elif not self._half_closed:
@@ -84,6 +93,7 @@ class StreamClient:
         elif events & CLOSED:
             self._lose()
         elif events & OUT:
+            self._waits = False
             self._flush()
             self._stdio.hold_or_go_on()
         elif events & HALF_CLOSED:
@@ -112,7 +122,7 @@ class StreamClient:
         if detached:
             self._input = False
             self._stdio.told("detach", "")
-            self.end()
+            self._end_alone()
 
     def _end_input(self) -> None:
         self._input, self._half_closed = False, True
@@ -120,15 +130,19 @@ class StreamClient:
         if self._stdio.end_input():
             self.watch()
         else:
-            self.end()
+            self._end_alone()
 
     def _flush(self) -> None:
+        flags = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
         try:
-            while self._queue:
-                with memoryview(self._queue)[:_SEND_BYTES] as piece:
-                    done = self._sock.send(piece, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
-                del self._queue[:done]
+            while self._own:
+                with memoryview(self._own)[:_SEND_BYTES] as piece:
+                    done = self._sock.send(piece, flags)
+                del self._own[:done]
+            while buffers := self._lacks():
+                self._pass(self._sock.sendmsg(buffers, [], flags))
         except BlockingIOError:
+            self._waits = True
             self.watch()
         except OSError:
             self._lose()
@@ -137,6 +151,47 @@ class StreamClient:
                 self._leave()
             else:
                 self.watch()
+
+    def _lacks(self) -> list[bytes | memoryview]:
+        """The next bytes of the backlog that are for this client; what is not is passed."""
+        if self._place == _NOWHERE:
+            return []
+        buffers: list[bytes | memoryview] = []
+        backlog, size, place, sent = self._stdio.backlog, 0, self._place, self._sent
+        while place < backlog.end and size < _SEND_BYTES and len(buffers) < _SEND_PIECES:
+            stream, data = backlog[place]
+            if self._wants[stream]:
+                buffers += self._form(stream, data, sent)
+                size += len(data)
+            elif not buffers:
+                self._place = backlog.move(self._place, place + 1)
+            place, sent = place + 1, 0
+        return buffers
+
+    def _form(self, stream: int, data: bytes, sent: int) -> list[bytes | memoryview]:
+        """A piece as this client gets it, without the bytes that were sent."""
+        if not self._framed:
+            return [memoryview(data)[sent:]]
+        head = frames.header(stream, len(data))[sent:]
+        return [head, data] if head else [memoryview(data)[sent - frames.HEADER_BYTES :]]
+
+    def _pass(self, done: int) -> None:
+        """So many bytes of what it lacked were sent."""
+        backlog, place, sent = self._stdio.backlog, self._place, self._sent + done
+        while place < backlog.end:
+            stream, data = backlog[place]
+            size = len(data) + (frames.HEADER_BYTES if self._framed else 0)
+            if not self._wants[stream]:
+                size = 0
+            elif sent < size:
+                break
+            place, sent = place + 1, sent - size
+        self._place, self._sent = backlog.move(self._place, place), sent
+
+    def _let_go(self) -> None:
+        if self._place != _NOWHERE:
+            self._stdio.backlog.leave(self._place)
+            self._place = _NOWHERE
 
     def _lose(self) -> None:
         """The client is gone: that ends its input too."""
@@ -149,6 +204,7 @@ class StreamClient:
         if self not in self._stdio.clients:
             return
         self._stdio.clients.remove(self)
+        self._let_go()
         self._stdio.loop.forget(self._sock.fileno())
         try:
             self._sock.shutdown(_socket.SHUT_WR)
