@@ -33,9 +33,12 @@ async def commit(shelf: Shelf, parent: Image, **more: object) -> Image:
 
 
 def described(root: Path) -> dict[str, tuple[object, ...]]:
-    """Every path with what matters of it."""
+    """Every path with what matters of it, but for the places to mount on: each image gets new ones."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
+        if folder == str(root):
+            folders[:] = [name for name in folders if name not in ("dev", "etc", "proc", "sys")]
+            files.remove(".dockerenv")
         for name in [*folders, *files]:
             path = os.path.join(folder, name)
             facts = os.lstat(path)

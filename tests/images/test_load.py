@@ -62,7 +62,7 @@ async def test_an_image_layout_is_loaded_and_its_blobs_are_kept_as_they_came(she
     manifest = json.dumps(
         {
             "schemaVersion": 2,
-            "config": {"mediaType": "x", "digest": digest(raw), "size": len(raw)},
+            "config": {"mediaType": "", "digest": digest(raw), "size": len(raw)},
             "layers": [{"mediaType": "y", "digest": digest(packed), "size": len(packed)}],
         }
     ).encode()
@@ -79,6 +79,39 @@ async def test_an_image_layout_is_loaded_and_its_blobs_are_kept_as_they_came(she
     )
     assert said(await heard(shelf.images.load(sent(layout)))) == "Loaded image: a:1\n"
     assert shelf.rooms.content.digests() == {digest(packed)}
+
+
+async def test_of_a_layout_for_several_platforms_the_hosts_is_loaded(shelf: Shelf) -> None:
+    raw = config(layer("f"))
+    blobs = [raw, layer("f")]
+
+    def described(data: bytes, kind: str, **more: object) -> dict[str, object]:
+        blobs.append(data)
+        return {"mediaType": kind, "digest": digest(data), "size": len(data), **more}
+
+    oci = "application/vnd.oci.image"
+    manifest = {
+        "schemaVersion": 2,
+        "config": described(raw, f"{oci}.config.v1+json"),
+        "layers": [described(layer("f"), f"{oci}.layer.v1.tar")],
+    }
+    other = {"architecture": "s390x", "os": "linux"}
+    here = {"architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine], "os": "linux"}
+    index = {
+        "schemaVersion": 2,
+        "manifests": [
+            described(b"{}", f"{oci}.manifest.v1+json", platform=other),
+            described(json.dumps(manifest).encode(), f"{oci}.manifest.v1+json", platform=here),
+        ],
+    }
+    named = {"io.containerd.image.name": "docker.io/library/a:1"}
+    entry = described(json.dumps(index).encode(), f"{oci}.index.v1+json", annotations=named)
+    layout = archive(
+        file("index.json", json.dumps({"manifests": [entry]}).encode()),
+        *(file(f"blobs/sha256/{digest(blob)[7:]}", blob) for blob in blobs),
+    )
+    assert said(await heard(shelf.images.load(sent(layout)))) == "Loaded image: a:1\n"
+    assert shelf.images.find("a:1").id == digest(raw)
 
 
 async def test_a_layer_shared_as_a_link_is_loaded(shelf: Shelf) -> None:

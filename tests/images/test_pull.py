@@ -21,11 +21,14 @@ from tests.images.shelf import Shelf, config, heard, ids, layer, opened, saved
 from tests.registry.server import LIST, MANIFEST, Handler, Registry, describe, digest, serving
 
 from lighterman.apitypes.image import Progress
+from lighterman.apitypes.registry import AuthConfig
 from lighterman.content import download
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound
 from lighterman.images import progress
+from lighterman.images.layers import AT_A_TIME
 from lighterman.images.pull import pulled_reference
 from lighterman.lib.filters import Filters
+from lighterman.registry.auth import basic
 
 
 @pytest.fixture
@@ -265,6 +268,45 @@ async def test_a_client_that_hangs_up_ends_the_pull(shelf: Shelf, registry: Regi
         await asyncio.wait_for(asked.wait(), 10)
     hold.set()
     assert nothing_is_left(shelf)
+
+
+async def test_a_shared_layer_is_fetched_by_another_when_the_first_has_gone(
+    shelf: Shelf, registry: Registry
+) -> None:
+    registry.put(config(layer("f", b"x")), [gzip.compress(layer("f", b"x"))], "1")
+    registry.challenge = 'Basic realm="r"'
+    registry.welcome = {basic("one", "1"), basic("two", "2")}
+    asked = asyncio.Event()
+    loop, hold = asyncio.get_running_loop(), threading.Event()
+
+    def broken(handler: Handler, blob: bytes) -> None:
+        if blob[:1] != b"{" and not hold.is_set():
+            loop.call_soon_threadsafe(asked.set)
+            hold.wait(10)
+            registry.welcome = {basic("two", "2")}  # what the first one may is over
+            handler.close_connection = True
+            return
+        handler.whole(blob)
+
+    registry.blob_answer = broken
+    name = f"{registry.host}/x"
+    first = await shelf.images.pull(name, "1", auth=AuthConfig(username="one", password="1"))
+    await anext(first)
+    await asyncio.wait_for(asked.wait(), 10)
+    second = await shelf.images.pull(name, "1", auth=AuthConfig(username="two", password="2"))
+    messages = [await anext(second), await anext(second)]
+    await first.aclose()
+    hold.set()
+    messages += await heard(second)
+    assert not isinstance(messages[-1].error, str), messages[-1].error
+    assert shelf.images.find(f"{name}:1")
+
+
+async def test_layers_that_have_to_wait_say_so(shelf: Shelf, registry: Registry) -> None:
+    layers = [layer(f"f{number}") for number in range(AT_A_TIME + 2)]
+    registry.put(config(*layers), [gzip.compress(one) for one in layers], "1")
+    messages = await pull(shelf, registry)
+    assert [message.status for message in messages].count("Waiting") == 2
 
 
 KILLED = """

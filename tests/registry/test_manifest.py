@@ -29,7 +29,7 @@ from lighterman.registry.manifest import (
 
 DIGEST = "sha256:" + "0" * 64
 HOST = Platform("amd64", "linux")
-BLOB = {"mediaType": "x", "digest": DIGEST, "size": 3}
+BLOB = {"mediaType": "application/octet-stream", "digest": DIGEST, "size": 3}
 
 
 def parse(document: Any, media_type: str = MANIFEST) -> Manifest | Index:
@@ -63,6 +63,23 @@ REFUSED = {
     ),
     "a negative size": ({"config": BLOB, "layers": [{**BLOB, "size": -1}]}, MANIFEST),
     "a huge configuration": ({"config": {**BLOB, "size": 1 << 30}, "layers": []}, MANIFEST),
+    "an artifact": (
+        {"config": {**BLOB, "mediaType": "application/vnd.cncf.helm.config.v1+json"}, "layers": [BLOB]},
+        OCI_MANIFEST,
+    ),
+    "a foreign layer": (
+        {
+            "config": BLOB,
+            "layers": [
+                {
+                    **BLOB,
+                    "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                    "urls": ["http://elsewhere"],
+                }
+            ],
+        },
+        MANIFEST,
+    ),
     "a plugin": ({"config": {**BLOB, "mediaType": PLUGIN_CONFIG}, "layers": []}, MANIFEST),
     "too many layers": ({"config": BLOB, "layers": [BLOB] * 501}, MANIFEST),
 }

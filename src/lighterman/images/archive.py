@@ -13,12 +13,12 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from lighterman.apitypes.registry import Descriptor
+from lighterman.apitypes.registry import Descriptor, Platform
 from lighterman.content import spooled_name
 from lighterman.errdefs import InvalidParameter
 from lighterman.images.image import Document, read_document
 from lighterman.reference import Reference, is_digest, parse_reference
-from lighterman.registry import CONFIG_MAX, LAYERS_MAX, Index, parse_manifest
+from lighterman.registry import CONFIG_MAX, LAYERS_MAX, Index, choose, parse_manifest
 
 T = TypeVar("T")
 _NAME = "io.containerd.image.name"
@@ -84,14 +84,17 @@ class Spool:
         return self.path(member).read_bytes()
 
 
-def archived_images(spool: Spool) -> list[ArchivedImage]:
-    """The images of an archive. Blocks for small files. Raises: InvalidParameter."""
+def archived_images(spool: Spool, host: Platform) -> list[ArchivedImage]:
+    """The images of an archive; of one for several platforms that for `host`.
+
+    Blocks for small files. Raises: InvalidParameter, NotFound (none for this platform).
+    """
     if "manifest.json" in spool:
         items = _decoded(spool.read("manifest.json"), list[_Item], "manifest.json")
         return [_saved(item, spool) for item in items]
     if "index.json" in spool:
         index = _decoded(spool.read("index.json"), _Index, "index.json")
-        return [_laid_out(entry, spool) for entry in index.manifests]
+        return [_laid_out(entry, spool, host) for entry in index.manifests]
     spool.size("repositories")  # what Docker looks for last, and misses
     raise InvalidParameter("an archive without manifest.json (made before Docker 1.10) is not supported")
 
@@ -102,11 +105,13 @@ def _saved(item: _Item, spool: Spool) -> ArchivedImage:
     return _image(raw, layers, [_tag(text) for text in item.repo_tags or []], spool)
 
 
-def _laid_out(entry: _Listed, spool: Spool) -> ArchivedImage:
-    raw = _blob(entry, spool)
-    manifest = parse_manifest(raw, entry.media_type, familiar="this image")
+def _laid_out(entry: _Listed, spool: Spool, host: Platform) -> ArchivedImage:
+    manifest = parse_manifest(_blob(entry, spool), entry.media_type, familiar="this image")
     if isinstance(manifest, Index):
-        raise InvalidParameter("an image layout with an index inside of an index is not supported")
+        chosen = choose(manifest, host)
+        manifest = parse_manifest(_blob(chosen, spool), chosen.media_type, familiar="this image")
+    if isinstance(manifest, Index):
+        raise InvalidParameter("unsupported manifest format: an index inside of an index")
     layers = tuple(LayerFile(_member(layer), layer.digest) for layer in manifest.layers)
     name = entry.annotations.get(_NAME) or entry.annotations.get(_REF_NAME, "")
     # a bare tag is a name only beside the archive's own file name, which nobody tells us

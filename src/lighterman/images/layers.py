@@ -9,17 +9,21 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 
 from lighterman.content import Content, Step
 from lighterman.content import Layer as Unpacked
+from lighterman.errdefs import EngineError
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.snapshots import NewLayer
 
 AT_A_TIME = max(3, min(os.cpu_count() or 1, 6))
 """As many as dockerd fetches; two cores are no slower with three workers than with two (measured)."""
+
+WAITING = "Waiting"
+"""The action of a Step that is told when others are fetched first."""
 
 OnStep = Callable[[Step], None]
 Unpack = Callable[[int, OnStep], Awaitable[Unpacked]]
@@ -38,11 +42,25 @@ class Wish:
     unpack: Unpack
 
 
+@dataclass(eq=False)
+class _User:
+    """One operation that waits for a fetch."""
+
+    wish: Wish
+    on_step: OnStep
+
+
 @dataclass
 class _Fetch:
-    task: "asyncio.Task[NewLayer]"
-    listeners: list[OnStep]
-    users: int = 0
+    """One job, and those who wait for it: the first of them gives it the way to the bytes."""
+
+    users: list[_User]
+    task: "asyncio.Task[NewLayer]" = field(init=False)
+
+    def tell(self, step: Step) -> None:
+        """Let all who wait know."""
+        for user in self.users:
+            user.on_step(step)
 
 
 class Layers:
@@ -67,15 +85,16 @@ class Layers:
             # what was published for an image that did not come about
             await to_end(self._collect(chain))
 
-    def join(self, wish: Wish) -> _Fetch:
-        """The fetch of a wish, begun if nobody had; one more user of it."""
-        fetch = self._fetches.get(wish.chain_id)
+    def join(self, user: _User) -> _Fetch:
+        """The fetch of a wish, begun if nobody had; with one more user."""
+        chain_id = user.wish.chain_id
+        fetch = self._fetches.get(chain_id)
         if fetch is None or (fetch.task.done() and fetch.task.exception() is not None):
             # its parents are the leases: with the last of them it is cancelled
-            listeners: list[OnStep] = []
-            task = asyncio.ensure_future(self._run(wish, listeners))
-            fetch = self._fetches[wish.chain_id] = _Fetch(task, listeners)
-        fetch.users += 1
+            fetch = self._fetches[chain_id] = _Fetch([user])
+            fetch.task = asyncio.ensure_future(self._run(fetch))
+        else:
+            fetch.users.append(user)
         return fetch
 
     async def publish(self, layers: Sequence[NewLayer]) -> None:
@@ -83,30 +102,35 @@ class Layers:
         async with self._publishing:
             await self.store.snapshots.publish(layers)
 
-    async def _run(self, wish: Wish, listeners: list[OnStep]) -> NewLayer:
+    async def _run(self, fetch: _Fetch) -> NewLayer:
+        if self._slots.locked():
+            fetch.tell(Step(WAITING, 0, 0))
         async with self._slots:
-            ingest = await in_thread(self.content.new_ingest)
-            try:
-                unpacked = await self._unpack(wish, ingest, listeners)
-            except BaseException:
-                await to_end(in_thread(self.content.discard, ingest))
-                raise
-        return NewLayer(wish.chain_id, wish.parent, ingest, unpacked)
+            while True:
+                user = fetch.users[0]
+                try:
+                    return await self._attempt(user.wish, fetch)
+                except EngineError:
+                    # whose credentials it went by may have gone, and those with him; another has his own
+                    if user in fetch.users:
+                        raise
 
-    async def _unpack(self, wish: Wish, ingest: Path, listeners: list[OnStep]) -> Unpacked:
-        def tell(step: Step) -> None:
-            for listener in listeners:
-                listener(step)
-
-        fd = os.open(ingest, os.O_RDONLY | os.O_DIRECTORY)
+    async def _attempt(self, wish: Wish, fetch: _Fetch) -> NewLayer:
+        ingest = await in_thread(self.content.new_ingest)
         try:
-            return await wish.unpack(fd, tell)
-        finally:
-            os.close(fd)
+            fd = os.open(ingest, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                unpacked = await wish.unpack(fd, fetch.tell)
+            finally:
+                os.close(fd)
+        except BaseException:
+            await to_end(in_thread(self.content.discard, ingest))
+            raise
+        return NewLayer(wish.chain_id, wish.parent, ingest, unpacked)
 
     async def _release(self, lease: "Lease") -> None:
         for chain_id, fetch in lease.fetches.items():
-            fetch.users -= 1
+            fetch.users[:] = [user for user in fetch.users if user is not lease.users[chain_id]]
             if fetch.users:
                 continue
             if self._fetches.get(chain_id) is fetch:
@@ -127,6 +151,7 @@ class Lease:
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
         self.fetches: dict[str, _Fetch] = {}
+        self.users: dict[str, _User] = {}
 
     async def get(
         self, wishes: Sequence[Wish], on_step: Callable[[Wish, Step], None], on_done: Callable[[Wish], None]
@@ -134,8 +159,8 @@ class Lease:
         """The layers, unpacked and verified, in the order of the wishes. Raises: the first failure."""
         for wish in sorted(wishes, key=lambda wish: -wish.size):
             if wish.chain_id not in self.fetches:
-                fetch = self.fetches[wish.chain_id] = self._layers.join(wish)
-                fetch.listeners.append(lambda step, wish=wish: on_step(wish, step))  # type: ignore[misc]
+                user = self.users[wish.chain_id] = _User(wish, partial(on_step, wish))
+                self.fetches[wish.chain_id] = self._layers.join(user)
         waiting = {self.fetches[wish.chain_id].task: wish for wish in wishes}
         while waiting:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

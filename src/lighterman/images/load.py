@@ -25,7 +25,7 @@ from lighterman.images.image import (
     image_id,
     short,
 )
-from lighterman.images.layers import Layers, OnStep, Unpack, Wish
+from lighterman.images.layers import WAITING, Layers, OnStep, Unpack, Wish
 from lighterman.images.progress import Emit, action
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
@@ -56,7 +56,7 @@ class Loader:
             except JobFailed as error:
                 raise bad_archive(error) from error
             spool = Spool(ingest)
-            images = await in_thread(archived_images, spool)
+            images = await in_thread(archived_images, spool, self._host)
             ids = [await self._load_one(image, spool, emit, quiet=quiet) for image in images]
             if not any(image.tags for image in images):
                 emit(_said("".join(f"Loaded image ID: {loaded}\n" for loaded in ids)))
@@ -80,7 +80,7 @@ class Loader:
             ]
 
             def on_step(wish: Wish, step: Step) -> None:
-                if not quiet:
+                if not quiet and step.action != WAITING:
                     emit(action("Loading layer", wish.id, step.current, wish.size))
 
             fetched = await lease.get(wishes, on_step, lambda wish: None)

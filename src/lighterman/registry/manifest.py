@@ -28,6 +28,8 @@ SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 ACCEPTED = (OCI_INDEX, LIST, OCI_MANIFEST, MANIFEST, SCHEMA1_SIGNED, SCHEMA1)
 
 PLUGIN_CONFIG = "application/vnd.docker.plugin.v1+json"
+_IMAGE_CONFIGS = (CONFIG, OCI_CONFIG, "application/octet-stream", "")
+"""What the configuration of an image is called; all else is an artifact. Source: dockerd."""
 LAYERS_MAX = 500
 """As many as one overlay mount takes."""
 CONFIG_MAX = 4 << 20
@@ -97,8 +99,11 @@ def parse_manifest(raw: bytes, media_type: str, *, familiar: str) -> Manifest | 
 
 
 def _manifest(config: Descriptor, layers: Sequence[Descriptor]) -> Manifest:
-    if config.media_type == PLUGIN_CONFIG:
-        raise UnsupportedManifest(f'Encountered remote "{PLUGIN_CONFIG}"(plugin) when fetching')
+    if config.media_type not in _IMAGE_CONFIGS:
+        kind = "plugin" if config.media_type == PLUGIN_CONFIG else "unknown"
+        raise UnsupportedManifest(f'Encountered remote "{config.media_type}"({kind}) when fetching')
+    if any("foreign" in layer.media_type or "nondistributable" in layer.media_type for layer in layers):
+        raise UnsupportedManifest("layers that have to be fetched from elsewhere (foreign) are not supported")
     if len(layers) > LAYERS_MAX:
         raise UnsupportedManifest(
             f"max depth exceeded: {len(layers)} layers, at most {LAYERS_MAX} are possible"

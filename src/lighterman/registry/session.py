@@ -138,6 +138,8 @@ class Session:
         self, method: str, url: str, headers: Mapping[str, str], *, limit: int, body: bytes = b""
     ) -> Response:
         """One request as it is. Raises: RegistryError: no answer, or one longer than `limit`."""
+        if self._http.closed:
+            raise RegistryError(f'{method.capitalize()} "{url}": context canceled')
         # on a redirect to another host aiohttp leaves Authorization out
         try:
             async with self._http.request(
