@@ -18,8 +18,9 @@ from benchmarks.client import Client
 from benchmarks.rows import ROWS as FIRST_ROWS
 from benchmarks.rows import Bench, Row
 from benchmarks.table import Line, as_json, line, shown
+from benchmarks.use import use
 
-ROWS = (*FIRST_ROWS, Row("archive", archives, rounds=7))
+ROWS = (*FIRST_ROWS, Row("archive", archives, rounds=7), Row("use", use, rounds=7))
 
 
 @contextmanager
