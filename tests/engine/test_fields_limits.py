@@ -141,6 +141,15 @@ def test_blkio_weight_is_set_or_said_not_to_be(http: Http) -> None:
         assert "300" in inside(http, "cat /sys/fs/cgroup/blkio/blkio*.weight", {"BlkioWeight": 300})
 
 
+def test_blkio_weight_of_a_device_is_set_or_said_not_to_be(http: Http) -> None:
+    host = {"BlkioWeightDevice": [{"Path": f"/dev/{DISK}", "Weight": 300}]}
+    answer = http.ok("POST", "/containers/create", {"Image": "busybox", "HostConfig": host})
+    if answer["Warnings"]:
+        assert "does not support Block I/O weight_device" in answer["Warnings"][0]
+    else:
+        assert f"{NUMBERS} 300" in inside(http, "cat /sys/fs/cgroup/blkio/blkio*.weight_device", host)
+
+
 def test_limits_come_back_with_the_next_start(http: Http, docker: DockerCLI) -> None:
     cid = running(http, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", {"Memory": 64 * MIB})
     docker("wait", cid)

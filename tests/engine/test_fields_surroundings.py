@@ -100,6 +100,12 @@ def test_ipc_is_a_containers_own_unless_it_is_shared(http: Http, mode: str) -> N
     assert namespace(http, "ipc", {"IpcMode": mode}) != own("ipc")
 
 
+def test_a_cgroup_namespace_of_its_own_hides_where_it_is(http: Http) -> None:
+    assert namespace(http, "cgroup", {"CgroupnsMode": "private"}) != own("cgroup")
+    assert re.search(r"memory:/$", inside(http, "cat /proc/self/cgroup", {"CgroupnsMode": "private"}), re.M)
+    assert namespace(http, "cgroup", {"CgroupnsMode": "host"}) == own("cgroup")
+
+
 @pytest.mark.parametrize(("field", "kind"), [("IpcMode", "ipc"), ("PidMode", "pid"), ("UTSMode", "uts")])
 def test_a_namespace_of_the_host_is_used_when_asked(http: Http, field: str, kind: str) -> None:
     assert namespace(http, kind, {field: "host"}) == own(kind)

@@ -98,3 +98,13 @@ def test_this_machine_is_described() -> None:
     assert host.mem_total_bytes > 1 << 20
     assert host.architecture
     assert host.cgroup.version in (1, 2)
+
+
+def test_weights_of_bfq_are_offered_where_it_schedules_a_device(tmp_path: Path) -> None:
+    layout = Layout("v1", {"blkio": tmp_path / "blkio"}, None, frozenset({"blkio"}))
+    scheduler = tmp_path / "block/sda/queue/scheduler"
+    scheduler.parent.mkdir(parents=True)
+    for text, offered in (("none [mq-deadline] bfq\n", False), ("none mq-deadline [bfq]\n", True)):
+        scheduler.write_text(text)
+        limits = limit_support(layout, tmp_path / "block")
+        assert (limits.blkio_weight, limits.blkio_weight_device) == (offered, offered)

@@ -140,7 +140,7 @@ def probe_host(root: Path = Path("/")) -> Host:
         mems=mems,
         mem_total_bytes=_mem_total_bytes(root),
         cgroup=layout,
-        limits=limit_support(layout),
+        limits=limit_support(layout, root / "sys/block"),
         features=_features(root, version, _drivers(root, uname.release)),
         bounding_caps=bounding_capabilities(root / "proc/self/status"),
         thermal_paths=tuple(
@@ -166,14 +166,18 @@ def parse_os_release(root: Path) -> dict[str, str]:
     return {}
 
 
-def limit_support(layout: Layout) -> LimitSupport:
+def limit_support(layout: Layout, block: Path = Path("/sys/block")) -> LimitSupport:
     """What the files in the hierarchies say. v1's roots have them; of v2 the controllers decide."""
-    return _limit_support_v2(layout) if layout.mode == "v2" else _limit_support_v1(layout)
+    return _limit_support_v2(layout) if layout.mode == "v2" else _limit_support_v1(layout, block)
 
 
-def _limit_support_v1(layout: Layout) -> LimitSupport:
+def _limit_support_v1(layout: Layout, block: Path) -> LimitSupport:
     def has(controller: str, file: str) -> bool:
         return controller in layout.v1 and (layout.v1[controller] / file).exists()
+
+    # BFQ's weights are no files of the root, and act on the devices only that it schedules.
+    schedulers = (file.read_text() for file in block.glob("*/queue/scheduler"))
+    bfq = "blkio" in layout.v1 and any("[bfq]" in text for text in schedulers)
 
     return LimitSupport(
         memory_limit="memory" in layout.v1,
@@ -188,8 +192,8 @@ def _limit_support_v1(layout: Layout) -> LimitSupport:
         cpu_realtime=has("cpu", "cpu.rt_period_us"),
         cpuset="cpuset" in layout.v1,
         pids_limit="pids" in layout.v1,
-        blkio_weight=has("blkio", "blkio.weight") or has("blkio", "blkio.bfq.weight"),
-        blkio_weight_device=has("blkio", "blkio.weight_device") or has("blkio", "blkio.bfq.weight_device"),
+        blkio_weight=has("blkio", "blkio.weight") or bfq,
+        blkio_weight_device=has("blkio", "blkio.weight_device") or bfq,
         blkio_throttle=has("blkio", "blkio.throttle.read_bps_device"),
         devices="devices" in layout.v1,
     )

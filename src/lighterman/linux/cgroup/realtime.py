@@ -5,9 +5,10 @@ a container are given what it asks for, from what the root has left. Source: sch
 """
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
-from lighterman.linux.cgroup.files import read_number
+from lighterman.linux.cgroup.files import read, read_number
 from lighterman.linux.cgroup.layout import Layout
 
 REALTIME_PERIOD_US = 1_000_000
@@ -24,6 +25,14 @@ def grant_realtime(layout: Layout, path: str, *, runtime_us: int, period_us: int
         directory /= name
         directory.mkdir(exist_ok=True)
         _grant(directory, path, runtime_us / period_us)
+
+
+def give_back_realtime(directory: Path) -> None:
+    """Take a cgroup's share away before it is removed: for a moment the kernel counts the dead as well."""
+    file = directory / "cpu.rt_runtime_us"
+    with suppress(FileNotFoundError):
+        if read(file).strip() != b"0":
+            file.write_text("0")
 
 
 def _grant(directory: Path, path: str, share: float) -> None:

@@ -31,6 +31,7 @@ from lighterman.linux.cgroup.interface import (
     Stats,
 )
 from lighterman.linux.cgroup.layout import Layout
+from lighterman.linux.cgroup.realtime import give_back_realtime
 from lighterman.linux.mount import open_tree
 
 LIMIT, MEMSW = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
@@ -144,6 +145,7 @@ class CgroupV1(Cgroup):
             self.thaw()
 
     def remove(self) -> None:
+        give_back_realtime(self._in("cpu"))
         for mount in {*self._layout.v1.values(), *([self._layout.unified] if self._layout.unified else [])}:
             remove_tree(mount / self.path.lstrip("/"))
         if self._layout.mode == "hybrid":
