@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -49,3 +50,15 @@ def test_fds_travel_with_a_message_and_are_closed_on_exec() -> None:
         assert sockets.receive(theirs) == (b"", [])
     for fd in (reader, writer, *fds):
         os.close(fd)
+
+
+def test_open_files_are_raised_to_what_is_allowed() -> None:
+    program = """
+import resource
+from lighterman.linux.process import raise_open_files
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+raise_open_files()
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -46,7 +46,7 @@ async def attach(cs: Containers, ref: str, options: AttachOptions, take: Take) -
     cs.publish(container, "attach")
     if options.logs:
         client = await _replay(cs, container, options, client)
-    if not options.stream:
+    if not options.stream or not (options.stdin or options.stdout or options.stderr):
         await finish(client)
         return
     await _hand_over(cs, container.id, client, to)

@@ -6,6 +6,7 @@ Monitors load this module: it imports nothing of weight (no `signal`, which brin
 import ctypes
 import fcntl
 import os
+import resource
 
 SIGKILL = 9
 SIGCHLD = 17
@@ -69,6 +70,15 @@ def children_fd() -> int:
     if fd < 0:
         raise OSError(ctypes.get_errno(), "signalfd")
     return int(fd)
+
+
+def raise_open_files() -> None:
+    """Let this process, and what it starts from now on, have as many open files as it may.
+
+    Source: getrlimit(2), RLIMIT_NOFILE; the usual 1024 is what select(2) can bear.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def shell_code(wait_status: int) -> int:

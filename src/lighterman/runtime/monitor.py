@@ -107,6 +107,7 @@ class Monitor:
     def _begin(self, launched: Launched, pidfd: int) -> None:
         """First the clients that came before the process, then its output: nothing is lost."""
         self._launched, self._pidfd = launched, pidfd
+        process.raise_open_files()  # one for each client; the process itself has the limit that it was given
         self._write_file("state", self._running())
         for fd in list(self._controls):
             self._take_requests(fd)
