@@ -24,6 +24,7 @@ from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.images import Images, ImageUser
 from lighterman.linux.host import probe_host
+from lighterman.linux.process import raise_open_files
 from lighterman.networks import DEFAULT_POOLS, AddressPool, NetworkConfig, Networks
 from lighterman.registry import LOOPBACK, Registry
 from lighterman.runtime import Exit, Running, Runtime
@@ -100,6 +101,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             on_detach=upward.on_detach,
         )
         opened.push_async_callback(runtime.close)
+        raise_open_files()  # a few for each container; what runs in them comes from the zygote, begun before
         workers = Workers()
         opened.push_async_callback(workers.close)
         content = Content(data_root)
