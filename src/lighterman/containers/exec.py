@@ -56,6 +56,7 @@ async def exec_create(
     _forget_old(cs)
     one = Exec(id=exec_id or new_id(), container_id=container.id, wish=body)
     cs.execs[one.id] = one
+    cs.runtime.expect()  # clients start it at once
     cs.publish(container, f"exec_create: {one.command}", execID=one.id)
     return ExecCreateResponse(one.id)
 
@@ -71,6 +72,7 @@ async def exec_start(
     one = _find(cs, exec_id)
     container = cs.find(one.container_id)
     _check_startable(one, container)
+    cs.runtime.expect()
     size = body.console_size or one.wish.console_size
     process = await _process(cs, container, one.wish)
     if one.life != Prepared() or one is not cs.execs.get(exec_id):

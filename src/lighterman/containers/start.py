@@ -57,6 +57,7 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
 
     Raises: StartFailed and what the rooms below raise; then nothing is left but the record.
     """
+    cs.runtime.expect()
     container = structs.replace(
         plan.container,
         attempted=True,

@@ -14,7 +14,7 @@ import msgspec
 
 from lighterman.errdefs import System
 from lighterman.lib.effects import in_thread, to_end
-from lighterman.linux.cgroup import Cgroup, Layout, open_cgroup
+from lighterman.linux.cgroup import Cgroup, Layout, hasten_moves, open_cgroup
 from lighterman.linux.host import Host
 from lighterman.oci import spec as oci
 from lighterman.oci.spec import LinuxSeccomp
@@ -54,6 +54,7 @@ class Runtime:
         self._seccomp = SeccompCache(exec_root / "seccomp", self._throw_away)
         self._runs: dict[Key, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hastening: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(
@@ -112,6 +113,15 @@ class Runtime:
         await in_thread(unshare, self._shared)
 
     # -- starting
+
+    def expect(self) -> None:
+        """Tell that a `run` or an `exec` will come in a moment: what it would wait for begins now."""
+        if self._hastening is None or self._hastening.done():
+            self._hastening = asyncio.get_running_loop().run_in_executor(None, self._hasten)
+
+    def _hasten(self) -> None:
+        with contextlib.suppress(OSError):  # not allowed here: then starts wait
+            hasten_moves(self._layout)
 
     async def run(
         self,

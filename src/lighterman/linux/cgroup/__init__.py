@@ -9,6 +9,7 @@ Source: cgroups(7); the kernel's Documentation/admin-guide/cgroup-v1 and cgroup-
 
 import posixpath
 
+from lighterman.linux.cgroup.haste import hasten_moves
 from lighterman.linux.cgroup.interface import (
     BlkioEntry,
     BlkioStats,
@@ -41,6 +42,7 @@ __all__ = [
     "cgroup_path",
     "find_layout",
     "grant_realtime",
+    "hasten_moves",
     "open_cgroup",
 ]
 
