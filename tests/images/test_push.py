@@ -2,7 +2,12 @@
 
 import hashlib
 import json
+import math
+import random
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ from tests.registry.secured import docker_registry, htpasswd, identity, tls, tok
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.errdefs import InvalidParameter, System, Unauthorized
+from lighterman.images import push as push_module
 from lighterman.reference import parse_reference
 from lighterman.registry import Registry
 
@@ -225,3 +231,64 @@ async def test_a_registry_tells_what_is_behind_a_name(shelf: Shelf, plain: str) 
     assert isinstance(messages[-1].aux, dict)
     assert found.descriptor.digest == messages[-1].aux["Digest"]
     assert [(one.os, one.architecture) for one in found.platforms] == [("linux", "amd64")]
+
+
+@contextmanager
+def cut_once(host: str, after_bytes: int) -> Iterator[str]:
+    """A way to `host` on which the first connection that sends so much is cut."""
+    address, _, port = host.partition(":")
+    cut: list[bool] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def carry(source: socket.socket, target: socket.socket, limit: float) -> None:
+        sent = 0
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sent += len(data)
+                if sent > limit and not cut:
+                    cut.append(True)
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection((address, int(port)))
+                threading.Thread(target=carry, args=(client, server, after_bytes), daemon=True).start()
+                threading.Thread(target=carry, args=(server, client, math.inf), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        assert cut
+    finally:
+        listener.close()
+
+
+async def test_an_upload_that_breaks_off_is_sent_again(
+    shelf: Shelf, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_module, "FIRST_DELAY_S", 0.0)
+    noise = random.Random(1).randbytes(3_000_000)
+    with cut_once(plain, 1_000_000) as host:
+        image_id = await put(shelf, f"{host}/broken:1", layers=[layer("noise", noise)])
+        messages = await push(shelf, f"{host}/broken:1")
+        assert "Retrying in 1 second" in [message.status for message in messages]
+        await shelf.images.delete(image_id, force=True)
+        await heard(await shelf.images.pull(f"{host}/broken:1"))
+        assert shelf.images.find(f"{host}/broken:1").id == image_id
+
+
+async def test_a_push_that_nobody_waits_for_ends(shelf: Shelf, plain: str) -> None:
+    noise = random.Random(2).randbytes(20_000_000)
+    await put(shelf, f"{plain}/left:1", layers=[layer("noise", noise)])
+    stream = await shelf.images.push(f"{plain}/left:1")
+    async for message in stream:
+        if message.status == "Pushing":
+            break
+    await stream.aclose()
+    assert shelf.images.inspect(f"{plain}/left:1").repo_digests == []
