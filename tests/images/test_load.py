@@ -5,14 +5,18 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.content.archives import archive, file, symlink
 from tests.images.shelf import Shelf, config, digest, heard, ids, layer, opened, put, said, saved, sent
 
-from lighterman.errdefs import InvalidParameter
+from lighterman.errdefs import InvalidParameter, NotFound, System
+from lighterman.images import ImportWish
 
 
 async def test_a_saved_image_is_loaded_with_its_names(shelf: Shelf) -> None:
@@ -186,7 +190,7 @@ async def test_a_loaded_image_is_there_at_the_next_start(tmp_path: Path) -> None
 
 async def test_an_import_has_one_layer_and_the_changes_asked_for(shelf: Shelf) -> None:
     stream = await shelf.images.import_(
-        sent(layer("bin/sh")), repo="me/imp", tag="1", message="mine", changes=['CMD ["sh"]', "ENV A=b"]
+        sent(layer("bin/sh")), ImportWish("me/imp", "1", "mine", ['CMD ["sh"]', "ENV A=b"])
     )
     (message,) = await heard(stream)
     image = shelf.images.find("me/imp:1")
@@ -197,7 +201,7 @@ async def test_an_import_has_one_layer_and_the_changes_asked_for(shelf: Shelf) -
 
 async def test_an_import_of_no_archive_leaves_nothing(shelf: Shelf) -> None:
     with pytest.raises(InvalidParameter, match="archive/tar: invalid tar header"):
-        await shelf.images.import_(sent(b"no archive" * 100))
+        await shelf.images.import_(sent(b"no archive" * 100), ImportWish())
     assert ids(shelf) == []
     assert shelf.rooms.content.digests() == set()
 
@@ -208,7 +212,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(shelf: Shelf) -> None:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await shelf.images.import_(broken())
+        await shelf.images.import_(broken(), ImportWish())
     assert len(shelf.images) == 0
 
 
@@ -216,5 +220,36 @@ async def test_what_others_wrote_with_pax_is_imported(shelf: Shelf) -> None:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as writer:
         writer.addfile(tarfile.TarInfo("d" * 90 + "/" + "n" * 200), io.BytesIO(b""))
-    await shelf.images.import_(sent(made.getvalue()), repo="a")
+    await shelf.images.import_(sent(made.getvalue()), ImportWish("a"))
     assert shelf.images.find("a").size_bytes == 0
+
+
+@pytest.fixture
+def website(tmp_path: Path) -> Iterator[str]:
+    """A web server with one file."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "root.tar").write_bytes(layer("from/afar", b"x" * 1_000_000))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+async def test_a_root_file_system_is_imported_from_afar(shelf: Shelf, website: str) -> None:
+    messages = await heard(await shelf.images.import_url(f"{website}/root.tar", ImportWish("a")))
+    assert messages[0].status == f"Downloading from http://{website}/root.tar"
+    assert "Importing" in [message.status for message in messages]
+    image = shelf.images.find("a")
+    assert messages[-1].status == image.id
+    assert image.document.comment == f"Imported from http://{website}/root.tar"
+
+
+async def test_what_is_not_there_is_not_imported(shelf: Shelf, website: str) -> None:
+    with pytest.raises(NotFound, match=r"failed to GET http://.*/nope with status 404"):
+        await shelf.images.import_url(f"{website}/nope", ImportWish())
+    with pytest.raises(InvalidParameter, match='unsupported protocol scheme "file"'):
+        await shelf.images.import_url("file:///etc/passwd", ImportWish())
+    with pytest.raises(System, match="connection refused"):
+        await shelf.images.import_url("127.0.0.1:1", ImportWish())

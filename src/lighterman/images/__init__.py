@@ -10,12 +10,14 @@ from lighterman.images.commit import CommitWish
 from lighterman.images.errors import NoSuchImage
 from lighterman.images.image import Image, ImageUser
 from lighterman.images.images import Images, tagged_reference
+from lighterman.images.load import ImportWish
 
 __all__ = [
     "CommitWish",
     "Image",
     "ImageUser",
     "Images",
+    "ImportWish",
     "NoSuchImage",
     "changed",
     "tagged_reference",

@@ -24,7 +24,7 @@ from lighterman.images.delete import delete_image, prune_images
 from lighterman.images.distribution import inspect_distribution, search_registry
 from lighterman.images.image import Image
 from lighterman.images.layers import Layers
-from lighterman.images.load import Loader
+from lighterman.images.load import ImportWish, Loader
 from lighterman.images.progress import Emit, status, stream
 from lighterman.images.pull import Puller, PullWish, pulled_reference
 from lighterman.images.push import Pusher
@@ -115,29 +115,27 @@ class Images:
 
         return await stream(work)
 
-    async def import_(
-        self,
-        stream: AsyncIterator[bytes],
-        *,
-        repo: str = "",
-        tag: str = "",
-        message: str = "",
-        changes: Sequence[str] = (),
-        platform: str = "",
-    ) -> AsyncGenerator[Progress, None]:
+    async def import_(self, source: AsyncIterator[bytes], wish: ImportWish) -> AsyncGenerator[Progress, None]:
         """Make an image of the tar of a root file system. Awaited until it is there; one message: its id.
 
-        Raises: InvalidParameter, Unimplemented, System; then nothing is left.
+        Raises: InvalidParameter, System; then nothing is left.
         """
-        made_for = parse_platform(platform, host=self._host) if platform else self._host
-        image = await self._loader.import_(
-            stream, repo=repo, tag=tag, message=message, changes=changes, platform=made_for
-        )
 
-        async def told() -> AsyncGenerator[Progress, None]:
-            yield status(image)
+        async def work(emit: Emit) -> None:
+            emit(status(await self._loader.import_(source, wish)))
 
-        return told()
+        return await stream(work)
+
+    async def import_url(self, url: str, wish: ImportWish) -> AsyncGenerator[Progress, None]:
+        """The same of a tar that lies elsewhere. Awaited until it is found there.
+
+        Raises: InvalidParameter, NotFound, System; what fails later is the last message.
+        """
+
+        async def work(emit: Emit) -> None:
+            await self._loader.import_url(url if "://" in url else f"http://{url}", wish, emit)
+
+        return await stream(work)
 
     async def load(
         self, archive: AsyncIterator[bytes], *, quiet: bool = False

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -26,12 +27,26 @@ from lighterman.images.image import (
     short,
 )
 from lighterman.images.layers import WAITING, Layers, OnStep, Unpack, Wish
-from lighterman.images.progress import Emit, action
+from lighterman.images.progress import Emit, action, status
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.reference import parse_reference
+from lighterman.registry import Remote, opened_url, parse_platform
 from lighterman.snapshots import NewLayer
+
+REPORT_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class ImportWish:
+    """What is to become of an imported root file system."""
+
+    repo: str = ""
+    tag: str = ""
+    message: str = ""
+    changes: Sequence[str] = ()
+    platform: str = ""
 
 
 class Loader:
@@ -114,33 +129,33 @@ class Loader:
 
         return unpack
 
-    async def import_(
-        self,
-        stream: AsyncIterator[bytes],
-        *,
-        repo: str,
-        tag: str,
-        message: str,
-        changes: Sequence[str],
-        platform: Platform,
-    ) -> str:
+    async def import_url(self, url: str, wish: ImportWish, emit: Emit) -> None:
+        """Make an image of the root file system's tar at an URL. Raises: as `import_`, NotFound."""
+        async with opened_url(url) as remote:
+            emit(status(f"Downloading from {url}"))
+            message = wish.message or f"Imported from {url}"
+            counted = _counted(remote, emit)
+            emit(status(await self.import_(counted, replace(wish, message=message))))
+
+    async def import_(self, source: AsyncIterator[bytes], wish: ImportWish) -> str:
         """Make an image with one layer of a root file system's tar; its id.
 
-        Raises: InvalidParameter, Unimplemented (some changes), System.
+        Raises: InvalidParameter, System.
         """
-        name = parse_reference(repo) if repo else None
+        name = parse_reference(wish.repo) if wish.repo else None
         if name is not None and name.digest:
             raise InvalidParameter("cannot import digest reference")
-        if name is not None and tag:
-            name = name.with_tag(tag)
-        config = changed(ContainerConfig(), changes)
+        if name is not None and wish.tag:
+            name = name.with_tag(wish.tag)
+        config = changed(ContainerConfig(), wish.changes)
+        platform = parse_platform(wish.platform, host=self._host) if wish.platform else self._host
         ingest = await in_thread(self._layers.content.new_ingest)
         try:
             try:
-                unpacked = await unpack_upload(self._workers, ingest, stream)
+                unpacked = await unpack_upload(self._workers, ingest, source)
             except JobFailed as error:
                 raise bad_archive(error) from error
-            raw = self._imported(config, message or "Imported from -", platform, unpacked.diff_id)
+            raw = self._imported(config, wish.message or "Imported from -", platform, unpacked.diff_id)
             imported = image_id(raw)
             async with self._layers.lease([unpacked.diff_id]) as lease:
                 await lease.publish([NewLayer(unpacked.diff_id, "", ingest, unpacked)])
@@ -172,3 +187,14 @@ class Loader:
 
 def _said(text: str) -> Progress:
     return Progress(stream=text)
+
+
+async def _counted(remote: Remote, emit: Emit) -> AsyncIterator[bytes]:
+    """The same chunks; now and then the progress is told."""
+    current, told = 0, 0.0
+    async for chunk in remote.chunks:
+        current += len(chunk)
+        if (now := time.monotonic()) - told >= REPORT_EVERY_S:
+            told = now
+            emit(action("Importing", "", current, remote.size))
+        yield chunk

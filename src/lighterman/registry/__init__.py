@@ -29,6 +29,7 @@ from lighterman.registry.manifest import (
     parse_platform,
     runs_on,
 )
+from lighterman.registry.remote import Remote, opened_url
 from lighterman.registry.repository import Fetched, Repository
 
 __all__ = [
@@ -49,12 +50,14 @@ __all__ = [
     "Manifest",
     "Registry",
     "RegistryError",
+    "Remote",
     "Repository",
     "UnsupportedManifest",
     "check_mirror",
     "choose",
     "format_platform",
     "normalized",
+    "opened_url",
     "parse_manifest",
     "parse_platform",
     "refused",

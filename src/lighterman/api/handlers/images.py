@@ -13,7 +13,8 @@ from lighterman.api.rooms import Rooms
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.apitypes.image import ImageCommitted, Progress, failure
 from lighterman.apitypes.registry import AuthConfig
-from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.errdefs import InvalidParameter
+from lighterman.images import ImportWish
 from lighterman.lib.filters import Filters
 
 SEARCH_LIMIT = 25
@@ -41,17 +42,16 @@ async def create(request: Request, rooms: Rooms) -> Answer:
     source = request.text("fromSrc")
     if not source:
         raise InvalidParameter('Get "http:": http: no Host in request URL')
-    if source != "-":
-        raise Unimplemented("import from a URL is not implemented yet")
-    imported = await rooms.images.import_(
-        request.chunks(),
+    wish = ImportWish(
         repo=request.text("repo"),
         tag=request.text("tag"),
         message=request.text("message"),
         changes=request.texts("changes"),
         platform=platform,
     )
-    return Stream(_lines(imported))
+    if source == "-":
+        return Stream(_lines(await rooms.images.import_(request.chunks(), wish)))
+    return Stream(_lines(await rooms.images.import_url(source, wish)))
 
 
 def _credentials(request: Request) -> AuthConfig | None:
