@@ -1,8 +1,11 @@
 """Snapshots: real overlay mounts on a throw-away data root."""
 
+import io
 import os
 import stat
+import tarfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -199,3 +202,50 @@ async def test_a_layer_that_lost_its_directory_is_forgotten_with_those_above(tmp
     async with started(tmp_path / "root") as after:
         assert after.snapshots.layer(low) is None
         assert after.snapshots.layer(top) is None
+
+
+async def test_a_visitor_keeps_the_mount_until_it_goes(rooms: Rooms) -> None:
+    await rooms.snapshots.prepare("c", await rooms.layer(file("f", b"1")))
+    async with rooms.snapshots.visited("c") as merged:
+        assert (merged / "f").read_bytes() == b"1"
+        await rooms.snapshots.mount("c")
+        await rooms.snapshots.unmount("c")
+        assert (merged / "f").exists()
+    assert not (merged / "f").exists()
+
+
+async def test_a_visit_does_not_take_the_mount_of_who_stays(rooms: Rooms) -> None:
+    await rooms.snapshots.prepare("c", await rooms.layer(file("f", b"1")))
+    async with rooms.snapshots.visited("c"), rooms.snapshots.visited("c") as merged:
+        await rooms.snapshots.mount("c")
+    assert (merged / "f").exists()
+
+
+async def test_a_layer_may_be_removed_under_its_visitors(rooms: Rooms) -> None:
+    await rooms.snapshots.prepare("c", await rooms.layer(file("f", b"1")))
+    async with rooms.snapshots.visited("c") as merged:
+        await rooms.snapshots.remove("c")
+        assert not merged.exists()
+
+
+async def test_changes_and_the_export_of_a_layer(rooms: Rooms) -> None:
+    low = await rooms.layer(directory("d"), file("d/f", b"1"), file("gone"))
+    await rooms.snapshots.prepare("c", await rooms.layer(file("top"), parent=low))
+    assert await rooms.snapshots.changes("c") == []
+    async with rooms.snapshots.visited("c") as merged:
+        (merged / "d/f").write_bytes(b"22")
+        (merged / "gone").unlink()
+        (merged / "new").write_bytes(b"")
+    told = [(change.path, change.kind) for change in await rooms.snapshots.changes("c")]
+    assert told == [(b"/d", 0), (b"/d/f", 0), (b"/gone", 2), (b"/new", 1)]
+    data = b"".join([piece async for piece in rooms.snapshots.export("c")])
+    with tarfile.open(fileobj=io.BytesIO(data)) as found:
+        assert {"d/f", "new", "top", ".dockerenv"} <= set(found.getnames())
+        assert "gone" not in found.getnames()
+
+
+async def test_an_export_that_nobody_reads_to_the_end_leaves_nothing(rooms: Rooms) -> None:
+    await rooms.snapshots.prepare("c", await rooms.layer(file("big", bytes(8 << 20))))
+    async with aclosing(rooms.snapshots.export("c")) as pieces:
+        await anext(pieces)
+    assert overlay.mount_points(rooms.root) == []

@@ -234,3 +234,16 @@ async def test_a_mount_that_fails_is_told_as_docker_does(volumes: Volumes) -> No
     ):
         await volumes.mount("lost", "c1", destination="/d")
     await volumes.remove("lost")
+
+
+async def test_a_visit_leaves_the_holders_as_they_were(volumes: Volumes) -> None:
+    await volumes.create(VolumeCreateBody("data"))
+    await volumes.mount("data", "c", destination="/data")
+    async with volumes.visited("data", "c", destination="/data", writable=False) as path:
+        assert path.is_dir()
+        with pytest.raises(Conflict, match=r"in use - \[c\]"):
+            await volumes.remove("data")
+    with pytest.raises(Conflict, match=r"in use - \[c\]"):
+        await volumes.remove("data")
+    await volumes.unmount("data", "c")
+    await volumes.remove("data")
