@@ -14,7 +14,6 @@ from lighterman.containers import Containers, Settings, exec_create, exec_inspec
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer, NoSuchExec, NotRunning
 from lighterman.containers.life import Creating, Exited, Made, Paused, Restarting, Running, Started
 from lighterman.containers.list import parse
-from lighterman.containers.prune import is_pruned
 from lighterman.containers.state import Container
 from lighterman.db import Database
 from lighterman.errdefs import Conflict, InvalidParameter, NotFound
@@ -234,23 +233,6 @@ async def test_a_wrong_filter_is_refused_in_dockers_words(cs: Containers, text: 
 async def test_a_filter_by_a_container_that_is_not_there_is_told(cs: Containers) -> None:
     with pytest.raises(NotFound, match="no such container nope"):
         parse(cs, parse_filters('{"before":["nope"]}'))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "until_ns", "pruned"),
-    [
-        ({}, None, True),
-        ({"label": ("x",)}, None, True),
-        ({"label": ("y",)}, None, False),
-        ({"label!": ("x",)}, None, False),
-        ({"label!": ("y",)}, None, True),
-        ({}, 1, False),
-    ],
-)
-def test_prune_goes_by_labels_and_age(
-    wanted: dict[str, tuple[str, ...]], until_ns: int | None, pruned: bool
-) -> None:
-    assert is_pruned(container(labels={"x": "1"}), Filters(wanted), until_ns) is pruned
 
 
 async def test_an_exec_needs_a_command_and_a_running_container(cs: Containers) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from lighterman.errdefs import InvalidParameter
-from lighterman.lib.filters import parse_filters
+from lighterman.lib.filters import Filters, parse_filters
 
 
 def test_both_forms_of_the_wire_are_read_alike() -> None:
@@ -51,3 +51,20 @@ def test_what_is_no_map_of_lists_is_refused_in_gos_words(text: str, message: str
 
 def test_null_asks_for_nothing() -> None:
     assert not parse_filters("null")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "until_ns", "pruned"),
+    [
+        ({}, None, True),
+        ({"label": ("x",)}, None, True),
+        ({"label": ("y",)}, None, False),
+        ({"label!": ("x",)}, None, False),
+        ({"label!": ("y",)}, None, True),
+        ({}, 1, False),
+    ],
+)
+def test_prune_goes_by_labels_and_age(
+    wanted: dict[str, tuple[str, ...]], until_ns: int | None, pruned: bool
+) -> None:
+    assert Filters(wanted).prunes({"x": "1"}, created_ns=1, until_ns=until_ns) is pruned

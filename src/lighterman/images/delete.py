@@ -9,11 +9,10 @@ import time
 from collections.abc import Sequence
 
 from lighterman.apitypes.image import ImageDeleted, ImagesPruned
-from lighterman.errdefs import Conflict, InvalidParameter, NotFound
+from lighterman.errdefs import Conflict, NotFound
 from lighterman.images.image import Image, short
 from lighterman.images.store import Store
 from lighterman.lib.filters import Filters
-from lighterman.lib.go_time import parse_timestamp
 from lighterman.reference import Reference, parse_reference
 
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -127,16 +126,16 @@ async def prune_images(store: Store, filters: Filters) -> ImagesPruned:
     """
     filters.check(PRUNE_FILTERS)
     dangling_only = filters.flag("dangling", default=True)
-    until_ns = _until(filters)
+    until_ns = filters.until_ns(time.time_ns())
     done: list[ImageDeleted] = []
     before = {chain_id: layer for image in store for chain_id, layer in _sizes(store, image)}
     for image in store:
         names = store.references(image.id)
         if not names and store.children(image.id):
             continue
-        if until_ns is not None and (image.created_ns or 0) > until_ns:
+        if not filters.prunes(image.config.labels, created_ns=image.created_ns or 0, until_ns=until_ns):
             continue
-        if not _labels_fit(filters, image) or (dangling_only and any(not name.digest for name in names)):
+        if dangling_only and any(not name.digest for name in names):
             continue
         for ref in [str(name) for name in names] or [image.id]:
             try:
@@ -146,23 +145,6 @@ async def prune_images(store: Store, filters: Filters) -> ImagesPruned:
     reclaimed = sum(before.get(item.deleted, 0) for item in done)
     store.tell_pruned(reclaimed)
     return ImagesPruned(images_deleted=done or None, space_reclaimed=reclaimed)
-
-
-def _until(filters: Filters) -> int | None:
-    values = filters.get("until")
-    if not values:
-        return None
-    if len(values) > 1:
-        raise InvalidParameter("more than one until filter specified")
-    try:
-        return parse_timestamp(values[0], now_ns=time.time_ns())
-    except ValueError as error:
-        raise InvalidParameter(str(error)) from error
-
-
-def _labels_fit(filters: Filters, image: Image) -> bool:
-    labels = image.config.labels
-    return filters.labels(labels) and not ("label!" in filters and filters.labels(labels, name="label!"))
 
 
 def _sizes(store: Store, image: Image) -> list[tuple[str, int]]:

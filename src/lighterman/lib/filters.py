@@ -70,6 +70,17 @@ class Filters:
         except ValueError as error:
             raise InvalidParameter(str(error)) from error
 
+    def prunes(
+        self, labels: Mapping[str, str] | None, *, created_ns: int = 0, until_ns: int | None = None
+    ) -> bool:
+        """Whether a prune takes an object: older than `until`, with all labels, and not with all of `label!`.
+
+        `until_ns` is what `until_ns()` gave when the prune began.
+        """
+        if until_ns is not None and created_ns >= until_ns:
+            return False
+        return self.labels(labels) and not ("label!" in self and self.labels(labels, name="label!"))
+
 
 def parse_filters(text: str | None) -> Filters:
     """The Filters of a query value. Raises InvalidParameter when it is neither of the two forms."""

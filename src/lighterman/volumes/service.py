@@ -24,7 +24,6 @@ from lighterman.volumes.volume import (
     VolumeRow,
     check_create,
     is_asked_for,
-    is_pruned,
     mount_plan,
     on_the_wire,
 )
@@ -160,7 +159,7 @@ class Volumes:
         deleted, reclaimed = [], 0
         for row in list(self._rows.values()):
             unused = row.name in self._rows and not self._users_of(row.name)
-            if unused and (everything or row.anonymous) and is_pruned(row, filters):
+            if unused and (everything or row.anonymous) and filters.prunes(row.labels):
                 reclaimed += await in_thread(directories.size_bytes, self.path(row.name))
                 await self.remove(row.name, force=True)
                 deleted.append(row.name)

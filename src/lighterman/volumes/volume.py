@@ -111,12 +111,6 @@ def is_asked_for(row: VolumeRow, filters: Filters, *, used: bool) -> bool:
     )
 
 
-def is_pruned(row: VolumeRow, filters: Filters) -> bool:
-    """Whether the labels of an unused volume let prune take it."""
-    spared = (Filters({"label": (wish,)}) for wish in filters.get("label!"))
-    return filters.labels(row.labels) and not any(wish.labels(row.labels) for wish in spared)
-
-
 def _matches(pattern: str, name: str) -> bool:
     try:
         return re.search(pattern, name) is not None
