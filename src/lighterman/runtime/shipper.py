@@ -20,7 +20,7 @@ from lighterman.runtime.fields import Fields
 LAST_S = 10
 """How long it may go on without its monitor."""
 _TOLD_EVERY_S = 1.0
-_READ_BYTES = 1 << 16
+_READ_BYTES = 1 << 14
 
 
 def run(request: Fields, sock: _socket.socket, *, connect: bool) -> None:
