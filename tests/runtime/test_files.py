@@ -3,13 +3,16 @@
 import errno
 import os
 import resource
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lighterman.runtime.exec_root import remove
 from lighterman.runtime.fields import Fields, encode
 from lighterman.runtime.log_file import LogFile
 
@@ -75,3 +78,22 @@ def test_a_full_disk_costs_lines_and_tears_none(tmp_path: Path) -> None:
     assert log.write(b"two\n") == ""
     log.close()
     assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_runs_directory_goes_while_a_monitor_still_writes_into_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    execs = run / "x"
+    execs.mkdir(parents=True)
+
+    def write() -> None:
+        for number in range(300):
+            with suppress(OSError):  # its directory is gone, or just going
+                (execs / str(number)).mkdir()
+                (execs / str(number) / "exit").write_text("exit")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    remove(run, [], None)
+    writer.join()
+    remove(run, [], None)
+    assert not run.exists()

@@ -67,15 +67,18 @@ async def _probe(
 @asynccontextmanager
 async def _unless(gone: "asyncio.Future[int]") -> AsyncIterator[None]:
     """Breaks its body off with TimeoutError once the run has ended."""
+    over = False
     async with asyncio.timeout(None) as limit:
 
         def break_off(_: object) -> None:
-            limit.reschedule(0)
+            if not over:  # else it was on its way already when the body ended by itself
+                limit.reschedule(0)
 
         gone.add_done_callback(break_off)
         try:
             yield
         finally:
+            over = True
             gone.remove_done_callback(break_off)
 
 

@@ -8,7 +8,7 @@
 A run's directory goes when the run was deleted. `exit` is the last file that a monitor writes.
 """
 
-import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -23,6 +23,8 @@ from lighterman.runtime import fields
 from lighterman.runtime.fields import Fields
 from lighterman.runtime.outcomes import Exit
 from lighterman.runtime.streams import LogFile, ProcessIO, Shipped
+
+WRITTEN_FOR_S = 2.0
 
 
 def prepare(exec_root: Path) -> None:
@@ -160,5 +162,18 @@ def remove(directory: Path, states: Sequence[Path], cgroup: Cgroup | None) -> No
     if cgroup is not None:
         cgroup.remove()
     for path in (*states, directory):
-        with contextlib.suppress(FileNotFoundError):
+        _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    """A directory and all in it, also what the monitor of an exec that starts or ends writes meanwhile.
+
+    Raises: OSError when it goes on for WRITTEN_FOR_S.
+    """
+    deadline = time.monotonic() + WRITTEN_FOR_S
+    while path.exists():
+        try:
             shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or time.monotonic() > deadline:
+                raise

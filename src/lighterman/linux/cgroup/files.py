@@ -30,6 +30,16 @@ def read_flat(file: Path | str) -> dict[str, int]:
     return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
+def read_counter(file: Path, key: str) -> int:
+    """One number of a file of "key number" lines; 0 when the cgroup is gone, or nobody counts it."""
+    try:
+        return read_flat(file).get(key, 0)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+        return 0
+
+
 def read_devices(file: Path) -> dict[str, str]:
     """What a file of "8:0 value" lines says of each device. Raises OSError."""
     lines = (line.partition(" ") for line in file.read_text().splitlines())

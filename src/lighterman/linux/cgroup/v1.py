@@ -14,6 +14,7 @@ from lighterman.linux.cgroup.files import (
     overwrite,
     pids_below,
     read,
+    read_counter,
     read_devices,
     read_flat,
     read_number,
@@ -75,8 +76,7 @@ class CgroupV1(Cgroup):
         return asked.exists() and asked.read_text().strip() == "1"
 
     def oom_kills(self) -> int:
-        control = self._in("memory") / "memory.oom_control"
-        return read_flat(control).get("oom_kill", 0) if control.exists() else 0
+        return read_counter(self._in("memory") / "memory.oom_control", "oom_kill")
 
     def stats(self) -> Stats:
         has = self._layout.v1

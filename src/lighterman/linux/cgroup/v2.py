@@ -11,6 +11,7 @@ from lighterman.linux.cgroup.files import (
     kill_all,
     overwrite,
     pids_below,
+    read_counter,
     read_devices,
     read_flat,
     read_number,
@@ -61,8 +62,7 @@ class CgroupV2(Cgroup):
 
     def oom_kills(self) -> int:
         """Counted with all below it: `memory.events` is hierarchical."""
-        events = self._directory / "memory.events"
-        return read_flat(events).get("oom_kill", 0) if events.exists() else 0
+        return read_counter(self._directory / "memory.events", "oom_kill")
 
     def stats(self) -> Stats:
         return Stats(self.cpu_stats(), self._memory(), self._pids(), self._blkio())
