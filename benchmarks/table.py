@@ -15,6 +15,9 @@ AIMS = {
     "memory, idle": 2.0,
     "log 300000 lines, start to end": 2.0,
     "attach throughput": 1.5,
+    "archive put, 2000 files + 100 MB": 2.0,
+    "archive get": 3.0,
+    "export": 3.0,
     "pull 300 MB, 10 layers": 1.0,
 }
 """How many times better than dockerd each number is meant to be at least."""
