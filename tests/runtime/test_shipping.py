@@ -235,13 +235,13 @@ async def test_blocking_a_slow_receiver_stops_the_process_and_loses_nothing(
 ) -> None:
     receiver = stream(closing, reads=False)
     told: Settings = {**SYSLOG, "network": "tcp", "address": receiver.address}
-    id, running = await bench.run("seq", "1", "400000", log=False, shipped=Shipped("syslog", told))
+    id, running = await bench.run("seq", "1", "800000", log=False, shipped=Shipped("syslog", told))
     await asyncio.to_thread(until, lambda: waiting(running.pid), what="the process waits")
     assert memory_kib(monitor_of(bench, id)) < 12_000
     receiver.reads.set()
     assert (await bench.exit()).code == 0
-    data = receiver.wait_for(lambda data: data.endswith(b": 400000\n"))
-    assert [int(line.rpartition(b" ")[2]) for line in data.splitlines()] == list(range(1, 400_001))
+    data = receiver.wait_for(lambda data: data.endswith(b": 800000\n"))
+    assert [int(line.rpartition(b" ")[2]) for line in data.splitlines()] == list(range(1, 800_001))
 
 
 @pytest.mark.parametrize("driver", ["syslog", "gelf"])

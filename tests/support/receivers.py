@@ -60,7 +60,7 @@ class Stream:
         name = self._listening.getsockname()
         self.address = f"127.0.0.1:{name[1]}" if path is None else str(path)
         self._answer, self._wrap = answer, wrap
-        self.data = b""
+        self.data = bytearray()
         self.reads = threading.Event()
         if reads:
             self.reads.set()
@@ -68,12 +68,12 @@ class Stream:
         self._clients: list[socket.socket] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def wait_for(self, done: Callable[[bytes], object], timeout_s: float = 15) -> bytes:
+    def wait_for(self, done: Callable[[bytearray], object], timeout_s: float = 15) -> bytes:
         """All that was received, once `done` says so of it."""
         with self._changed:
             if not self._changed.wait_for(lambda: done(self.data), timeout_s):
-                raise AssertionError(f"received only {len(self.data)} bytes: {self.data[-500:]!r}")
-            return self.data
+                raise AssertionError(f"received only {len(self.data)} bytes: {bytes(self.data[-500:])!r}")
+            return bytes(self.data)
 
     def hang_up(self) -> None:
         """Close the connections that there are; new ones are taken."""
@@ -112,7 +112,7 @@ class Stream:
                 client.sendall(answer)
 
 
-def fluentd_messages(data: bytes) -> list[Any]:
+def fluentd_messages(data: bytes | bytearray) -> list[Any]:
     """The whole messages of a stream of the forward protocol."""
     found: list[Any] = []
     while data:

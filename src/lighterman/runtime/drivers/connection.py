@@ -61,7 +61,9 @@ class Connection:
         host = host.strip("[]")
         kind = _socket.SOCK_DGRAM if self.network == "udp" else _socket.SOCK_STREAM
         error = OSError(f"lookup {host}: no such host")
-        places = _socket.getaddrinfo(host or "127.0.0.1", port, 0, kind)
+        # as bytes: of a text it would load the tables of IDNA, a megabyte
+        name = (host or "127.0.0.1").encode("ascii" if host.isascii() else "idna")
+        places = _socket.getaddrinfo(name, port, 0, kind)
         for family, _, proto, _, place in places:
             try:
                 sock = _connected(family, kind, proto, place)
