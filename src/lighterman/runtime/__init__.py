@@ -4,6 +4,7 @@ Three words. The *OCI runtime* (crun, runc) makes a container and goes away. The
 one per container and per exec, that owns the stdio of the container's process: it writes the log, serves
 clients on their own sockets, and leaves an `exit` file; it outlives the daemon. The *zygote* is a warm
 interpreter that forks monitors in milliseconds; it dies with its daemon. `Runtime` is the daemon's side.
+A log that is sent is sent by a *helper* of the monitor (`shipper`, `drivers`).
 """
 
 from lighterman.runtime.outcomes import (
