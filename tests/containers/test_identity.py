@@ -10,6 +10,7 @@ from lighterman.containers.copy_up import copy_tree
 from lighterman.containers.identity import Identity, resolve_identity
 from lighterman.containers.rootfs import make_directory, open_directory, read_text
 from lighterman.errdefs import InvalidParameter
+from lighterman.linux import inotify
 
 PASSWD = (
     "# users\nroot:x:0:0:root:/root:/bin/sh\nbob:x:1000:100::/home/bob:/bin/sh\nbroken\n7:x:5:5::/seven:\n"
@@ -72,10 +73,17 @@ def test_links_in_a_root_stay_inside(root: Path) -> None:
     assert read_text(root, "/etc/shadow") == ""
 
 
+IN_OPEN = 0x20
+
+
 def test_what_is_no_file_has_no_text(root: Path) -> None:
     os.mkfifo(root / "pipe")
     (root / "dir").mkdir()
+    watch = inotify.open_watch(str(root), IN_OPEN)
     assert read_text(root, "/pipe") == read_text(root, "/dir") == read_text(root, "/none") == ""
+    with pytest.raises(BlockingIOError):  # nor was it opened: with a device that may do harm
+        os.read(watch, 4096)
+    os.close(watch)
 
 
 def test_a_directory_is_made_inside_whatever_the_links_say(root: Path) -> None:
