@@ -15,12 +15,19 @@ from tests.support.registry import Registry
 
 from benchmarks.archives import archives
 from benchmarks.client import Client
+from benchmarks.images import commit, images
 from benchmarks.rows import ROWS as FIRST_ROWS
 from benchmarks.rows import Bench, Row
 from benchmarks.table import Line, as_json, line, shown
 from benchmarks.use import use
 
-ROWS = (*FIRST_ROWS, Row("archive", archives, rounds=7), Row("use", use, rounds=7))
+ROWS = (
+    *FIRST_ROWS,
+    Row("archive", archives, rounds=7),
+    Row("use", use, rounds=7),
+    Row("images", images, rounds=3),
+    Row("commit", commit, rounds=7),
+)
 
 
 @contextmanager
@@ -72,7 +79,7 @@ def measured(row: Row, made: Sequence[Bench], rounds: int) -> list[Line]:
 def main(chosen: Sequence[str], rounds: int | None, *, json_wanted: bool) -> None:
     """Measure our engine beside dockerd. All rows, or those that are named."""
     rows = [row for row in ROWS if not chosen or row.name in chosen]
-    with benches(heavy=any(row.name == "pull" for row in rows)) as made:
+    with benches(heavy=any(row.name in ("pull", "images") for row in rows)) as made:
         lines = []
         for row in rows:
             print(f"measuring {row.name} ...", file=sys.stderr)

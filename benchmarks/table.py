@@ -19,6 +19,10 @@ AIMS = {
     "archive get": 3.0,
     "export": 3.0,
     "pull 300 MB, 10 layers": 1.0,
+    "push 300 MB": 2.0,
+    "save 300 MB": 2.0,
+    "load 300 MB": 2.0,
+    "commit 2000 files": 2.0,
 }
 """How many times better than dockerd each number is meant to be at least."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from lighterman.linux.inode_flags import TOPDIR, add_flag
 from lighterman.linux.sync import fsync_directory
 from lighterman.reference import is_digest
 
@@ -28,6 +29,10 @@ class Content:
         self.on_discard = on_discard
         for name in ("blobs", "ingest", "trash"):
             (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        # ext4 goes round the inodes that were freed in the last seconds, one by one: where much was removed
+        # just now, a new file takes 500 us in place of 15 (measured). So each work begins elsewhere.
+        with suppress(OSError):
+            add_flag(str(root / "ingest"), TOPDIR)
 
     def path(self, digest: str) -> Path:
         """Where the blob is, or would be. Raises: ValueError when `digest` is none."""
