@@ -146,7 +146,7 @@ def _on_the_wire(found: PathStat, where: str) -> ContainerPathStat:
 
 
 def _refusal(failed: JobFailed, ref: str, path: str, *, putting: bool = False) -> EngineError:
-    """What a client hears of it. Texts: dockerd 20.10.24; statuses: as later ones have them."""
+    """What a client hears of it, in the words of dockerd 20.10.24."""
     match failed.kind:
         case "missing":
             return NoSuchFile(path, ref)
@@ -161,7 +161,8 @@ def _refusal(failed: JobFailed, ref: str, path: str, *, putting: bool = False) -
     if not putting:
         return System(str(failed))
     reader = "archive/tar: " if str(failed).startswith("invalid tar header") else ""
-    return System(f"Error processing tar file(exit status 1): {reader}{failed}")
+    text = f"Error processing tar file(exit status 1): {reader}{failed}"
+    return InvalidParameter(text) if failed.kind in ("refused", "damaged") else System(text)
 
 
 def _owner(container: Container, root: int) -> tuple[int, int] | None:
