@@ -199,6 +199,7 @@ class Runtime:
         except OSError as error:
             await in_thread(shutil.rmtree, directory, True)
             raise StartBroke(f"cannot prepare the start: {error}", 128) from error
+        self.expect()  # what was prepared meanwhile may have taken longer than the last one lasts
         run = self._new_run(key, directory, Fields(files["request"]))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
