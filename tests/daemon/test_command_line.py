@@ -44,7 +44,7 @@ def test_flags_of_dockerd_are_taken(flags: Sequence[str], blank: str) -> None:
         (["daemon", "--hots"], 2, "No such option '--hots'"),
         (["daemon", "extra"], 2, "Got unexpected extra argument (extra)"),
         (["daemon", "--mtu", "big"], 2, "Invalid value for '--mtu': 'big' is not a valid integer."),
-        (["daemon", "--dns", "192.0.2.1"], 2, "the option dns is not implemented yet"),
+        (["daemon", "--init-path", "/x"], 2, "the option init-path is not implemented yet"),
         (
             ["daemon", "--authorization-plugin", "x"],
             2,

@@ -40,10 +40,10 @@ def asked(docker: DockerCLI, name: str, question: str, *args: str) -> list[str]:
     return [text for text in found[1:] if text != question and not text.endswith(":53")]
 
 
-def fetched(docker: DockerCLI, name: str, host: str) -> str:
-    return docker(
-        "exec", name, "timeout", "1", "wget", "-qO-", f"http://{host}/index.html", check=False
-    ).stdout.strip()
+def fetched(docker: DockerCLI, name: str, host: str, *, seconds: int = 4) -> str:
+    """What a container gets from a server in time, "" when it does not reach it."""
+    wget = ("timeout", seconds, "wget", "-qO-", f"http://{host}/index.html")
+    return docker("exec", name, *wget, check=False).stdout.strip()
 
 
 def ends(docker: DockerCLI, name: str) -> Any:
@@ -131,7 +131,7 @@ def test_a_running_container_joins_and_leaves(engine: Daemon, docker: DockerCLI)
     again = docker("network", "connect", "back", "web", check=False)
     assert "endpoint with name web already exists in network back" in again.stderr
     docker("network", "disconnect", "back", "web")
-    assert fetched(docker, "web", "db") == ""
+    assert fetched(docker, "web", "db", seconds=1) == ""
     gone = docker("network", "disconnect", "back", "web", check=False)
     assert "is not connected to network back" in gone.stderr
     assert docker("exec", "web", "ls", "/sys/class/net").stdout.split() == ["eth0", "lo"]
@@ -189,7 +189,7 @@ def test_networks_are_apart(docker: DockerCLI) -> None:
         serving(docker, f"in-{name}", "--network", name)
     address = ends(docker, "in-one")["one"]["IPAddress"]
     assert fetched(docker, "in-one", "127.0.0.1") == "in-one"
-    assert fetched(docker, "in-two", address) == ""
+    assert fetched(docker, "in-two", address, seconds=1) == ""
 
 
 def test_an_internal_network_has_no_outside(engine: Daemon, docker: DockerCLI) -> None:
@@ -210,7 +210,7 @@ def test_without_icc_neighbours_do_not_hear_each_other(docker: DockerCLI) -> Non
     docker("network", "create", "-o", "com.docker.network.bridge.enable_icc=false", "quiet")
     serving(docker, "one", "--network", "quiet")
     sleeping(docker, "two", "--network", "quiet")
-    assert fetched(docker, "two", ends(docker, "one")["quiet"]["IPAddress"]) == ""
+    assert fetched(docker, "two", ends(docker, "one")["quiet"]["IPAddress"], seconds=1) == ""
 
 
 def test_a_link_is_a_name_of_one_container(docker: DockerCLI) -> None:

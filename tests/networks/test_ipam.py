@@ -1,6 +1,7 @@
 """Addresses and subnets."""
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from lighterman.networks.errors import AddressInUse, NoFreeAddress, PoolsExhaust
 from lighterman.networks.ipam import AddressSpace, choose_subnet, first_host, mac_of
 from lighterman.networks.row import NetworkRow, Pool
 
+ULA = IPv6Network("fd12:3456::/64")
 SMALL = IPv4Network("10.0.0.0/29")
 
 
@@ -80,6 +82,14 @@ def test_the_default_pools_go_on_where_dockerd_ends() -> None:
     assert len(set(taken)) == 40
 
 
+def test_hundreds_of_networks_find_room() -> None:
+    taken: list[IPv4Network] = []
+    for _ in range(600):
+        taken.append(choose_subnet(DEFAULT_POOLS, taken))
+    assert len(set(taken)) == 600
+    assert not any(one.overlaps(other) for one, other in pairwise(taken))
+
+
 def test_pools_come_to_an_end() -> None:
     pools = (AddressPool("10.0.0.0/30", 31),)
     with pytest.raises(
@@ -117,6 +127,30 @@ def test_the_bridge_has_the_address_asked_for_then_its_own_then_the_former(
     assert str(chosen) == address
 
 
+def test_the_default_bridge_is_as_configured() -> None:
+    address = IPv4Interface("172.17.0.1/16")
+    config = NetworkConfig(fixed_cidr="172.17.8.0/24", default_gateway="172.17.0.254", ipv6=True)
+    rows = default_rows([], address, config, ids=["1", "2", "3"], now_ns=7, ula=ULA)
+    four, six = rows[2].pools
+    assert (four.ip_range, four.gateway, four.router) == ("172.17.8.0/24", "172.17.0.1", "172.17.0.254")
+    assert (six.subnet, six.gateway, rows[2].ipv6) == (str(ULA), "fd12:3456::1", True)
+    other = IPv6Network("fd99::/64")
+    assert default_rows(rows, address, config, ids=[], now_ns=9, ula=other)[2].pools[1] == six
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NetworkConfig(fixed_cidr="10.0.0.0/24"),
+        NetworkConfig(default_gateway="10.0.0.1"),
+        NetworkConfig(ipv6=True, default_gateway_v6="fd00::1"),
+    ],
+)
+def test_what_is_not_within_the_default_bridge_is_refused(config: NetworkConfig) -> None:
+    with pytest.raises(InvalidParameter, match="is not within the default network"):
+        default_rows([], IPv4Interface("172.17.0.1/16"), config, ids=["1", "2", "3"], now_ns=7, ula=ULA)
+
+
 def test_a_bad_bip_is_refused() -> None:
     with pytest.raises(EngineError, match="invalid CIDR address: nonsense"):
         bridge_address(NetworkConfig(bip="nonsense"), on_link=[], kept=None, taken=[])
@@ -124,12 +158,14 @@ def test_a_bad_bip_is_refused() -> None:
 
 def test_default_networks_are_made_once() -> None:
     ids = ["1" * 64, "2" * 64, "3" * 64]
-    rows = default_rows([], IPv4Interface("172.17.0.1/16"), NetworkConfig(), ids=ids, now_ns=7)
+    rows = default_rows([], IPv4Interface("172.17.0.1/16"), NetworkConfig(), ids=ids, now_ns=7, ula=ULA)
     assert [(row.name, row.driver, row.id) for row in rows] == [
         ("none", "null", ids[0]),
         ("host", "host", ids[1]),
         ("bridge", "bridge", ids[2]),
     ]
-    again = default_rows(rows, IPv4Interface("10.9.0.1/24"), NetworkConfig(bip="x"), ids=[], now_ns=9)
+    again = default_rows(
+        rows, IPv4Interface("10.9.0.1/24"), NetworkConfig(bip="x"), ids=[], now_ns=9, ula=ULA
+    )
     assert [row.id for row in again] == ids
     assert again[2].pools[0].subnet == "10.9.0.0/24"

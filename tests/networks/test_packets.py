@@ -65,8 +65,8 @@ def listening_in(key: str, port: int) -> socket.socket:
     return netns.run_in(key, partial(listen, "0.0.0.0", port))
 
 
-def dial(address: str, port: int) -> socket.socket:
-    return socket.create_connection((address, port), timeout=0.5)
+def dial(address: str, port: int, timeout_s: float = 3.0) -> socket.socket:
+    return socket.create_connection((address, port), timeout=timeout_s)
 
 
 def greeting(listener: socket.socket, call: Callable[[], socket.socket]) -> str:
@@ -164,7 +164,7 @@ async def test_a_port_published_on_loopback_is_for_the_host_alone(tmp_path: Path
                 (str(outside), sandbox.endpoints[0].ipv4, 80),  # its own address is not for neighbours
             ):
                 with pytest.raises(OSError):  # noqa: PT011 - refused or silent, both are right
-                    await asyncio.to_thread(netns.run_in, key, partial(dial, address, port))
+                    await asyncio.to_thread(netns.run_in, key, partial(dial, address, port, 0.5))
         await networks.disconnect(sandbox.id)
         await networks.disconnect(other.id)
     netns.delete(str(outside))
@@ -178,7 +178,7 @@ async def test_a_neighbour_that_routes_loopback_to_us_gets_no_answer(tmp_path: P
         def dial_loopback() -> socket.socket:
             os.system("sysctl -qw net.ipv4.conf.eth0.route_localnet=1; ip addr del 127.0.0.1/8 dev lo")
             os.system("ip route add 127.0.0.1/32 via 10.233.0.1 dev eth0; ip route flush table local")
-            return dial("127.0.0.1", 9000)
+            return dial("127.0.0.1", 9000, 0.5)
 
         with listen("127.0.0.1", 9000), pytest.raises(OSError):  # noqa: PT011
             await asyncio.to_thread(netns.run_in, neighbour.key, dial_loopback)
@@ -436,7 +436,7 @@ async def test_without_icc_neighbours_do_not_hear_each_other(tmp_path: Path) -> 
     async with opened(tmp_path, config) as networks:
         one, two = await started(networks, 1), await started(networks, 2)
         with listening_in(one.key, 80), pytest.raises(OSError):  # noqa: PT011
-            await asyncio.to_thread(netns.run_in, two.key, partial(dial, one.endpoints[0].ipv4, 80))
+            await asyncio.to_thread(netns.run_in, two.key, partial(dial, one.endpoints[0].ipv4, 80, 0.5))
         await networks.disconnect(one.id)
         await networks.disconnect(two.id)
 

@@ -53,7 +53,7 @@ def write_files(
             return plan.network_of.config.hostname
         _write(home / "hostname", hostname_file(container.config.hostname))
         _write(home / "hosts", _hosts(container, sandbox, host_gateway, linked))
-        _write(home / "resolv.conf", _resolv_conf(container, sandbox))
+        _write(home / "resolv.conf", _resolv_conf(settings, container, sandbox))
     except OSError as error:
         raise System(f"cannot write the files of container {container.id}: {error}") from error
     return container.config.hostname
@@ -73,9 +73,9 @@ def rewrite_files(settings: Settings, container: Container, before: Sandbox, aft
             if address not in former:
                 hosts = with_line(hosts, own_line(name, domain, address))
         _write(home / "hosts", hosts)
-        untouched = (home / "resolv.conf").read_text() == _resolv_conf(container, before)
+        untouched = (home / "resolv.conf").read_text() == _resolv_conf(settings, container, before)
         if before.has_names != after.has_names and untouched:
-            _write(home / "resolv.conf", _resolv_conf(container, after))
+            _write(home / "resolv.conf", _resolv_conf(settings, container, after))
     except OSError as error:
         raise System(f"cannot write the files of container {container.id}: {error}") from error
 
@@ -112,14 +112,16 @@ def _hosts(container: Container, sandbox: Sandbox | None, host_gateway: str, lin
     return hosts_file(config.hostname, config.domainname, _addresses(sandbox), [*extra, *linked])
 
 
-def _resolv_conf(container: Container, sandbox: Sandbox | None) -> str:
+def _resolv_conf(settings: Settings, container: Container, sandbox: Sandbox | None) -> str:
     wish = container.host_config
+    dns = tuple(wish.dns or settings.dns)
+    search = tuple(wish.dns_search or settings.dns_search)
+    options = tuple(wish.dns_options or settings.dns_opts)
     host = HOST_RESOLV_CONF.read_text() if HOST_RESOLV_CONF.exists() else ""
     if sandbox is not None and sandbox.has_names:
-        return own_resolv_conf(host, ADDRESS, search=wish.dns_search or (), options=wish.dns_options or ())
-    asked = wish.dns or wish.dns_search or wish.dns_options
-    if wish.network_mode == "host" and not asked:
+        return own_resolv_conf(host, ADDRESS, search=search, options=options)
+    if wish.network_mode == "host" and not (dns or search or options):
         return host
     if parse_resolv_conf(host).servers == (RESOLVED_STUB,) and os.path.exists(RESOLVED_CONF):
         host = Path(RESOLVED_CONF).read_text()
-    return resolv_conf(host, dns=wish.dns or (), search=wish.dns_search or (), options=wish.dns_options or ())
+    return resolv_conf(host, dns=dns, search=search, options=options)

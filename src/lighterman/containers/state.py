@@ -84,6 +84,9 @@ class Settings:
     log_driver: str = "json-file"
     log_opts: Mapping[str, str] = field(default_factory=dict)
     cgroup_parent: str = ""  # of containers that name none; "": dockerd's own, /docker
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
     init_path: str = ""  # of tini or docker-init; "": none is installed
 
     def home(self, container_id: str) -> Path:

@@ -80,6 +80,31 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     ip: Annotated[str, Flag("ip", "Host address of published ports that name none")] = "0.0.0.0"
     ip_forward: Annotated[bool, Flag("ip-forward", "Switch on IPv4 forwarding of the host")] = True
     ip_masq: Annotated[bool, Flag("ip-masq", "Masquerade what leaves the default network")] = True
+    fixed_cidr: Annotated[
+        str, Flag("fixed-cidr", "Part of the default network that addresses are chosen from")
+    ] = ""
+    default_gateway: Annotated[
+        str, Flag("default-gateway", "Gateway of the default network's containers; empty: its bridge")
+    ] = ""
+    ipv6: Annotated[bool, Flag("ipv6", "Give the default network IPv6")] = False
+    fixed_cidr_v6: Annotated[
+        str, Flag("fixed-cidr-v6", "IPv6 subnet of the default network; empty: a local one is made up")
+    ] = ""
+    default_gateway_v6: Annotated[
+        str, Flag("default-gateway-v6", "IPv6 gateway of the default network's containers; empty: its bridge")
+    ] = ""
+    host_gateway_ip: Annotated[
+        str, Flag("host-gateway-ip", "Address that host-gateway stands for; empty: that of the bridge")
+    ] = ""
+    dns: Annotated[
+        tuple[str, ...], Flag("dns", "Name server of containers that name none; empty: the host's")
+    ] = ()
+    dns_search: Annotated[
+        tuple[str, ...], Flag("dns-search", "Search domain of containers that name none")
+    ] = ()
+    dns_opts: Annotated[
+        tuple[str, ...], Flag("dns-opt", "Option for resolv.conf of containers that name none")
+    ] = ()
     insecure_registries: Annotated[
         tuple[str, ...], Flag("insecure-registry", "Registry or network reached without checked TLS")
     ] = ()
@@ -104,9 +129,8 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "experimental": (False,),
     "exec-opts": ([], ["native.cgroupdriver=cgroupfs"]),
     "init": (False,),
-    "ip6tables": (False,),
+    "ip6tables": (True,),
     "iptables": (True,),
-    "ipv6": (False,),
     "live-restore": (True,),
     "log-format": ("text",),
     "no-new-privileges": (False,),
@@ -124,13 +148,12 @@ REFUSED = frozenset(
     allow-nondistributable-artifacts api-cors-header authorization-plugins bip6 builder cdi-spec-dirs
     cluster-advertise cluster-store cluster-store-opts containerd containerd-namespace
     containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd default-cgroupns-mode
-    default-gateway default-gateway-v6 default-ipc-mode default-network-opts default-shm-size
-    default-stop-timeout default-ulimits dns dns-opts dns-search features firewall-backend fixed-cidr
-    fixed-cidr-v6 host-gateway-ip host-gateway-ips http-proxy https-proxy init-path max-concurrent-downloads
+    default-ipc-mode default-network-opts default-shm-size default-stop-timeout default-ulimits features
+    firewall-backend host-gateway-ips http-proxy https-proxy init-path max-concurrent-downloads
     max-concurrent-uploads max-download-attempts metrics-addr min-api-version network-control-plane-mtu
-    network-diagnostic-port no-proxy node-generic-resources proxies raw-logs rootless
-    seccomp-profile swarm-default-advertise-addr swarm-raft-election-tick swarm-raft-heartbeat-tick
-    tlscacert tlscert tlskey userland-proxy-path userns-remap
+    network-diagnostic-port no-proxy node-generic-resources proxies raw-logs rootless seccomp-profile
+    swarm-default-advertise-addr swarm-raft-election-tick swarm-raft-heartbeat-tick tlscacert tlscert
+    tlskey userland-proxy-path userns-remap
     """.split()  # noqa: SIM905 a list of words reads best as words
 )
 """dockerd's options that change nothing here yet. Source: dockerd 20.10.24 and moby's daemon/config."""
@@ -292,6 +315,18 @@ def _validate_bridge(config: EngineConfig) -> None:
         ipaddress.IPv4Address(config.ip)
         if config.bip:
             ipaddress.IPv4Interface(config.bip)
+        if config.fixed_cidr:
+            ipaddress.IPv4Network(config.fixed_cidr)
+        if config.fixed_cidr_v6:
+            ipaddress.IPv6Network(config.fixed_cidr_v6)
+        for address in (
+            config.default_gateway,
+            config.default_gateway_v6,
+            config.host_gateway_ip,
+            *config.dns,
+        ):
+            if address:
+                ipaddress.ip_address(address)
         for pool in config.default_address_pools:
             if ipaddress.IPv4Network(pool.base).prefixlen > pool.size or pool.size > 30:
                 raise InvalidParameter(f"invalid address pool: no network of size {pool.size} in {pool.base}")

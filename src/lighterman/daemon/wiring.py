@@ -194,6 +194,13 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         icc=config.icc,
         ip_forward=config.ip_forward,
         ip_masq=config.ip_masq,
+        fixed_cidr=config.fixed_cidr,
+        default_gateway=config.default_gateway,
+        ipv6=config.ipv6,
+        fixed_cidr_v6=config.fixed_cidr_v6,
+        default_gateway_v6=config.default_gateway_v6,
+        host_gateway=config.host_gateway_ip,
+        dns=config.dns,
     )
 
 
@@ -209,6 +216,9 @@ def container_settings(config: EngineConfig) -> Settings:
         default_runtime=config.default_runtime,
         log_driver=config.log_driver,
         log_opts=config.log_opts,
+        dns=config.dns,
+        dns_search=config.dns_search,
+        dns_opts=config.dns_opts,
         cgroup_parent=config.cgroup_parent,
         init_path=_init_path(),
     )

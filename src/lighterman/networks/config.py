@@ -30,6 +30,13 @@ class NetworkConfig:
     icc: bool = True
     ip_forward: bool = True
     ip_masq: bool = True
+    fixed_cidr: str = ""  # of the default bridge: where addresses are chosen from
+    default_gateway: str = ""  # of its containers; "" is the bridge itself
+    ipv6: bool = False  # of the default bridge
+    fixed_cidr_v6: str = ""  # its subnet; "" makes one up, once
+    default_gateway_v6: str = ""
+    host_gateway: str = ""  # what "host-gateway" stands for; "" is the bridge's address
+    dns: tuple[str, ...] = ()  # for containers that name none; () is the host's
 
     @property
     def table(self) -> str:

@@ -82,7 +82,7 @@ def plan_endpoint(
             ends |= {
                 name: str(address),
                 f"{name}_prefix": ip_network(pool.subnet).prefixlen,
-                gateway: "" if row.internal else pool.gateway,
+                gateway: "" if row.internal else pool.router,
             }
     return Endpoint(
         id=endpoint_id,

@@ -9,7 +9,7 @@ class Pool(msgspec.Struct, frozen=True):
     """One subnet of a network, IPv4 or IPv6, and what was asked of it."""
 
     subnet: str  # "172.17.0.0/16"
-    gateway: str  # of a bridge network its own address; of macvlan somebody else's
+    gateway: str  # of a bridge network the bridge's own address; of macvlan somebody else's
     ip_range: str = ""  # where addresses are chosen from; "" is the whole subnet
     gateway_wished: bool = False  # inspect tells a gateway only when it was asked for, as dockerd 20.10
     wished: bool = False  # somebody asked for this subnet: static addresses may be asked for in it
@@ -19,6 +19,11 @@ class Pool(msgspec.Struct, frozen=True):
     def version(self) -> int:
         """4 or 6."""
         return ip_network(self.subnet).version
+
+    @property
+    def router(self) -> str:
+        """Where containers send what is for the outside: the gateway, or the auxiliary host of this name."""
+        return self.auxiliary.get(f"DefaultGatewayIPv{self.version}", self.gateway)
 
 
 class NetworkRow(msgspec.Struct, frozen=True):

@@ -57,7 +57,8 @@ class _Dying:
 
 
 class Sandboxes:
-    """`tell` publishes an event: action, sandbox, the row of the network."""
+    """`tell` publishes an event: action, sandbox, the row of the network. `dns` are the servers outside of
+    those who wish none."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Sandboxes:
         ports: Ports,
         *,
         veth_prefix: str,
+        dns: tuple[str, ...],
         tell: Callable[[str, Sandbox, NetworkRow], None],
     ) -> None:
         self._kernel = kernel
@@ -74,6 +76,7 @@ class Sandboxes:
         self._catalog = catalog
         self._ports = ports
         self._veth_prefix = veth_prefix
+        self._dns = dns
         self._tell = tell
         self._names = Names()
         self._doorway = Doorway()
@@ -333,7 +336,7 @@ class Sandboxes:
         """Answer questions for names in the sandbox."""
         if ears is None:
             return
-        servers = upstreams(held.sandbox.dns, _host_resolv_conf())
+        servers = upstreams(held.sandbox.dns or self._dns, _host_resolv_conf())
         forwarder = Forwarder(self._doorway, held.sandbox.key, servers)
         held.names = NameServer(ears, self._names, lambda: held.sandbox, forwarder)
         await held.names.start()

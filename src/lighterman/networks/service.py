@@ -73,6 +73,7 @@ class Networks:
             catalog,
             Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip),
             veth_prefix=veth_prefix,
+            dns=config.dns,
             tell=self._tell,
         )
         self._guard = Guard(
@@ -97,7 +98,7 @@ class Networks:
             partial(_choose_bridge_address, kernel, config, former, list(kept.values()))
         )
         ids = [secrets.token_hex(32) for _ in range(3)]
-        rows = default_rows(kept.values(), address, config, ids=ids, now_ns=time.time_ns())
+        rows = default_rows(kept.values(), address, config, ids=ids, now_ns=time.time_ns(), ula=_ula())
         await db.write(*(_ROWS.put(row.id, row) for row in rows))
         kept |= {row.id: row for row in rows}
         by_age = sorted(kept.values(), key=lambda row: row.created_ns)
@@ -180,7 +181,7 @@ class Networks:
     @property
     def host_gateway(self) -> str:
         """The address by which containers reach the host: that of the default bridge."""
-        return self._catalog.find(BRIDGE).pools[0].gateway
+        return self._config.host_gateway or self._catalog.find(BRIDGE).pools[0].gateway
 
     def inspect(self, ref: str) -> wire.Network:
         """For NetworkInspect."""
@@ -206,7 +207,7 @@ class Networks:
             now_ns=time.time_ns(),
             pools=self._config.pools,
             taken=[*routed, *(subnet for other in rows for subnet in other.subnets)],
-            ula=IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 64)),
+            ula=_ula(),
         )
         if row.has_addresses and not links.index_of(row.link):
             row = replace(row, own_link=True)
@@ -246,7 +247,7 @@ class Networks:
         for row in list(self._catalog.rows.values()):
             if row.predefined or self._sandboxes.is_used(row.id):
                 continue
-            if view.is_pruned(row, filters, until_ns):
+            if filters.prunes(row.labels, created_ns=row.created_ns, until_ns=until_ns):
                 try:
                     await self.remove(row.id)
                     deleted.append(row.name)
@@ -258,6 +259,11 @@ class Networks:
     def _tell(self, action: str, sandbox: Sandbox, row: NetworkRow) -> None:
         attributes = {"container": sandbox.id, "name": row.name, "type": row.driver}
         self._events.publish("network", action, row.id, attributes)
+
+
+def _ula() -> IPv6Network:
+    """An IPv6 subnet that is nobody's. Source: RFC 4193."""
+    return IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 64))
 
 
 def _choose_bridge_address(

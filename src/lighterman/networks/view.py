@@ -69,14 +69,6 @@ def is_asked_for(row: NetworkRow, filters: Filters, *, used: bool) -> bool:
     )
 
 
-def is_pruned(row: NetworkRow, filters: Filters, until_ns: int | None) -> bool:
-    """Whether the filters ask for it: created before `until`, with the labels, without those of `label!`."""
-    if until_ns is not None and row.created_ns >= until_ns:
-        return False
-    unwanted = "label!" in filters and filters.labels(row.labels, name="label!")
-    return filters.labels(row.labels) and not unwanted
-
-
 def _in_part(patterns: tuple[str, ...], value: str) -> bool:
     return not patterns or any(pattern == value or _searched(pattern, value) for pattern in patterns)
 
