@@ -315,3 +315,9 @@ def test_a_container_that_goes_while_it_is_read_leaves_nothing(engine: Daemon, d
         docker("rm", "gone")
         reading.read()
     assert docker.out("ps", "-aq") == ""
+
+
+def test_a_large_upload_that_is_refused_at_once_is_answered(http: Http, docker: DockerCLI) -> None:
+    docker("create", "--name", "small", "busybox")
+    answer = archive(http, "PUT", "small", "/nope", upload(("f", bytes(30_000_000))))
+    assert answer.status == 404

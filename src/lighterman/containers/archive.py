@@ -73,7 +73,7 @@ async def archive(
 ) -> tuple[ContainerPathStat, AsyncIterator[bytes]]:
     """What is at `path`, and the tar archive of it as it is made. Source: ContainerArchive.
 
-    Raises: NoSuchContainer, NoSuchFile, InvalidParameter; the iterator raises JobFailed.
+    Raises: NoSuchContainer, NoSuchFile, InvalidParameter; the iterator raises System.
     """
     container, where = _understood(cs, ref, path)
     pieces = _pieces(cs, container, where, gzip=gzip)
@@ -93,8 +93,12 @@ async def _pieces(
         name = base(where).encode()
         job = PackPath(root.view, where.encode(), name, root.closed, gzip=gzip)
         async with aclosing(read_prelude(written(cs.workers, job, root.fds))) as pieces:
-            async for piece in pieces:
-                yield piece
+            yield await anext(pieces)
+            try:
+                async for piece in pieces:
+                    yield piece
+            except JobFailed as failed:
+                raise System(f"the archive of {where} broke off: {failed}") from failed
 
 
 async def put_archive(
