@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lighterman.lib.log_records import record
 from lighterman.runtime.exec_root import remove
 from lighterman.runtime.fields import Fields, encode
-from lighterman.runtime.log_file import LogFile
+from lighterman.runtime.log_file import RECORDS, LogFile
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))
 ITEM = st.text(st.characters(min_codepoint=32, blacklist_categories=["Cs"]), min_size=1)
@@ -44,6 +45,36 @@ def test_a_log_goes_on_behind_a_line_torn_by_a_crash(tmp_path: Path) -> None:
     log.write(b"next\n")
     log.close()
     assert path.read_bytes() == b"whole\ntorn\nnext\n"
+
+
+@pytest.mark.parametrize("cut", range(24))
+def test_a_record_torn_by_a_crash_does_not_stay(tmp_path: Path, cut: int) -> None:
+    path, whole, next = tmp_path / "log", record(1, b"one\n", 7) * 3, record(2, b"two\n", 8)
+    path.write_bytes(whole + record(1, b"torn", 9)[:cut])
+    log = LogFile(str(path), 0, 1, RECORDS)
+    log.write(next)
+    log.close()
+    assert path.read_bytes() == whole + next
+
+
+@pytest.mark.parametrize("written", [b"", record(1, b"one\n", 7)[:9]])
+def test_a_log_of_records_may_hold_nothing_whole(tmp_path: Path, written: bytes) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(written)
+    log = LogFile(str(path), 0, 1, RECORDS)
+    log.close()
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_records_are_rotated_whole(tmp_path: Path, compress: bool) -> None:
+    path = tmp_path / "log"
+    log = LogFile(str(path), 50, 20, RECORDS, compress=compress)
+    entries = [record(1, b"%d\n" % number, 7) for number in range(20)]
+    assert log.write(b"".join(entries)) == ""
+    log.close()
+    assert path.read_bytes() == b"".join(entries[-2:])
+    assert len([each for each in tmp_path.iterdir() if each.suffix != ".new"]) >= 7
 
 
 @pytest.mark.parametrize(

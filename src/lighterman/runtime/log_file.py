@@ -41,6 +41,9 @@ def _record_end(records: bytes, at: int) -> int:
 
 def _cut_torn_record(fd: int, size: int) -> int:
     """Records have no mark that a later one could be found by: a torn one must not stay."""
+    last = int.from_bytes(os.pread(fd, 4, max(0, size - 4)), "big")
+    if 0 < last <= size and log_records.whole(os.pread(fd, last, size - last)) == last:
+        return size
     whole = at = 0
     rest = b""
     while block := os.pread(fd, 1 << 20, at):
@@ -144,7 +147,7 @@ def open_log(request: Fields) -> LogFile:
         request.text("log"),
         request.number("log_max"),
         request.number("log_files"),
-        LINES if request.text("log_format") == "json" else RECORDS,
+        RECORDS if request.text("log_format") == "records" else LINES,
         compress=request.flag("log_compress"),
     )
 

@@ -59,6 +59,6 @@ class FileSink(Sink):
 
 
 def _encoder(request: Fields, stream: int) -> Encoder | RecordEncoder:
-    if request.text("log_format") == "json":
-        return Encoder(STREAMS[stream], request.text("attrs").encode())
-    return RecordEncoder(stream)
+    if request.text("log_format") == "records":
+        return RecordEncoder(stream)
+    return Encoder(STREAMS[stream], request.text("attrs").encode())

@@ -14,7 +14,7 @@ class File(Driver):
 
     def __init__(self, request: Fields) -> None:
         self._log = open_log(request)
-        self._attrs = request.text("attrs").encode() if request.text("log_format") == "json" else None
+        self._attrs = None if request.text("log_format") == "records" else request.text("attrs").encode()
 
     def send(self, entries: Sequence[Entry]) -> None:
         error = self._log.write(b"".join(self._entry(*piece) for piece in joined(entries)))
