@@ -6,6 +6,7 @@ image-layout.md.
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -76,6 +77,11 @@ class Spool:
     def path(self, member: str) -> Path:
         """The file of a member."""
         return self._directory / spooled_name(member)
+
+    def remove(self, members: Iterable[str]) -> None:
+        """Members that nobody needs any more. Blocks."""
+        for member in members:
+            self.path(member).unlink(missing_ok=True)
 
     def read(self, member: str, limit: int = CONFIG_MAX) -> bytes:
         """A small member. Blocks. Raises: InvalidParameter."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,13 +72,19 @@ class Loader:
                 raise bad_archive(error) from error
             spool = Spool(ingest)
             images = await in_thread(archived_images, spool, self._host)
-            ids = [await self._load_one(image, spool, emit, quiet=quiet) for image in images]
+            ids: list[str] = []
+            for number, image in enumerate(images, 1):
+                later = {layer.member for other in images[number:] for layer in other.layers}
+                ids.append(await self._load_one(image, spool, later, emit, quiet=quiet))
             if not any(image.tags for image in images):
                 emit(_said("".join(f"Loaded image ID: {loaded}\n" for loaded in ids)))
         finally:
             await to_end(in_thread(self._layers.content.discard, ingest))
 
-    async def _load_one(self, image: ArchivedImage, spool: Spool, emit: Emit, *, quiet: bool) -> str:
+    async def _load_one(
+        self, image: ArchivedImage, spool: Spool, later: Collection[str], emit: Emit, *, quiet: bool
+    ) -> str:
+        """Add one image; of its members only those for `later` ones stay. Its id."""
         diff_ids = image.document.rootfs.diff_ids if image.document.rootfs else []
         chain, loaded = chain_ids(diff_ids), image_id(image.raw)
         async with self._layers.lease(chain) as lease:
@@ -99,6 +105,8 @@ class Loader:
                     emit(action("Loading layer", wish.id, step.current, wish.size))
 
             fetched = await lease.get(wishes, on_step, lambda wish: None)
+            # what is removed before it was written out never is; the layers have to be
+            await in_thread(spool.remove, {layer.member for layer in image.layers} - set(later))
             await lease.publish(fetched)
             await self._store.add(loaded, image.raw)
         for tag in image.tags:
