@@ -29,6 +29,13 @@ async def cs(tmp_path: Path) -> AsyncIterator[Containers]:
     db.close()
 
 
+class Expectant:
+    """Of the runtime only what is told that a process may be started soon."""
+
+    def expect(self) -> None:
+        """Prepare nothing."""
+
+
 async def room(db: Database, root: Path) -> Containers:
     """The room over a real database; what would need processes, layers or links is not reached here."""
     absent = cast(Any, None)
@@ -41,7 +48,7 @@ async def room(db: Database, root: Path) -> Containers:
         volumes=absent,
         snapshots=absent,
         workers=absent,
-        runtime=absent,
+        runtime=cast(Any, Expectant()),
         host=HOST,
         settings=Settings(data_root=root),
     )
