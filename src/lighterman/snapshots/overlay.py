@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -97,6 +97,21 @@ def detach(target: Path) -> int | None:
             return None
         raise
     return tree
+
+
+def detach_all(target: Path) -> list[int]:
+    """Take away what is mounted at and below `target`; the fds that still hold it."""
+    trees: list[int] = []
+    for point in [*mount_points(target), target]:
+        while (tree := detach(point)) is not None:
+            trees.append(tree)
+    return trees
+
+
+def close_all(trees: Iterable[int]) -> None:
+    """Let go of what `detach` gave. Blocks for as long as the dirty data takes."""
+    for tree in trees:
+        os.close(tree)
 
 
 def forget_volatile(work: Path) -> None:

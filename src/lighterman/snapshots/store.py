@@ -12,9 +12,8 @@ of the container's own row makes durable.
 import asyncio
 import os
 import shutil
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +34,12 @@ from lighterman.content import Layer as Unpacked
 from lighterman.db import Database
 from lighterman.errdefs import Conflict, NotFound, System
 from lighterman.lib.background import Background
-from lighterman.lib.effects import in_thread, rollback, to_end
+from lighterman.lib.effects import in_thread, rollback
 from lighterman.linux.sync import fsync_directory, syncfs
 from lighterman.snapshots import overlay
 from lighterman.snapshots.init_layer import copy_root, make_init_layer
 from lighterman.snapshots.layer import ROWS, Layer, chain
+from lighterman.snapshots.mounts import Mounts
 
 TRASH_DELAY_S = 1.0
 """Removed trees are unlinked together, and not while somebody waits for the next container."""
@@ -75,16 +75,11 @@ class Snapshots:
         self._parents = {
             path.name: _parent(path) for path in self._root.iterdir() if (path / "parent").is_symlink()
         }
-        self._mounted = {point.parent.name for point in overlay.mount_points(self._root)}
-        self._wanted = set(self._mounted)
-        """Of those mounted: not only for visitors."""
-        self._visits: Counter[str] = Counter()
-        self._mounting: dict[str, asyncio.Lock] = {}
         self._doomed: set[str] = set()
         """Layers that no image has any more, but a container."""
         self._inits: dict[str, asyncio.Lock] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}
         self._background = Background()
+        self._mounts = Mounts(self._root, self._mount, self._background)
         self._emptying: asyncio.Task[None] | None = None
         scratch = content.new_ingest()
         self._by_fds = overlay.takes_fds(scratch)
@@ -114,15 +109,12 @@ class Snapshots:
 
     async def mount(self, key: str, *, volatile: bool = False) -> Path:
         """The merged root file system of `key`, mounted. Idempotent. Raises: NotFound, System."""
-        async with self._one_by_one(key):
-            path = await self._need_mount(key, volatile=volatile)
-            self._wanted.add(key)
-            return path
+        self._directory(key)
+        return await self._mounts.mount(key, volatile=volatile)
 
     async def unmount(self, key: str) -> None:
         """Take the mount of `key` away when its last visitor has gone. Idempotent; waits for no disk."""
-        self._wanted.discard(key)
-        await self._need_no_mount(key)
+        await self._mounts.unmount(key)
 
     @asynccontextmanager
     async def visited(self, key: str) -> AsyncIterator[Path]:
@@ -130,25 +122,18 @@ class Snapshots:
 
         It does not keep the layer from being removed. Raises: NotFound, System.
         """
-        self._visits[key] += 1
-        try:
-            async with self._one_by_one(key):
-                path = await self._need_mount(key)
+        self._directory(key)
+        async with self._mounts.visited(key) as path:
             yield path
-        finally:
-            self._visits[key] -= 1
-            await to_end(self._need_no_mount(key))
 
     async def remove(self, key: str) -> None:
         """Unmount and remove the writable layer `key`. Idempotent; the bytes go in the background."""
-        self._wanted.discard(key)
-        async with self._one_by_one(key):
-            await self._end_mount(key)
+        await self._mounts.forget(key)
         await in_thread(self._content.discard, self._root / key)
         self._parents.pop(key, None)
-        self._mounting.pop(key, None)
         if self._doomed:
             await self.remove_layers(list(self._doomed))
+        self._empty_trash()
 
     async def export(self, key: str) -> AsyncGenerator[bytes, None]:
         """The archive of the merged root of `key`, piece by piece. Raises: NotFound, System."""
@@ -261,7 +246,8 @@ class Snapshots:
 
         All else goes: unfinished work, layers without a row, blobs without a layer.
         """
-        for key in list(self._mounted - set(mounted) | (self._mounted - keep)):
+        there = self._mounts.mounted
+        for key in list(there - set(mounted) | (there - keep)):
             await self.unmount(key)
         await in_thread(self._discard_strangers, keep)
         self._parents = {key: parent for key, parent in self._parents.items() if key in keep}
@@ -275,39 +261,6 @@ class Snapshots:
         await self._background.close()
 
     # --- inside ---
-
-    def _one_by_one(self, key: str) -> asyncio.Lock:
-        return self._mounting.setdefault(key, asyncio.Lock())
-
-    async def _need_mount(self, key: str, *, volatile: bool = False) -> Path:
-        directory = self._directory(key)
-        if key not in self._mounted:
-            if ending := self._ending.get(key):
-                await ending  # two mounts of one upper at a time are allowed, and wrong
-            try:
-                await in_thread(self._mount, key, volatile)
-            except KeyError as error:
-                raise System(f"layer {error} of {key} is lost") from error
-            except OSError as error:
-                raise System(f"error creating overlay mount to {directory}/merged: {error}") from error
-            self._mounted.add(key)
-        return directory / "merged"
-
-    async def _need_no_mount(self, key: str) -> None:
-        async with self._one_by_one(key):
-            if key not in self._wanted and not self._visits[key]:
-                del self._visits[key]
-                await self._end_mount(key)
-
-    async def _end_mount(self, key: str) -> None:
-        if key not in self._mounted:
-            return
-        directory = self._root / key
-        tree = await in_thread(_detach_all, directory / "merged")
-        self._mounted.discard(key)
-        if tree:
-            task = self._background.start(self._end, key, tree, directory / "work")
-            self._ending[key] = task
 
     def _below(self, key: str) -> int:
         """An O_PATH fd of a root that shows the layers below `key`."""
@@ -385,21 +338,20 @@ class Snapshots:
         os.rename(ingest, self._root / key)
 
     def _mount(self, key: str, volatile: bool) -> None:
-        directory = self._root / key
-        overlay.mount_overlay(
-            self._lowers(self._parents[key]),
-            directory / "diff",
-            directory / "work",
-            directory / "merged",
-            volatile=volatile,
-            by_fds=self._by_fds,
-        )
-
-    async def _end(self, key: str, trees: list[int], work: Path) -> None:
-        await in_thread(_close_all, trees)
-        with suppress(OSError):  # the snapshot may be in the trash by now
-            overlay.forget_volatile(work)
-        self._ending.pop(key, None)
+        directory = self._directory(key)
+        try:
+            overlay.mount_overlay(
+                self._lowers(self._parents[key]),
+                directory / "diff",
+                directory / "work",
+                directory / "merged",
+                volatile=volatile,
+                by_fds=self._by_fds,
+            )
+        except KeyError as error:
+            raise System(f"layer {error} of {key} is lost") from error
+        except OSError as error:
+            raise System(f"error creating overlay mount to {directory}/merged: {error}") from error
 
     async def _usage(self, directory: Path) -> int:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -432,7 +384,7 @@ class Snapshots:
         for path in self._root.iterdir():
             if path.name not in keep or path.name not in self._parents:
                 for point in overlay.mount_points(path):
-                    _close_all(_detach_all(point))
+                    overlay.close_all(overlay.detach_all(point))
                 self._content.discard(path)
         known = {layer.directory for layer in self._layers.values()} | {_SCRATCH}
         for path in self._layers_root.iterdir():
@@ -441,7 +393,7 @@ class Snapshots:
         for digest in self._content.digests() - {layer.blob for layer in self._layers.values()}:
             self._content.remove(digest)
         for point in overlay.mount_points(self._content.root / "ingest"):
-            _close_all(_detach_all(point))
+            overlay.close_all(overlay.detach_all(point))
         self._content.discard_ingest()
 
     def _trash_filled(self) -> None:
@@ -455,8 +407,7 @@ class Snapshots:
         trash = self._content.root / "trash"
         if not _is_short(os.statvfs(trash)):
             await asyncio.sleep(TRASH_DELAY_S)
-        while ending := list(self._ending.values()):
-            await asyncio.wait(ending)
+        await self._mounts.ended()
         while any(trash.iterdir()):
             fd = os.open(trash, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -486,17 +437,3 @@ def _row(new: NewLayer) -> Layer:
 def _parent(snapshot: Path) -> str | None:
     text = os.readlink(snapshot / "parent")
     return None if text == _NO_PARENT else text
-
-
-def _detach_all(target: Path) -> list[int]:
-    """Take away what is mounted at and below `target`; the fds that still hold it."""
-    trees: list[int] = []
-    for point in [*overlay.mount_points(target), target]:
-        while (tree := overlay.detach(point)) is not None:
-            trees.append(tree)
-    return trees
-
-
-def _close_all(trees: Iterable[int]) -> None:
-    for tree in trees:
-        os.close(tree)
