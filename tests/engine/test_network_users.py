@@ -149,6 +149,48 @@ def test_a_stopped_container_keeps_its_wish(docker: DockerCLI) -> None:
     assert list(ends(docker, "web")) == ["back"]
 
 
+def test_what_cannot_be_connected_is_refused_in_dockers_words(docker: DockerCLI) -> None:
+    docker("network", "create", "back")
+    sleeping(docker, "on-host", "--network", "host")
+    sleeping(docker, "first")
+    sleeping(docker, "joined", "--network", "container:first")
+    sleeping(docker, "alone", "--network", "none")
+    shared = "container sharing network namespace with another container or host cannot be connected to any"
+    private = "container cannot be connected to multiple networks with one of the networks in private (none)"
+    for name, words in (
+        ("on-host", shared),
+        ("joined", shared),
+        ("alone", private),
+        ("nobody", "No such container: nobody"),
+    ):
+        assert words in docker("network", "connect", "back", name, check=False).stderr
+    assert "network nope not found" in docker("network", "connect", "nope", "first", check=False).stderr
+    refused = docker("network", "disconnect", "host", "on-host", check=False)
+    assert "cannot disconnect container from host network" in refused.stderr
+    docker("network", "disconnect", "none", "alone")
+    docker("network", "connect", "back", "alone")
+    assert list(ends(docker, "alone")) == ["back"]
+    assert docker("exec", "alone", "cat", "/etc/resolv.conf").stdout.startswith("nameserver 127.0.0.11")
+    address = ends(docker, "alone")["back"]["IPAddress"]
+    assert f"{address}\t" in docker("exec", "alone", "cat", "/etc/hosts").stdout
+
+
+def test_the_files_of_a_container_change_by_lines_and_in_place(docker: DockerCLI) -> None:
+    docker("network", "create", "back")
+    sleeping(docker, "web")
+    docker("exec", "web", "sh", "-c", "echo 192.0.2.1 mine >> /etc/hosts")
+    inode = docker("exec", "web", "stat", "-c", "%i", "/etc/hosts").stdout
+    docker("network", "connect", "back", "web")
+    address = ends(docker, "web")["back"]["IPAddress"]
+    hosts = docker("exec", "web", "cat", "/etc/hosts").stdout
+    assert "192.0.2.1 mine" in hosts
+    assert f"{address}\t" in hosts
+    docker("network", "disconnect", "back", "web")
+    assert f"{address}\t" not in docker("exec", "web", "cat", "/etc/hosts").stdout
+    assert docker("exec", "web", "stat", "-c", "%i", "/etc/hosts").stdout == inode
+    assert "127.0.0.11" not in docker("exec", "web", "cat", "/etc/resolv.conf").stdout
+
+
 def test_the_default_route_moves_and_published_ports_follow(engine: Daemon, docker: DockerCLI) -> None:
     for name in ("n-a", "n-b"):
         docker("network", "create", name)

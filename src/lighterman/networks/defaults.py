@@ -6,6 +6,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 import msgspec
 
 from lighterman.errdefs import InvalidParameter
+from lighterman.networks import options
 from lighterman.networks.config import NetworkConfig
 from lighterman.networks.ipam import Subnet, choose_subnet, first_host
 from lighterman.networks.row import NetworkRow, Pool
@@ -71,14 +72,13 @@ def _pool6(config: NetworkConfig, subnet: IPv6Network) -> Pool:
 
 def bridge_options(config: NetworkConfig) -> dict[str, str]:
     """The Options of the default bridge as inspect tells them. Source: dockerd 20.10."""
-    prefix = "com.docker.network.bridge"
     return {
-        f"{prefix}.default_bridge": "true",
-        f"{prefix}.enable_icc": str(config.icc).lower(),
-        f"{prefix}.enable_ip_masquerade": str(config.ip_masq).lower(),
-        f"{prefix}.host_binding_ipv4": config.default_host_ip or "0.0.0.0",
-        f"{prefix}.name": config.bridge_name,
-        "com.docker.network.driver.mtu": str(config.mtu),
+        options.DEFAULT_BRIDGE: "true",
+        options.ICC: str(config.icc).lower(),
+        options.MASQUERADE: str(config.ip_masq).lower(),
+        options.HOST_BINDING: config.default_host_ip or "0.0.0.0",
+        options.NAME: config.bridge_name,
+        options.MTU: str(config.mtu),
     }
 
 

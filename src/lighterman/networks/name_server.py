@@ -12,8 +12,9 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lighterman.lib import dns_message as dns
 from lighterman.linux import netns
@@ -207,7 +208,7 @@ class NameServer:
             return dns.answer(query, code=dns.NO_SUCH_NAME)
         return None
 
-    def _begin(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

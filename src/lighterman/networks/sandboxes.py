@@ -84,10 +84,6 @@ class Sandboxes:
         self._dying: dict[str, _Dying] = {}  # by veth
         self._reaper: asyncio.TimerHandle | None = None
 
-    def __getitem__(self, sandbox_id: str) -> Sandbox:
-        """What is reserved for this container. Raises KeyError."""
-        return self._held[sandbox_id].sandbox
-
     def get(self, sandbox_id: str) -> Sandbox | None:
         """What is reserved for this container, if anything is."""
         held = self._held.get(sandbox_id)
