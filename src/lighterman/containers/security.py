@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.linux.host import Features
+from lighterman.oci.apparmor import DEFAULT_PROFILE
 
 UNCONFINED = "unconfined"
 
@@ -50,6 +51,13 @@ def parse_security_opt(options: Sequence[str], features: Features) -> Security:
         apparmor=apparmor,
         system_paths_unconfined="systempaths" in found,
     )
+
+
+def apparmor_profile(security: Security, features: Features, *, privileged: bool) -> str:
+    """The profile of a process: docker-default unless another was asked for; a privileged one has none."""
+    if not features.apparmor:
+        return ""
+    return security.apparmor or (UNCONFINED if privileged else DEFAULT_PROFILE)
 
 
 _BOOLEANS = {

@@ -36,6 +36,7 @@ from lighterman.containers.life import (
 from lighterman.containers.mounts import BindMount, Mounted, TmpfsMount, VolumeMount
 from lighterman.containers.ports import exposed_ports
 from lighterman.containers.process import command
+from lighterman.containers.security import apparmor_profile, parse_security_opt
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import NotFound
 from lighterman.lib.go_time import rfc3339_nano
@@ -193,9 +194,11 @@ def _dirs(cs: Containers, container: Container) -> dict[str, str]:
 
 
 def _apparmor(cs: Containers, container: Container) -> str:
-    if not container.attempted or not cs.host.features.apparmor:
+    wish, features = container.host_config, cs.host.features
+    if not container.attempted or not features.apparmor:
         return ""
-    return "unconfined" if container.host_config.privileged else "docker-default"
+    security = parse_security_opt(wish.security_opt or (), features)
+    return apparmor_profile(security, features, privileged=wish.privileged)
 
 
 def mount_point(cs: Containers, mount: Mounted) -> MountPoint:

@@ -8,10 +8,12 @@ stands in for them; what ends before they are known waits.
 """
 
 import asyncio
+import logging
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lighterman import __version__, containers
@@ -23,14 +25,18 @@ from lighterman.daemon.config import EngineConfig, conflict_free_labels
 from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.images import Images, ImageUser
-from lighterman.linux.host import probe_host
+from lighterman.lib.effects import in_thread
+from lighterman.linux import apparmor
+from lighterman.linux.host import Host, probe_host
 from lighterman.linux.process import raise_open_files
 from lighterman.networks import DEFAULT_POOLS, AddressPool, NetworkConfig, Networks
+from lighterman.oci.apparmor import DEFAULT_PROFILE, default_profile
 from lighterman.registry import LOOPBACK, Registry
 from lighterman.runtime import Exit, Running, Runtime
 from lighterman.snapshots import Snapshots
 from lighterman.volumes import Volumes
 
+log = logging.getLogger(__name__)
 _FACTS: Rows[str] = Rows("facts", str)
 
 
@@ -85,7 +91,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
     Raises: EngineError when a room cannot start.
     """
     data_root, exec_root = Path(config.data_root), Path(config.exec_root)
-    host, upward = probe_host(), Upward()
+    host, upward = await in_thread(_confining, probe_host()), Upward()
     async with AsyncExitStack() as opened:
         db = Database(data_root / "state.db")
         opened.callback(db.close)
@@ -151,6 +157,18 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             host=host,
             engine=engine_info(config, await _engine_id(db), runtime),
         )
+
+
+def _confining(host: Host) -> Host:
+    """The host, with the profile of containers loaded where there is AppArmor; one that is there is kept."""
+    if not host.features.apparmor or DEFAULT_PROFILE in apparmor.loaded_profiles():
+        return host
+    try:
+        apparmor.load(default_profile())
+    except OSError as error:
+        log.warning("containers run without an AppArmor profile: %s", error)
+        return replace(host, features=replace(host.features, apparmor=False))
+    return host
 
 
 async def _recover(cs: Containers) -> None:

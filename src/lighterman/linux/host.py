@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lighterman.linux import apparmor
 from lighterman.linux.capabilities import bounding_capabilities
 from lighterman.linux.cgroup.layout import Layout, Mode, find_layout
 from lighterman.linux.mountinfo import read_mountinfo
@@ -251,7 +252,7 @@ def _features(root: Path, version: tuple[int, int], drivers: frozenset[str]) -> 
 
     return Features(
         seccomp=there("proc/sys/kernel/seccomp/actions_avail"),
-        apparmor=there("sys/kernel/security/apparmor/profiles"),
+        apparmor=apparmor.is_usable(root),
         selinux=there("sys/fs/selinux/enforce"),
         user_namespaces=there("proc/self/ns/user") and sysctl("user/max_user_namespaces") != "0",
         cgroup_namespaces=there("proc/self/ns/cgroup"),

@@ -14,6 +14,7 @@ from lighterman.daemon.check.apart import with_own_mounts, with_own_network
 from lighterman.daemon.check.container import try_runtime
 from lighterman.daemon.check.finding import Finding, State, graded
 from lighterman.linux import netlink, netns
+from lighterman.linux.apparmor import PROFILES
 from lighterman.linux.capabilities import NAMES
 from lighterman.linux.host import Host
 from lighterman.linux.mountinfo import read_mountinfo
@@ -64,13 +65,18 @@ def probe_kernel(host: Host) -> list[Finding]:
             f"no container can have {', '.join(lacking)}, not even a privileged one",
         ),
         ("user namespaces", features.user_namespaces, "there", "not there: no --userns-remap"),
-        ("AppArmor", features.apparmor, "enabled", "not enabled: containers run without a profile"),
+        ("AppArmor", features.apparmor, "profiles can be loaded", _no_apparmor()),
     ]
     return [
         graded("Kernel", "root", os.geteuid() == 0, "uid 0", "not root: most cannot be tried"),
         _tried("Kernel", "system calls", _call_new_calls, f"{host.kernel} has pidfd_open and openat2"),
         *(graded("Kernel", *row, needed=False) for row in optional),
     ]
+
+
+def _no_apparmor() -> str:
+    lacking = "no apparmor_parser" if (Path("/") / PROFILES).exists() else "not enabled"
+    return f"{lacking}: containers run without a profile"
 
 
 def probe_cgroups(host: Host) -> list[Finding]:
