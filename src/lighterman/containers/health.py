@@ -13,11 +13,13 @@ from msgspec import Struct, UnsetType, structs
 from lighterman.apitypes import health as wire
 from lighterman.apitypes.container import ContainerConfig, HealthConfig
 from lighterman.containers.merge import given
+from lighterman.errdefs import InvalidParameter
 from lighterman.lib.go_time import go_duration, rfc3339_nano
 
 STARTING, HEALTHY, UNHEALTHY, NONE = "starting", "healthy", "unhealthy", "none"
 INTERVAL_NS = TIMEOUT_NS = 30 * 10**9
 RETRIES = 3
+MILLISECOND_NS = 10**6
 KEPT_PROBES = 5
 KEPT_BYTES = 4096
 FAILED = -1
@@ -39,6 +41,24 @@ class Health(Struct, frozen=True):
     status: str = STARTING
     failing_streak: int = 0
     log: tuple[Probe, ...] = ()  # the last ones, the newest last
+
+
+def check_health(check: HealthConfig) -> None:
+    """Raises InvalidParameter in Docker's words for a check that cannot be."""
+    for name, value_ns in (
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ):
+        if value_ns != 0 and value_ns < MILLISECOND_NS:
+            raise InvalidParameter(f"{name} in Healthcheck cannot be less than 1ms")
+    if check.retries < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
+    if check.test and check.test[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise InvalidParameter(f"Unknown type '{check.test[0]}' in Healthcheck (try 'CMD')")
+    if check.test and check.test[0] != "NONE" and not check.test[1:]:
+        raise InvalidParameter(f"Test in Healthcheck has no command behind {check.test[0]}")
 
 
 def check_of(config: ContainerConfig) -> HealthConfig | None:

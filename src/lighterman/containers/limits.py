@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from lighterman.apitypes.container import HostConfig, Resources
+from lighterman.apitypes.container import HostConfig, Resources, Ulimit
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.host import Host, LimitSupport
 
@@ -228,3 +228,23 @@ def with_swap_default(wish: HostConfig) -> HostConfig:
     if wish.memory > 0 and wish.memory_swap == 0:
         return structs.replace(wish, memory_swap=2 * wish.memory)
     return wish
+
+
+ULIMITS = {
+    name: f"RLIMIT_{name.upper()}"
+    for name in (
+        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
+        "rss", "rtprio", "rttime", "sigpending", "stack",
+    )
+}  # fmt: skip
+
+
+def check_ulimit(ulimit: Ulimit) -> None:
+    """Raises InvalidParameter for a limit that is none."""
+    if ulimit.name not in ULIMITS:
+        raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
+    soft, hard = (limit if limit >= 0 else 2**64 for limit in (ulimit.soft, ulimit.hard))
+    if soft > hard:
+        raise InvalidParameter(
+            f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}"
+        )

@@ -20,13 +20,12 @@ from lighterman.apitypes.container import (
     ContainerConfig,
     ContainerCreateBody,
     EndpointSettings,
-    HealthConfig,
     HostConfig,
     LogConfig,
     RestartPolicy,
-    Ulimit,
 )
-from lighterman.containers.limits import check_limits, with_swap_default
+from lighterman.containers.health import check_health
+from lighterman.containers.limits import check_limits, check_ulimit, with_swap_default
 from lighterman.containers.links import parse_link
 from lighterman.containers.log_options import resolve_log_config
 from lighterman.containers.merge import given, merge
@@ -48,8 +47,6 @@ from lighterman.oci.capabilities import effective, unavailable
 from lighterman.oci.defaults import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
 from lighterman.oci.devices import device_rules
 from lighterman.oci.seccomp import parse_profile
-
-MILLISECOND_NS = 10**6
 
 
 class Peer(Protocol):
@@ -154,7 +151,7 @@ def _check_config(config: ContainerConfig) -> None:
     _check_hostname(config.hostname)
     exposed_ports(config)
     if check := given(config.healthcheck):
-        _check_health(check)
+        check_health(check)
 
 
 def check_mac(text: str) -> None:
@@ -168,23 +165,6 @@ def _check_hostname(name: str) -> None:
         raise InvalidParameter(f'hostname "{name}" is too long (maximum 64 bytes)')
     if name and not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", name):
         raise InvalidParameter(f"invalid hostname format: {name}")
-
-
-def _check_health(check: HealthConfig) -> None:
-    for name, value_ns in (
-        ("Interval", check.interval),
-        ("Timeout", check.timeout),
-        ("StartPeriod", check.start_period),
-        ("StartInterval", check.start_interval),
-    ):
-        if value_ns != 0 and value_ns < MILLISECOND_NS:
-            raise InvalidParameter(f"{name} in Healthcheck cannot be less than 1ms")
-    if check.retries < 0:
-        raise InvalidParameter("Retries in Healthcheck cannot be negative")
-    if check.test and check.test[0] not in ("NONE", "CMD", "CMD-SHELL"):
-        raise InvalidParameter(f"Unknown type '{check.test[0]}' in Healthcheck (try 'CMD')")
-    if check.test and check.test[0] != "NONE" and not check.test[1:]:
-        raise InvalidParameter(f"Test in Healthcheck has no command behind {check.test[0]}")
 
 
 def _complete(merged: ContainerConfig, hostname: str) -> ContainerConfig:
@@ -368,26 +348,6 @@ def _is_address(text: str, version: int = 0) -> bool:
         return ipaddress.ip_address(text.strip("[]")).version in ((version,) if version else (4, 6))
     except ValueError:
         return False
-
-
-ULIMITS = {
-    name: f"RLIMIT_{name.upper()}"
-    for name in (
-        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-        "rss", "rtprio", "rttime", "sigpending", "stack",
-    )
-}  # fmt: skip
-
-
-def check_ulimit(ulimit: Ulimit) -> None:
-    """Raises InvalidParameter for a limit that is none."""
-    if ulimit.name not in ULIMITS:
-        raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
-    soft, hard = (limit if limit >= 0 else 2**64 for limit in (ulimit.soft, ulimit.hard))
-    if soft > hard:
-        raise InvalidParameter(
-            f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}"
-        )
 
 
 _IPC_SYSCTLS = frozenset(

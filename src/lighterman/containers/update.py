@@ -23,8 +23,8 @@ from lighterman.apitypes.container import (
 from lighterman.containers.ending import is_at_rest
 from lighterman.containers.host_devices import device_numbers
 from lighterman.containers.life import Removing
-from lighterman.containers.limits import check_limits
-from lighterman.containers.plan_create import check_restart_policy, check_ulimit
+from lighterman.containers.limits import check_limits, check_ulimit
+from lighterman.containers.plan_create import check_restart_policy
 from lighterman.containers.ports import port_wishes
 from lighterman.containers.spec import cpu_quota
 from lighterman.containers.state import Container, Containers
