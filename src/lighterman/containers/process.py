@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from lighterman.apitypes.container import Ulimit
 from lighterman.containers.identity import Identity
 from lighterman.containers.limits import ULIMITS
-from lighterman.containers.security import UNCONFINED, parse_security_opt
+from lighterman.containers.security import apparmor_profile, parse_security_opt
 from lighterman.containers.state import Container
 from lighterman.linux.capabilities import NAMES
 from lighterman.linux.host import Host
@@ -75,7 +75,7 @@ def first_process(
         capabilities=process_capabilities(capabilities(container, host), user.uid),
         rlimits=tuple(_rlimits(wish.ulimits or ())),
         no_new_privileges=security.no_new_privileges,
-        apparmor_profile=_apparmor(security.apparmor, host, privileged=wish.privileged),
+        apparmor_profile=apparmor_profile(security, host.features, privileged=wish.privileged),
         oom_score_adj=wish.oom_score_adj,
     )
 
@@ -108,7 +108,7 @@ def further_process(
         capabilities=process_capabilities(bounding, user.uid),
         rlimits=tuple(_rlimits(wish.ulimits or ())),
         no_new_privileges=security.no_new_privileges,
-        apparmor_profile=_apparmor(security.apparmor, host, privileged=privileged or wish.privileged),
+        apparmor_profile=apparmor_profile(security, host.features, privileged=privileged or wish.privileged),
         oom_score_adj=wish.oom_score_adj,
     )
 
@@ -121,10 +121,3 @@ def _rlimits(ulimits: Iterable[Ulimit]) -> Iterable[oci.Rlimit]:
     for ulimit in ulimits:
         soft, hard = (limit % 2**64 for limit in (ulimit.soft, ulimit.hard))  # -1 is no limit
         yield oci.Rlimit(type=ULIMITS[ulimit.name], soft=soft, hard=hard)
-
-
-def _apparmor(wished: str, host: Host, *, privileged: bool) -> str:
-    """docker-default where the kernel has AppArmor and nothing else is asked; privileged is unconfined."""
-    if not host.features.apparmor:
-        return ""
-    return wished or (UNCONFINED if privileged else "docker-default")
