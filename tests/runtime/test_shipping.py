@@ -216,6 +216,16 @@ async def test_splunk_has_events_with_its_token(bench: Bench, closing: ExitStack
     assert event["event"] == {"line": "hi", "source": "stdout", "tag": "box", "attrs": {"app": "web"}}
     assert event["index"] == "main"
     assert collector.headers[-1]["Authorization"] == "Splunk secret"
+    collector.status = 403
+    with pytest.raises(StartBroke, match="splunk: failed to verify connection - 403 Forbidden - "):
+        await bench.run("true", shipped=Shipped("splunk", told))
+    nobody = f"127.0.0.1:{unused_port()}"
+    with pytest.raises(StartBroke) as refusal:
+        await bench.run("true", shipped=Shipped("splunk", told | {"address": nobody}))
+    assert str(refusal.value) == (
+        f'failed to initialize logging driver: Options "http://{nobody}/services/collector/event/1.0": '
+        f"dial tcp {nobody}: connect: connection refused"
+    )
 
 
 # Receivers that are slow, dead or gone

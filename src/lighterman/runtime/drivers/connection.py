@@ -51,7 +51,7 @@ class Connection:
         try:
             self._sock = self._dial()
         except OSError as error:
-            raise OSError(error.errno, f"dial {self.network} {self.address}: {_why(error)}") from error
+            raise OSError(error.errno, dial_error(self.network, self.address, error)) from error
 
     def _dial(self) -> "_socket.socket | ssl.SSLSocket":
         if self.network in ("unix", "unixgram"):
@@ -85,7 +85,9 @@ class Connection:
         except OSError as error:
             if self.network not in _DATAGRAMS:
                 self.close()
-            raise OSError(error.errno, f"write {self.network} {self.address}: {_why(error)}") from error
+            raise OSError(
+                error.errno, f"write {self.network} {self.address}: {_why('write', error)}"
+            ) from error
 
     def send_twice(self, data: bytes) -> None:
         """Send, and once more over a new connection if the old one has broken. Raises: OSError."""
@@ -122,12 +124,16 @@ def _connected(family: int, kind: int, proto: int, place: object) -> _socket.soc
     return sock
 
 
-def _why(error: OSError) -> str:
+def dial_error(network: str, address: str, error: OSError) -> str:
+    """As Go tells it, e.g. `dial tcp 127.0.0.1:1: connect: connection refused`."""
+    return f"dial {network} {address}: {_why('connect', error)}"
+
+
+def _why(call: str, error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "i/o timeout"
-    if isinstance(error, _socket.gaierror) or error.errno is None:
-        return str(error) if error.errno is None else "no such host"
+    if isinstance(error, _socket.gaierror):
+        return "no such host"
     if type(error).__name__.startswith("SSL"):
         return f"tls: {error}"
-    text = os.strerror(error.errno).lower()
-    return f"connect: {text}" if isinstance(error, ConnectionRefusedError) else text
+    return f"{call}: {os.strerror(error.errno).lower()}" if error.errno else str(error)

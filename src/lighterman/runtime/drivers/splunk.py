@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lighterman.lib.log_records import STREAMS, Entry
+from lighterman.runtime.drivers.connection import dial_error
 from lighterman.runtime.drivers.driver import Driver
 from lighterman.runtime.fields import Fields
 
@@ -71,6 +72,8 @@ class Splunk(Driver):
         )
         self._batch: list[bytes] = []
         self._http = self._client()
+        scheme = "https" if settings.flag("log.tls") else "http"
+        self._url = f"{scheme}://{settings.text('log.address')}{PATH}"
         self.idle_s = settings.number("log.wait_ms") / 1000
 
     def connect(self) -> None:
@@ -112,11 +115,15 @@ class Splunk(Driver):
             text = answer.read(1024).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             self._http.close()
-            raise OSError(f"splunk: {failure} - {error}") from error
+            raise OSError(f'{method.capitalize()} "{self._url}": {self._reason(error)}') from error
         if answer.status != _OK:
             self._http.close()
             raise OSError(f"splunk: {failure} - {answer.status} {answer.reason} - {text}")
         answer.read()
+
+    def _reason(self, error: Exception) -> str:
+        address = self._settings.text("log.address")
+        return dial_error("tcp", address, error) if isinstance(error, OSError) else str(error)
 
     def _answer(self, method: str, body: bytes, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         """Over the connection that is open, or a new one if the server has closed it."""
