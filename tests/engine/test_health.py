@@ -7,7 +7,7 @@ import pytest
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
 from tests.support.http import Http
-from tests.support.images import BUSYBOX
+from tests.support.images import BUSYBOX, saved
 from tests.support.told import actions, told
 from tests.support.waiting import until
 
@@ -152,6 +152,17 @@ def test_a_new_run_starts_anew(docker: DockerCLI, http: Http) -> None:
     docker("restart", "-t", "0", cid)
     becomes(docker, cid, "healthy")
     assert statuses(http, cid) == ["health_status: healthy"] * 2
+
+
+def test_the_images_check_is_inherited_field_by_field(docker: DockerCLI) -> None:
+    check = {"Test": ["CMD-SHELL", "echo of the image"], "Interval": 3600 * 10**9, "Retries": 7}
+    docker("load", stdin=saved(["checked:1"], Healthcheck=check, Shell=["/bin/ash", "-ec"]))
+    cid = docker.run("-d", "--health-interval", "100ms", "checked:1", "sleep", "600")
+    assert becomes(docker, cid, "healthy")["Log"][0]["Output"] == "of the image\n"
+    shown = docker.inspect(cid)["Config"]["Healthcheck"]
+    assert shown == {**check, "Interval": 100_000_000}
+    off = docker.run("-d", "--no-healthcheck", "checked:1", "sleep", "600")
+    assert health(docker, off) is None
 
 
 def test_without_a_check_nothing_is_shown(docker: DockerCLI) -> None:
