@@ -213,6 +213,29 @@ async def test_a_join_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @on_own_host
+async def test_a_hundred_at_once_and_many_joins_leave_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        one, two = await network(networks, "one"), await network(networks, "two")
+        before = len(os.listdir("/proc/self/fd"))
+
+        async def live(number: int) -> None:
+            web = await box(networks, f"n{number}", EndpointWish("one"), ports=(PortWish(80, "tcp"),))
+            await networks.join(web.id, EndpointWish("two"))
+            if number % 10 == 0:  # slow: the kernel waits for each link
+                await networks.leave(web.id, one)
+                await networks.join(web.id, EndpointWish("one"))
+            await networks.disconnect(web.id)
+
+        await asyncio.gather(*(live(number) for number in range(100)))
+        assert networks.inspect(one).containers == networks.inspect(two).containers == {}
+        assert len(os.listdir("/proc/self/fd")) < before + 5  # the loop opens one or two of its own
+        for place in ("netns", "sandboxes"):
+            assert list((tmp_path / place).iterdir()) == []
+        await networks.remove(one)
+        await networks.remove(two)
+
+
+@on_own_host
 async def test_who_deletes_links_is_heard(tmp_path: Path) -> None:
     monitor = LinkMonitor()
     ip("link add gone0 type bridge", "link del gone0")

@@ -165,6 +165,7 @@ class NameServer:
             self._server.close()
         for task in self._tasks:
             task.cancel()
+        self._forwarder.close()
         self._ears.close()
 
     def _hear(self) -> None:

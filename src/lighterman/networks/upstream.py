@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lighterman.lib import dns_message as dns
+from lighterman.lib.effects import to_end
 from lighterman.linux import netns
 from lighterman.networks.files import FALLBACK, parse_resolv_conf
 
 PATIENCE_S, GIVE_UP_S = 1.0, 4.5  # clients ask again after 5 s
-_MAX_SERVERS = 3
+_MAX_SERVERS, _MAX_STOCK = 3, 16
 _PORT = 53
 _FAILED = (dns.SERVER_FAILURE, dns.REFUSED, dns.NOT_IMPLEMENTED)
 
@@ -53,24 +54,29 @@ class Doorway:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="names")
 
-    async def socket(self, key: str, address: str, kind: socket.SocketKind) -> socket.socket:
-        """A socket for `address` in the namespace at `key`, "" is the host's. Raises: OSError."""
+    async def sockets(self, key: str, family: int, kind: int, count: int) -> list[socket.socket]:
+        """So many sockets in the namespace at `key`, "" is the host's. Raises: OSError."""
+        return await to_end(self._made(key, family, kind, count))
+
+    async def _made(self, key: str, family: int, kind: int, count: int) -> list[socket.socket]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, _socket_in, key, address, kind)
+        return await loop.run_in_executor(self._thread, _sockets_in, key, family, kind, count)
 
     def close(self) -> None:
         """Let the thread end."""
         self._thread.shutdown(wait=False)
 
 
-def _socket_in(key: str, address: str, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+def _sockets_in(key: str, family: int, kind: int, count: int) -> list[socket.socket]:
+    def make() -> list[socket.socket]:
+        return [socket.socket(family, kind | socket.SOCK_NONBLOCK) for _ in range(count)]
+
     if not key:
-        return socket.socket(family, kind | socket.SOCK_NONBLOCK)
+        return make()
     fd = netns.open_pinned(key)
     try:
         with netns.inside(fd):
-            return socket.socket(family, kind | socket.SOCK_NONBLOCK)
+            return make()
     finally:
         os.close(fd)
 
@@ -82,6 +88,16 @@ class Forwarder:
         self._doorway = doorway
         self._key = key
         self._servers = servers
+        self._asking = 0
+        self._stock: dict[tuple[str, int], list[socket.socket]] = {}  # of UDP, not yet used
+        self._filling = asyncio.Lock()
+
+    def close(self) -> None:
+        """Let go of what was in stock."""
+        for socks in self._stock.values():
+            for sock in socks:
+                sock.close()
+        self._stock = {}
 
     async def ask(self, data: bytes, query: dns.Query, *, by_tcp: bool) -> bytes | None:
         """The raw answer of the first server that gives a good one, else of one that says it failed; None
@@ -112,15 +128,32 @@ class Forwarder:
         return failed
 
     async def _ask_one(self, server: Upstream, data: bytes, query: dns.Query, *, by_tcp: bool) -> bytes:
-        kind = socket.SOCK_STREAM if by_tcp else socket.SOCK_DGRAM
         number = secrets.randbelow(1 << 16)  # clients' own ids are too easy to guess
-        sock = await self._doorway.socket("" if server.on_host else self._key, server.address, kind)
+        self._asking += 1
+        sock: socket.socket | None = None
         try:
+            sock = await self._socket(server, by_tcp=by_tcp)
             await asyncio.get_running_loop().sock_connect(sock, (server.address, _PORT))
             talk = _talk_tcp if by_tcp else _talk_udp
             return dns.with_id(await talk(sock, dns.with_id(data, number), query, number), query.id)
         finally:
-            sock.close()
+            self._asking -= 1
+            if sock is not None:
+                sock.close()
+
+    async def _socket(self, server: Upstream, *, by_tcp: bool) -> socket.socket:
+        """A fresh socket. Who asks much gets several made at once: each visit to the namespace costs more
+        than the sockets."""
+        key = "" if server.on_host else self._key
+        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+        if by_tcp:
+            return (await self._doorway.sockets(key, family, socket.SOCK_STREAM, 1))[0]
+        stock = self._stock.setdefault((key, family), [])
+        async with self._filling:
+            if not stock:
+                count = min(self._asking, _MAX_STOCK)
+                stock += await self._doorway.sockets(key, family, socket.SOCK_DGRAM, count)
+            return stock.pop()
 
 
 async def _talk_udp(sock: socket.socket, data: bytes, query: dns.Query, number: int) -> bytes:
