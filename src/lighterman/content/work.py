@@ -42,6 +42,7 @@ from lighterman.content.pack_layer import pack_layer
 from lighterman.content.save import save
 from lighterman.content.streams import (
     GZIP,
+    PLAIN,
     ZSTD,
     Broken,
     FileSink,
@@ -136,7 +137,11 @@ def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer
         gzip = None
     else:
         gzip = GzipSink(made, blob)
-        flow = tee(decompressed(kind, tee(chunks, received)), content, length, gzip)
+        if kind == PLAIN:
+            received = content  # the same bytes: they are hashed once
+        else:
+            chunks = tee(chunks, received)
+        flow = tee(decompressed(kind, chunks), content, length, gzip)
     if job.size < 0 or job.size >= AHEAD_FROM_BYTES:
         flow = ahead(flow)
     bytes_max = UNKNOWN_SIZE_MAX if job.size < 0 else FREE_OF_RATIO + RATIO_MAX * job.size
