@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -395,3 +396,22 @@ def test_the_hosts_address_has_a_name(docker: DockerCLI) -> None:
         "/etc/hosts",
     )
     assert "172.17.0.1\thost.docker.internal" in told
+
+
+def test_the_default_network_is_as_the_operator_wants(new_engine: type[Daemon], archive: Path) -> None:
+    options = ["--ipv6", "--fixed-cidr=172.17.9.0/24", "--fixed-cidr-v6=fd66::/64", "--dns=192.0.2.53"]
+    daemon = new_engine(options=[*options, "--host-gateway-ip=192.0.2.1", "--dns-search=example.org"])
+    try:
+        daemon.start()
+        docker = daemon.docker
+        docker("load", "-i", archive)
+        sleeping(docker, "web", "--add-host", "host:host-gateway")
+        end = ends(docker, "web")["bridge"]
+        assert end["IPAddress"].startswith("172.17.9.")
+        assert end["GlobalIPv6Address"].startswith("fd66::")
+        assert docker("exec", "web", "ping", "-c1", "-W2", "fd66::1").code == 0
+        said = docker("exec", "web", "cat", "/etc/resolv.conf").stdout
+        assert said == "search example.org\nnameserver 192.0.2.53\n"
+        assert "192.0.2.1\thost\n" in docker("exec", "web", "cat", "/etc/hosts").stdout
+    finally:
+        daemon.close()
