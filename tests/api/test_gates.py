@@ -30,9 +30,6 @@ def bound(**options: Any) -> ContainerCreateBody:
     return host(mounts=[Mount(type="bind", bind_options=BindOptions(**options))])
 
 
-FROM_140 = {"ipc_mode": "shareable", "cgroupns_mode": "host"}
-
-
 @pytest.mark.parametrize(
     ("since", "sent", "meant"),
     [
@@ -40,7 +37,6 @@ FROM_140 = {"ipc_mode": "shareable", "cgroupns_mode": "host"}
         ((1, 40), bound(non_recursive=True), bound(non_recursive=False)),
         ((1, 40), host(ipc_mode=""), host(ipc_mode="shareable")),
         ((1, 40), host(kernel_memory_tcp=5), host(kernel_memory_tcp=0)),
-        ((1, 41), host(cgroupns_mode=""), host(cgroupns_mode="host")),
         ((1, 42), bound(create_mountpoint=True), bound(create_mountpoint=False)),
         (
             (1, 42),

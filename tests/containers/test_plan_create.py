@@ -1,6 +1,8 @@
 """What a container becomes, and what is refused: dockerd's recorded answers, and where we say no earlier."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from lighterman.apitypes.container import (
 from lighterman.containers.mounts import BindMount, VolumeMount
 from lighterman.containers.plan_create import plan_create
 from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
+from lighterman.linux.cgroup import Layout
 
 MIB = 1 << 20
 
@@ -229,6 +232,12 @@ def test_what_cannot_act_on_this_host_is_told_as_a_warning(wish: dict[str, Any],
 
 def test_an_ordinary_container_has_no_warnings() -> None:
     assert planned().warnings == []
+
+
+def test_on_cgroup_v2_a_container_has_a_cgroup_namespace_of_its_own() -> None:
+    layout = Layout(mode="v2", v1={}, unified=Path("/sys/fs/cgroup"), controllers=frozenset())
+    plan = planned(host=replace(HOST, cgroup=layout))
+    assert plan.host_config.cgroupns_mode == "private"
 
 
 def test_the_defaults_are_resolved_as_dockerd_stores_them() -> None:

@@ -93,9 +93,6 @@ CONTAINER_CREATE: tuple[Gate[ContainerCreateBody], ...] = (
         _host(lambda host: replace(host, ipc_mode=host.ipc_mode or "shareable")),
     ),
     Gate((1, 40), "KernelMemoryTCP", _host(lambda host: replace(host, kernel_memory_tcp=0))),
-    Gate(
-        (1, 41), "CgroupnsMode", _host(lambda host: replace(host, cgroupns_mode=host.cgroupns_mode or "host"))
-    ),
     Gate((1, 42), "BindOptions.CreateMountpoint", _bind(create_mountpoint=False)),
     Gate((1, 42), "options for the type of the mount only", _mounts(_options_of_its_type)),
     Gate((1, 42), "ConsoleSize", _host(lambda host: replace(host, console_size=[0, 0]))),
