@@ -14,11 +14,23 @@ _PORTS = {"http": 80, "https": 443}
 def proxy_for(url: str, environ: Mapping[str, str]) -> str:
     """The URL of the proxy for a request to `url`, "" for none."""
     parts = urlsplit(url)
-    name = f"{parts.scheme}_proxy"
-    proxy = environ.get(name.upper()) or environ.get(name) or ""
+    proxy = from_environment(f"{parts.scheme}_proxy".upper(), environ)
     if not proxy or not parts.hostname or _is_excepted(parts, environ):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def from_environment(name: str, environ: Mapping[str, str]) -> str:
+    """The variable `name` as it is written, or in small letters; "" when it is not set."""
+    return environ.get(name) or environ.get(name.lower()) or ""
+
+
+def without_credentials(proxy: str) -> str:
+    """A proxy's URL as everybody may see it. Source: MaskCredentials of moby."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return proxy
+    return parts._replace(netloc="xxxxx:xxxxx@" + parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _is_excepted(parts: SplitResult, environ: Mapping[str, str]) -> bool:
@@ -26,7 +38,7 @@ def _is_excepted(parts: SplitResult, environ: Mapping[str, str]) -> bool:
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return True
-    entries = (environ.get("NO_PROXY") or environ.get("no_proxy") or "").lower().split(",")
+    entries = from_environment("NO_PROXY", environ).lower().split(",")
     return any(_matches(entry.strip(), host, port, address) for entry in entries if entry.strip())
 
 

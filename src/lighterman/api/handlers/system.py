@@ -34,6 +34,7 @@ from lighterman.containers.log_options import offered
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.effects import in_thread
 from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
+from lighterman.lib.proxies import from_environment, without_credentials
 from lighterman.linux.host import Host, LimitSupport
 from lighterman.linux.mountinfo import read_mountinfo
 
@@ -147,9 +148,9 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         mem_total=host.mem_total_bytes,
         generic_resources=None,
         docker_root_dir=engine.data_root,
-        http_proxy="",
-        https_proxy="",
-        no_proxy="",
+        http_proxy=without_credentials(from_environment("HTTP_PROXY", os.environ)),
+        https_proxy=without_credentials(from_environment("HTTPS_PROXY", os.environ)),
+        no_proxy=from_environment("NO_PROXY", os.environ),
         name=host.hostname,
         labels=list(engine.labels),
         experimental_build=False,
