@@ -60,7 +60,7 @@ def test_the_wait_doubles_from_a_tenth_of_a_second(docker: DockerCLI, http: Http
     docker("stop", cid)
     waits = waited_s(http, cid)
     assert [wait > least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True)] == [True] * 3
-    assert waits[0] < 0.1 + 0.5  # and what a start takes
+    assert waits[0] < 0.1 + 1.4  # and what a start takes on a machine that others use
 
 
 @pytest.mark.parametrize("verb", ["stop", "kill"])

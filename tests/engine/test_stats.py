@@ -33,7 +33,7 @@ def test_one_sample_is_told_at_once_and_has_something_to_compare_with(docker: Do
     until(lambda: once(http, "busy")["cpu_stats"]["cpu_usage"]["total_usage"] > 3e8, what="some use")
     asked = time.monotonic()
     told = once(http, "busy")
-    assert time.monotonic() - asked < 0.3
+    assert time.monotonic() - asked < 0.9  # dockerd: a second at least
     assert 1 < percent(told) < 75  # of a machine that others use too
     assert told["cpu_stats"]["throttling_data"]["periods"] > 0
     assert ZERO < told["preread"] < told["read"]
