@@ -111,8 +111,9 @@ async def test_names_mean_what_docker_means_by_them(shelf: Shelf) -> None:
         for item in json.loads(members(await saved(shelf, "a", one[7:20]))["manifest.json"])
     }
     assert tags == {one[7:]: ["a:1"], two[7:]: ["a:2"]}
-    (nameless,) = json.loads(members(await saved(shelf, two))["manifest.json"])
-    assert nameless["RepoTags"] is None
+    for ref in (two, two[:20], two[7:20]):
+        (nameless,) = json.loads(members(await saved(shelf, ref))["manifest.json"])
+        assert nameless["RepoTags"] is None
     assert members(await saved(shelf)) == {"manifest.json": b"null\n"}
     assert shelf.told()[-1][:2] == ("save", two)
 

@@ -59,8 +59,8 @@ def wanted_images(store: Store, names: Sequence[str]) -> Wanted:
 
 def _meant(store: Store, name: str) -> list[tuple[str, Reference | None]]:
     parsed = parse_any(name)
-    if isinstance(parsed, str):
-        return [(store.find(parsed).id, None)]
+    if isinstance(parsed, str) or parsed.familiar_name == "sha256":
+        return [(store.find(name).id, None)]
     if parsed.tag or parsed.digest:
         image = store.named(parsed)
         if image is None:
