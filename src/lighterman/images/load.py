@@ -31,7 +31,7 @@ from lighterman.images.progress import Emit, action, status
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.go_time import rfc3339_nano
-from lighterman.reference import parse_reference
+from lighterman.reference import Reference, parse_reference
 from lighterman.registry import Remote, opened_url, parse_platform
 from lighterman.snapshots import NewLayer
 
@@ -110,18 +110,18 @@ class Loader:
             await lease.publish(fetched)
             await self._store.add(loaded, image.raw)
         for tag in image.tags:
-            before = self._store.named(tag)
-            if before is not None and before.id != loaded:
-                emit(
-                    _said(
-                        f"The image {tag.familiar()} already exists, renaming the old one with ID "
-                        f"{before.id} to empty string\n"
-                    )
-                )
-            await self._store.point([tag], loaded)
-            emit(_said(f"Loaded image: {tag.familiar()}\n"))
+            await self._name(tag, loaded, emit)
         self._store.tell("load", loaded, loaded)
         return loaded
+
+    async def _name(self, tag: Reference, loaded: str, emit: Emit) -> None:
+        """Let a tag of the archive name the loaded image, and say what that takes away."""
+        before = self._store.named(tag)
+        if before is not None and before.id != loaded:
+            text = f"The image {tag.familiar()} already exists, renaming the old one with ID {before.id}"
+            emit(_said(f"{text} to empty string\n"))
+        await self._store.point([tag], loaded)
+        emit(_said(f"Loaded image: {tag.familiar()}\n"))
 
     def _unpack(self, spool: Spool, layer: LayerFile, diff_id: str) -> Unpack:
         async def unpack(directory: int, on_step: OnStep) -> Unpacked:
