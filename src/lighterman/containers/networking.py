@@ -68,7 +68,7 @@ async def disconnect(cs: Containers, network: str, body: NetworkDisconnectBody) 
             return
         if row.driver == "host" and container.host_config.network_mode == "host":
             raise InvalidParameter(
-                "cannot disconnect container from host network - container was created in host network mode"
+                "container cannot be disconnected from host network or connected to host network"
             )
         before = _running(cs, container)
         after = await cs.networks.leave(container.id, row.id)
