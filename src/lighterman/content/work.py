@@ -256,6 +256,7 @@ def _count(directory: int) -> Counted:
 
 
 def _empty(directory: int) -> Removed:
+    os.nice(5)  # nobody waits for it, and somebody may wait for a pull
     for entry in os.scandir(directory):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.name, dir_fd=directory)
