@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.netlink import mac_bytes
 from lighterman.networks import options
-from lighterman.networks.ipam import Addresses, mac_of
+from lighterman.networks.ipam import Address, Addresses, mac_of
 from lighterman.networks.links import Bridge, Plug, Shared
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.ruleset import BridgeRules, Publication
@@ -65,31 +65,13 @@ def plan_endpoint(
     plain = Endpoint(endpoint_id, row.id, row.name, driver_opts=wish.driver_opts, driver=row.driver)
     if addresses is None:
         return plain
-    taken = addresses.take(4, wish.ipv4)
-    try:
-        taken6 = addresses.take(6, wish.ipv6)
-    except BaseException:
-        if taken is not None:
-            addresses.release(str(taken[0]))
-        raise
-    first = taken or taken6
-    assert first is not None
-    ends: dict[str, str | int] = {}
-    for name, found in (("ipv4", taken), ("ipv6", taken6)):
-        if found is not None:
-            address, pool = found
-            gateway = "gateway" if name == "ipv4" else "ipv6_gateway"
-            ends |= {
-                name: str(address),
-                f"{name}_prefix": ip_network(pool.subnet).prefixlen,
-                gateway: "" if row.internal else pool.router,
-            }
+    ends, first = _take(row, wish, addresses)
     return Endpoint(
         id=endpoint_id,
         network_id=row.id,
         network_name=row.name,
         interface=_free_interface(row.options.get(options.INTERFACE_PREFIX, "eth"), taken_interfaces),
-        mac=wish.mac.lower().replace("-", ":") or mac_of(first[0]),
+        mac=wish.mac.lower().replace("-", ":") or mac_of(first),
         aliases=wish.aliases,
         driver_opts=wish.driver_opts,
         driver=row.driver,
@@ -100,6 +82,27 @@ def plan_endpoint(
         host_ip=row.options.get(options.HOST_BINDING, "") if row.has_names else "",
         **ends,  # type: ignore[arg-type]
     )
+
+
+def _take(row: NetworkRow, wish: EndpointWish, addresses: Addresses) -> tuple[dict[str, str | int], Address]:
+    """The fields of an endpoint that follow from the addresses it takes, and the first of these."""
+    taken = addresses.take(4, wish.ipv4)
+    try:
+        taken6 = addresses.take(6, wish.ipv6)
+    except BaseException:
+        if taken is not None:
+            addresses.release(str(taken[0]))
+        raise
+    ends: dict[str, str | int] = {}
+    for name, gateway, found in (("ipv4", "gateway", taken), ("ipv6", "ipv6_gateway", taken6)):
+        if found is not None:
+            address, pool = found
+            prefix = ip_network(pool.subnet).prefixlen
+            router = "" if row.internal else pool.router
+            ends |= {name: str(address), f"{name}_prefix": prefix, gateway: router}
+    first = taken or taken6
+    assert first is not None, "a network has a pool"
+    return ends, first[0]
 
 
 def _free_interface(prefix: str, taken: Iterable[str]) -> str:
