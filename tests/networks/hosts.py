@@ -77,7 +77,7 @@ def listening(key: str, port: int, family: int = socket.AF_INET) -> socket.socke
         sock = socket.socket(family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("", port))
-        sock.listen()
+        sock.listen(4096)  # nobody takes what is only tried
         sock.settimeout(3)
         return sock
 

@@ -133,7 +133,7 @@ async def test_rules_come_back_after_a_flush_and_a_bridge_after_its_deletion(tmp
             nft.close()
             with Netlink() as netlink:
                 netlink.batch([delete_link("one0")])
-            async with asyncio.timeout(5):  # its ports forward when the kernel has looked at them
+            async with asyncio.timeout(3):
                 while await cannot(friend.key, address):
                     pass
             assert await cannot(stranger.key, address)
