@@ -27,7 +27,9 @@ def committed(engine: Daemon, archive: Path) -> str:
 
 def seen(engine: Daemon) -> str:
     """What a container of the committed image finds."""
-    return engine.docker.run("--rm", "made:1", "sh", "-c", "ls -lna / /data0 /data1 | grep -v 'etc\|proc\|sys\|dev'; cat /y /z")
+    return engine.docker.run(
+        "--rm", "made:1", "sh", "-c", "ls -lna / /data0 /data1 | grep -Ev 'etc|proc|sys|dev'; cat /y /z"
+    )
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
