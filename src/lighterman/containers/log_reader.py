@@ -138,23 +138,29 @@ class LogReader:
 def files_of(path: Path) -> list[_File]:
     """The files of a log that are there, oldest first.
 
-    They are looked at from the newest on, since a rotation moves them to higher numbers: so each is seen,
-    and one that was seen twice counts where it was seen last. What has moved on cannot be opened (`_open`).
+    They are looked at from the newest on, up to the highest number that there is in the end: a rotation moves
+    them to higher numbers, so none can get past. One that was seen twice counts where it was seen last. What
+    has moved on cannot be opened (`_open`).
     """
     if not path.parent.exists():  # the container never ran
         return []
-    names = (re.fullmatch(re.escape(path.name) + r"\.(\d+)(\.gz)?", name) for name in os.listdir(path.parent))
-    most = max((int(name[1]) for name in names if name), default=0)
     found: dict[tuple[int, int], _File] = {}
-    number, file = 0, None
-    while number <= most or file is not None:
+    number, highest = 0, _highest(path)
+    while number <= highest:
         elder = path.with_name(f"{path.name}.{number}") if number else path
         file = _plain(elder) or _packed(elder.with_name(f"{elder.name}.gz"))
         if file is not None:
             found.pop(file.origin, None)
             found[file.origin] = file
         number += 1
+        if number > highest:
+            highest = _highest(path)
     return list(reversed(found.values()))
+
+
+def _highest(path: Path) -> int:
+    names = (re.fullmatch(re.escape(path.name) + r"\.(\d+)(\.gz)?", name) for name in os.listdir(path.parent))
+    return max((int(name[1]) for name in names if name), default=0)
 
 
 def _plain(path: Path) -> _File | None:
