@@ -30,7 +30,11 @@ DELIBERATE: tuple[Difference, ...] = (
         r"content-type",
         "the type of newer engines: 20.10 sent none, and its clients do not look",
     ),
-    Difference("restart, pause and their refusals", r"status: wanted 500, came 409", "a client's mistake is no error of ours"),
+    Difference(
+        "restart, pause and their refusals",
+        r"status: wanted 500, came 409",
+        "a client's mistake is no error of ours",
+    ),
     Difference("ports that are none", r".*", "a protocol that is none is refused, not dropped in silence"),
     Difference(
         ".*",
