@@ -5,7 +5,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -91,22 +91,27 @@ def test_a_file_is_full_when_a_line_has_reached_the_limit(
     assert [file.read_bytes() for file in sorted(tmp_path.iterdir())] == files
 
 
-@pytest.fixture
+@contextmanager
 def limit_of_ten_bytes() -> Iterator[None]:
-    """A disk that is full, without a disk: Python ignores the signal that comes with it."""
+    """A disk that is full, without a disk: Python ignores the signal that comes with it.
+
+    Within a test only: pytest's own output may be a file too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("limit_of_ten_bytes")
 def test_a_full_disk_costs_lines_and_tears_none(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = LogFile(str(path), 0, 1)
-    assert log.write(b"one\n") == ""
-    assert log.write(b"too long\n") == f"write {path}: {os.strerror(errno.EFBIG)}"
-    assert log.write(b"two\n") == ""
+    with limit_of_ten_bytes():
+        assert log.write(b"one\n") == ""
+        assert log.write(b"too long\n") == f"write {path}: {os.strerror(errno.EFBIG)}"
+        assert log.write(b"two\n") == ""
     log.close()
     assert path.read_bytes() == b"one\ntwo\n"
 
