@@ -215,7 +215,9 @@ def test_names_images_volumes_and_networks_are_what_they_were(engine: Daemon, do
 
 def format_of(look: str) -> list[str]:
     """Nothing that moves with the clock."""
-    return ["--format", "{{.ID}} {{.Names}} {{.Image}} {{.Labels}}"] if look.startswith("ps") else []
+    if look.startswith("ps"):
+        return ["--format", "{{.ID}} {{.Names}} {{.Image}} {{.Labels}}"]
+    return ["--format", "{{.ID}} {{.Repository}} {{.Tag}} {{.Size}}"] if look.startswith("images") else []
 
 
 def true_states(engine: Daemon) -> None:

@@ -19,14 +19,15 @@ def seal(path: str) -> None:
     try:
         status = os.stat(path)
         known = (status.st_dev, status.st_ino, status.st_mtime_ns)
-        if path in _copies and _copies[path][0] == known:
-            return
-        copy = _copied(path)
     except OSError:
-        return
+        known = None
     if path in _copies:
-        os.close(_copies[path][1])
-    _copies[path] = (known, copy)
+        if _copies[path][0] == known:
+            return
+        os.close(_copies.pop(path)[1])
+    copy = _copied(path) if known else -1
+    if known and copy >= 0:
+        _copies[path] = (known, copy)
 
 
 def program(path: str) -> str:
@@ -35,18 +36,24 @@ def program(path: str) -> str:
 
 
 def _copied(path: str) -> int:
-    """Source: memfd_create(2), F_ADD_SEALS(2const)."""
+    """The fd of a sealed copy; -1 for a script, whose interpreter would look for a copy that is closed by then.
+
+    Source: memfd_create(2), F_ADD_SEALS(2const).
+    """
     import fcntl
 
-    copy = os.memfd_create("oci-runtime", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    copy = -1
     try:
-        while os.sendfile(copy, source, None, _PIECE):
-            pass
-        fcntl.fcntl(copy, _ADD_SEALS, _ALL_SEALS)
+        with open(path, "rb", buffering=0) as source:
+            if source.read(4) != b"\x7fELF":
+                return -1
+            source.seek(0)
+            copy = os.memfd_create("oci-runtime", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            while os.sendfile(copy, source.fileno(), None, _PIECE):
+                pass
+            fcntl.fcntl(copy, _ADD_SEALS, _ALL_SEALS)
     except OSError:
-        os.close(copy)
-        raise
-    finally:
-        os.close(source)
+        if copy >= 0:
+            os.close(copy)
+        return -1
     return copy
