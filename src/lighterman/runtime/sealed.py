@@ -36,7 +36,7 @@ def program(path: str) -> str:
 
 
 def _copied(path: str) -> int:
-    """The fd of a sealed copy; -1 for a script, whose interpreter would look for a copy that is closed by then.
+    """The fd of a sealed copy; -1 for a script: its interpreter would look for a copy that is closed by then.
 
     Source: memfd_create(2), F_ADD_SEALS(2const).
     """
