@@ -221,6 +221,7 @@ def test_a_command_must_come_from_somewhere() -> None:
         ),
         ({"OomKillDisable": True}, "OOM killer is disabled for the container, but no memory limit is set"),
         ({"KernelMemory": 50 * MIB}, "Kernel memory limits are gone"),
+        ({"DiskQuota": 5}, "linux does not support a disk quota"),
         ({"Privileged": True}, "This host itself lacks CAP_SYS_RESOURCE"),
         ({"CapAdd": ["sys_resource"]}, "This host itself lacks CAP_SYS_RESOURCE"),
     ],

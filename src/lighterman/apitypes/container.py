@@ -172,6 +172,7 @@ class Resources(Wire, frozen=True):
     cpu_percent: int = 0
     io_maximum_iops: int = field(name="IOMaximumIOps", default=0)
     io_maximum_bandwidth: int = field(name="IOMaximumBandwidth", default=0)
+    disk_quota: int | UnsetType = UNSET  # dockerd has forgotten it
 
 
 class HostConfig(Resources, frozen=True):

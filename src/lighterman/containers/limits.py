@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import TypeVar
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from lighterman.apitypes.container import HostConfig, Resources, Ulimit
+from lighterman.containers.merge import given
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.host import Host, LimitSupport
 
@@ -107,6 +108,11 @@ def _unsupported(wish: Resources, kernel: LimitSupport) -> Iterator[tuple[bool, 
         "linux does not support CPU percent. Percent discarded.",
     )
     yield (wish.cpu_count > 0, {"cpu_count": 0}, "linux does not support CPU count. Count discarded.")
+    yield (
+        given(wish.disk_quota) not in (0, None),
+        {"disk_quota": UNSET},
+        "linux does not support a disk quota. Quota discarded.",
+    )
     yield (
         bool(wish.cpuset_cpus or wish.cpuset_mems) and not kernel.cpuset,
         {"cpuset_cpus": "", "cpuset_mems": ""},
