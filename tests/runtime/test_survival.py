@@ -25,7 +25,7 @@ import asyncio, sys
 from pathlib import Path
 from tests.runtime.bench import Bench
 async def main():
-    bench = Bench(Path(sys.argv[1]), Path(sys.argv[2]))
+    bench = Bench(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[4])
     await bench.open()
     id, _ = await bench.run("sh", "-c", sys.argv[3])
     print(id, flush=True)
@@ -38,7 +38,7 @@ async def run_and_kill_daemon(bench: Bench, script: str) -> str:
     """The id of a container whose daemon was killed, with its zygote, right after the start."""
     await bench.runtime.close()
     daemon = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DAEMON, str(bench.tmp), str(bench.root), script),
+        *(sys.executable, "-c", DAEMON, str(bench.tmp), str(bench.root), script, bench.cgroup_parent),
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
