@@ -33,7 +33,7 @@ class Step:
     keep: str = ""
     """The name under which the answer's Id (or the exec's, or the volume's Name) is kept."""
     unordered: bool = False
-    """Whether the answer is a list whose order says nothing."""
+    """Whether the order of the answer's lists says nothing: dockerd makes some from Go's maps."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -87,6 +87,16 @@ def compared(wanted: Answer, came: Answer, step: Step) -> Iterator[str]:
         if wanted.header(name) != came.header(name):
             yield f"header {name}: wanted {wanted.header(name)}, came {came.header(name)}"
     golden, ours = (normal(parsed(answer.body.decode("latin-1"))) for answer in (wanted, came))
-    if step.unordered and isinstance(golden, list) and isinstance(ours, list):
-        golden, ours = sorted(golden, key=json.dumps), sorted(ours, key=json.dumps)
+    if step.unordered:
+        golden, ours = in_one_order(golden), in_one_order(ours)
     yield from differences(golden, ours)
+
+
+def in_one_order(value: Any) -> Any:
+    """A JSON value with all its lists sorted."""
+    match value:
+        case list():
+            return sorted(map(in_one_order, value), key=json.dumps)
+        case dict():
+            return {key: in_one_order(each) for key, each in value.items()}
+    return value

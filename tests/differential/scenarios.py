@@ -202,7 +202,7 @@ SCENARIOS: dict[str, list[Step]] = {
         LOOK,
         START,
         LOOK,
-        Step("GET", "/containers/json"),
+        Step("GET", "/containers/json", unordered=True),
         create(
             "two",
             keep="two",
