@@ -5,6 +5,7 @@ Source: the grammar and the texts of distribution/reference, as dockerd 20.10.24
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lighterman.errdefs import InvalidParameter
 
@@ -71,7 +72,7 @@ class Reference:
 
     def with_default_tag(self) -> "Reference":
         """With `latest` where there is neither a tag nor a digest."""
-        return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
+        return self if self.tag or self.digest else Reference(self.domain, self.path, DEFAULT_TAG)
 
     def __str__(self) -> str:
         return self.name + self._suffix()
@@ -104,6 +105,7 @@ def parse_reference(text: str) -> Reference:
     return found
 
 
+@lru_cache(maxsize=1024)  # a list of containers asks for each one's image
 def parse_any(text: str) -> Reference | str:
     """A Reference, or the digest ("sha256:...") when `text` is a whole image id.
 
