@@ -34,7 +34,7 @@ def serve(tmp_path: Path) -> Serve:
         tcp: bool = False,
         **options: Any,
     ) -> AsyncIterator[Peer]:
-        absent = dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime"))
+        absent = dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime", "swarm"))
         served = api.Rooms(
             **cast(Any, {**absent, **(rooms or {})}),
             host=probe_host(),

@@ -10,6 +10,7 @@ from lighterman.linux.host import Host
 from lighterman.networks import Networks
 from lighterman.runtime import Runtime
 from lighterman.volumes import Volumes
+from lighterman.swarm import Swarm
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,4 @@ class Rooms:
     runtime: Runtime
     host: Host
     engine: EngineInfo
+    swarm: Swarm

@@ -10,7 +10,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lighterman.api import versions
-from lighterman.api.handlers import archives, containers, execs, images, networks, plugins, system, volumes
+from lighterman.api.handlers import (
+    archives,
+    containers,
+    execs,
+    images,
+    networks,
+    nodes,
+    plugins,
+    swarm,
+    system,
+    volumes,
+)
 from lighterman.api.request import Answer, Request
 from lighterman.api.rooms import Rooms
 from lighterman.api.versions import Version
@@ -116,6 +127,36 @@ SERVED: tuple[Route, ...] = (
     Route("VolumePrune", "POST", "/volumes/prune", volumes.prune, since=(1, 25)),
     Route("PluginList", "GET", "/plugins", plugins.list_),
     Route("PluginInspect", "GET", "/plugins/{name:.*}/json", plugins.inspect),
+    Route("SwarmInspect", "GET", "/swarm", swarm.inspect),
+    Route("SwarmInit", "POST", "/swarm/init", swarm.init),
+    Route("SwarmJoin", "POST", "/swarm/join", swarm.join),
+    Route("SwarmLeave", "POST", "/swarm/leave", swarm.leave),
+    Route("SwarmUpdate", "POST", "/swarm/update", swarm.update),
+    Route("SwarmUnlockkey", "GET", "/swarm/unlockkey", swarm.unlock_key),
+    Route("SwarmUnlock", "POST", "/swarm/unlock", swarm.unlock),
+    Route("NodeList", "GET", "/nodes", nodes.list_),
+    Route("NodeInspect", "GET", "/nodes/{id}", nodes.inspect),
+    Route("NodeDelete", "DELETE", "/nodes/{id}", nodes.delete),
+    Route("NodeUpdate", "POST", "/nodes/{id}/update", nodes.update),
+    Route("ServiceList", "GET", "/services", swarm.to_come),
+    Route("ServiceCreate", "POST", "/services/create", swarm.to_come),
+    Route("ServiceInspect", "GET", "/services/{id}", swarm.to_come),
+    Route("ServiceDelete", "DELETE", "/services/{id}", swarm.to_come),
+    Route("ServiceUpdate", "POST", "/services/{id}/update", swarm.to_come),
+    Route("ServiceLogs", "GET", "/services/{id}/logs", swarm.to_come, flow=Flow.STREAM),
+    Route("TaskList", "GET", "/tasks", swarm.to_come),
+    Route("TaskInspect", "GET", "/tasks/{id}", swarm.to_come),
+    Route("TaskLogs", "GET", "/tasks/{id}/logs", swarm.to_come, flow=Flow.STREAM),
+    Route("SecretList", "GET", "/secrets", swarm.to_come, since=(1, 25)),
+    Route("SecretCreate", "POST", "/secrets/create", swarm.to_come, since=(1, 25)),
+    Route("SecretInspect", "GET", "/secrets/{id}", swarm.to_come, since=(1, 25)),
+    Route("SecretDelete", "DELETE", "/secrets/{id}", swarm.to_come, since=(1, 25)),
+    Route("SecretUpdate", "POST", "/secrets/{id}/update", swarm.to_come, since=(1, 25)),
+    Route("ConfigList", "GET", "/configs", swarm.to_come, since=(1, 30)),
+    Route("ConfigCreate", "POST", "/configs/create", swarm.to_come, since=(1, 30)),
+    Route("ConfigInspect", "GET", "/configs/{id}", swarm.to_come, since=(1, 30)),
+    Route("ConfigDelete", "DELETE", "/configs/{id}", swarm.to_come, since=(1, 30)),
+    Route("ConfigUpdate", "POST", "/configs/{id}/update", swarm.to_come, since=(1, 30)),
 )
 """Operations that are answered."""
 
@@ -132,36 +173,6 @@ MISSING: tuple[Route, ...] = (
     Route("PluginCreate", "POST", "/plugins/create"),
     Route("PluginPush", "POST", "/plugins/{name:.*}/push", flow=Flow.STREAM),
     Route("PluginSet", "POST", "/plugins/{name:.*}/set"),
-    Route("SwarmInspect", "GET", "/swarm"),
-    Route("SwarmInit", "POST", "/swarm/init"),
-    Route("SwarmJoin", "POST", "/swarm/join"),
-    Route("SwarmLeave", "POST", "/swarm/leave"),
-    Route("SwarmUpdate", "POST", "/swarm/update"),
-    Route("SwarmUnlockkey", "GET", "/swarm/unlockkey"),
-    Route("SwarmUnlock", "POST", "/swarm/unlock"),
-    Route("NodeList", "GET", "/nodes"),
-    Route("NodeInspect", "GET", "/nodes/{id}"),
-    Route("NodeDelete", "DELETE", "/nodes/{id}"),
-    Route("NodeUpdate", "POST", "/nodes/{id}/update"),
-    Route("ServiceList", "GET", "/services"),
-    Route("ServiceCreate", "POST", "/services/create"),
-    Route("ServiceInspect", "GET", "/services/{id}"),
-    Route("ServiceDelete", "DELETE", "/services/{id}"),
-    Route("ServiceUpdate", "POST", "/services/{id}/update"),
-    Route("ServiceLogs", "GET", "/services/{id}/logs", flow=Flow.STREAM),
-    Route("TaskList", "GET", "/tasks"),
-    Route("TaskInspect", "GET", "/tasks/{id}"),
-    Route("TaskLogs", "GET", "/tasks/{id}/logs", flow=Flow.STREAM),
-    Route("SecretList", "GET", "/secrets", since=(1, 25)),
-    Route("SecretCreate", "POST", "/secrets/create", since=(1, 25)),
-    Route("SecretInspect", "GET", "/secrets/{id}", since=(1, 25)),
-    Route("SecretDelete", "DELETE", "/secrets/{id}", since=(1, 25)),
-    Route("SecretUpdate", "POST", "/secrets/{id}/update", since=(1, 25)),
-    Route("ConfigList", "GET", "/configs", since=(1, 30)),
-    Route("ConfigCreate", "POST", "/configs/create", since=(1, 30)),
-    Route("ConfigInspect", "GET", "/configs/{id}", since=(1, 30)),
-    Route("ConfigDelete", "DELETE", "/configs/{id}", since=(1, 30)),
-    Route("ConfigUpdate", "POST", "/configs/{id}/update", since=(1, 30)),
 )
 """Operations still to come: each is answered with 501. This is the one list of them."""
 

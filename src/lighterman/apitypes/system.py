@@ -39,6 +39,8 @@ class RuntimeInfo(Wire, frozen=True):
 
 
 class SwarmInfo(Wire, frozen=True):
+    """Of an engine outside of any swarm."""
+
     node_id: str = field(name="NodeID", default="")
     node_addr: str = ""
     local_node_state: str = "inactive"
@@ -104,7 +106,8 @@ class SystemInfo(Wire, frozen=True, kw_only=True):
     server_version: str
     runtimes: dict[str, RuntimeInfo]
     default_runtime: str
-    swarm: SwarmInfo
+    swarm: Wire
+    """`SwarmInfo`; in a swarm that of `apitypes.swarm`, which tells more."""
     live_restore_enabled: bool
     isolation: str
     init_binary: str

@@ -34,6 +34,7 @@ from lighterman.oci.apparmor import DEFAULT_PROFILE, default_profile
 from lighterman.registry import LOOPBACK, Registry
 from lighterman.runtime import Exit, Running, Runtime
 from lighterman.snapshots import Snapshots
+from lighterman.swarm import Engine, Swarm
 from lighterman.volumes import Volumes
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,9 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
         upward.read(cs)
         await _recover(cs)
         upward.known(cs)
+        swarm = Swarm(swarm_engine(config, cs))
+        opened.push_async_callback(swarm.close)
+        await swarm.open()
         yield Rooms(
             containers=cs,
             images=images,
@@ -154,6 +158,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
             volumes=volumes,
             events=events,
             runtime=runtime,
+            swarm=swarm,
             host=host,
             engine=engine_info(config, await _engine_id(db), runtime),
         )
@@ -219,6 +224,17 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         default_gateway_v6=config.default_gateway_v6,
         host_gateway=config.host_gateway_ip,
         dns=config.dns,
+    )
+
+
+def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
+    """What a node of a swarm needs of this engine."""
+    return Engine(
+        root=Path(config.data_root) / "swarm",
+        exec_root=Path(config.exec_root) / "swarm",
+        containers=cs,
+        version=__version__,
+        labels=conflict_free_labels(config.labels),
     )
 
 

@@ -1,4 +1,4 @@
-"""Why a swarm's verb is refused, in Docker's words. Source: daemon/cluster/errors.go and cluster.go of moby."""
+"""Why a verb of the swarm is refused, in Docker's words. Source: moby, daemon/cluster/*.go."""
 
 from lighterman.errdefs import Conflict, InvalidParameter, Unauthorized, Unavailable
 

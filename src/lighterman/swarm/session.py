@@ -5,9 +5,9 @@ bytes and back. A *channel* carries frames: a websocket over mutual TLS on port 
 queues within a manager's own process. A *sequence* numbers the assignments of one session from 1, so that an
 agent knows a gap when it sees one and asks for everything again by opening a new session.
 
-The walk: the agent sends `Hello`, the manager answers `Welcome` and then `Assignments` with everything, from
-then on only what changes. Each end sends at least a `Heartbeat` in each period; an end that hears nothing for
-three periods gives the session up. Whoever connects again begins with `Hello`, and nothing is remembered of the
+The walk: the agent sends `Hello`, the manager answers `Welcome` and then `Assignments` with everything, and
+later what changes. Each end sends at least a `Heartbeat` in each period; an end that hears nothing for
+three periods gives the session up. Whoever connects again begins with `Hello`; nothing is remembered of the
 session before.
 
 States travel as the API's own texts ("running"); the structs of the wire are those of `apitypes.swarm`.
@@ -18,6 +18,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, field
+
+from lighterman.apitypes.swarm import Driver, NodeDescription, PortConfig, TaskSpec, TaskStatus
 
 HEARTBEAT_PERIOD_S = 5.0
 """Between frames of a quiet session, as in SwarmKit."""
@@ -124,8 +126,7 @@ class AssignedTask(Body, frozen=True):
     id: str
     desired_state: str
     """ready, running, complete, shutdown or remove."""
-    spec: msgspec.Raw
-    """TaskSpec of apitypes.swarm, as msgpack."""
+    spec: TaskSpec
     name: str = ""
     """Of its container: <service>.<slot or node>.<task id>."""
     service_id: str = ""
@@ -134,10 +135,10 @@ class AssignedTask(Body, frozen=True):
     slot: int = 0
     """0 in a global service."""
     attachments: tuple[Attachment, ...] = ()
-    host_ports: tuple[msgspec.Raw, ...] = ()
-    """EndpointPortConfig of apitypes.swarm, as msgpack, those of mode host."""
-    log_driver: msgspec.Raw | None = None
-    """Driver of apitypes.swarm, as msgpack: the task's own, or the swarm's default."""
+    host_ports: tuple[PortConfig, ...] = ()
+    """Those of mode host."""
+    log_driver: Driver | None = None
+    """The task's own, or the swarm's default."""
     registry_auth: str = ""
     """X-Registry-Auth as the client sent it."""
 
@@ -171,8 +172,7 @@ class TaskReport(Body, frozen=True):
     """What became of a task. Kept by the manager only if it is further on than what is known."""
 
     task_id: str
-    status: msgspec.Raw
-    """TaskStatus of apitypes.swarm, as msgpack."""
+    status: TaskStatus
 
 
 class LogLine(Body, frozen=True):
@@ -274,8 +274,7 @@ class FromAgent(Body, frozen=True, tag_field="t"):
 class Hello(FromAgent, frozen=True, tag="hello"):
     """Opens the session; sent again within it when the description has changed."""
 
-    description: msgspec.Raw
-    """NodeDescription of apitypes.swarm, as msgpack."""
+    description: NodeDescription
     data_path_addr: str = ""
     """Where the tunnels of overlay networks end; "" where the connection comes from."""
 

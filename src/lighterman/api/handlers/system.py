@@ -157,7 +157,7 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         server_version=engine.version,
         runtimes={name: RuntimeInfo(path) for name, path in sorted(engine.runtimes.items())},
         default_runtime=engine.default_runtime,
-        swarm=SwarmInfo(),
+        swarm=rooms.swarm.info() or SwarmInfo(),
         live_restore_enabled=True,  # containers always go on without the engine
         isolation="",
         init_binary=engine.init_path,

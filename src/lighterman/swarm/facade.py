@@ -1,0 +1,137 @@
+"""What the rest of the engine knows of the swarm. It must cost an engine outside of any swarm nothing.
+
+So everything heavy is imported inside of the verbs here: they are the room's door.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lighterman.containers import Containers
+from lighterman.swarm.errors import NoSwarm, NotInSwarm, NotLocked, NotManager, SwarmExists
+
+if TYPE_CHECKING:
+    from lighterman.apitypes.swarm import SwarmInfo, SwarmInitBody, SwarmJoinBody
+    from lighterman.swarm.node import Node
+    from lighterman.swarm.node.manager import Manager
+
+MEMBERSHIP_FILE = "node.json"
+"""In the swarm's directory: there is one exactly if this engine is in a swarm, or about to be."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a node needs of its engine, and tells of it."""
+
+    root: Path
+    """The directory `swarm` of the data root."""
+    exec_root: Path
+    """The directory `swarm` of the exec root: sockets."""
+    containers: Containers
+    version: str
+    """As in "26.11.0"."""
+    labels: tuple[str, ...] = ()
+    """key=value labels of the engine."""
+    default_advertise_addr: str = ""
+    """An address or the name of an interface; "" lets the engine look."""
+    etcd_binary: str = "etcd"
+
+
+class Swarm:
+    """This engine's place in a swarm, or that it has none."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._node: Node | None = None
+        self._lock = asyncio.Lock()  # init, join, leave and unlock go one after the other
+
+    @property
+    def local_state(self) -> str:
+        """inactive, pending, active, error or locked, as /info says it."""
+        return "inactive" if self._node is None else self._node.local_state
+
+    @property
+    def manager(self) -> "Manager":
+        """This node as a manager that can work.
+
+        Raises: NotInSwarm, NotManager, NotReady, SwarmLocked, CertificatesExpired.
+        """
+        if self._node is None:
+            raise NotInSwarm
+        return self._node.manager
+
+    @property
+    def node(self) -> "Node | None":
+        """This engine as a node; None outside of a swarm."""
+        return self._node
+
+    def info(self) -> "SwarmInfo | None":
+        """The swarm's section of /info; None for an engine outside of any swarm."""
+        return None if self._node is None else self._node.info()
+
+    async def open(self) -> None:
+        """Take up the life in the swarm that the engine was in when it ended, without waiting for it."""
+        if (self._engine.root / MEMBERSHIP_FILE).exists():
+            from lighterman.swarm.node import Node
+
+            self._node = await Node.resume(self._engine)
+
+    async def close(self) -> None:
+        """The engine ends; the node stays in its swarm, and its tasks go on."""
+        async with self._lock:
+            if self._node is not None:
+                await self._node.close()
+
+    async def init(self, body: "SwarmInitBody") -> str:
+        """Make a swarm with this node as its first manager; the node's id.
+
+        Raises: SwarmExists, BadAddress, InvalidParameter, System.
+        """
+        from lighterman.swarm.node import Node
+
+        async with self._lock:
+            if self._node is not None and not body.force_new_cluster:
+                raise SwarmExists
+            if self._node is not None:
+                await self._node.force_new_cluster(body)
+            else:
+                self._node = await Node.init(self._engine, body)
+            return self._node.id
+
+    async def join(self, body: "SwarmJoinBody") -> None:
+        """Become a node of the swarm that a token belongs to.
+
+        Raises: SwarmExists, BadAddress, InvalidParameter, JoinTimeout, System.
+        """
+        from lighterman.swarm.node import Node
+
+        async with self._lock:
+            if self._node is not None:
+                raise SwarmExists
+            self._node = await Node.join(self._engine, body)
+
+    async def leave(self, *, force: bool) -> None:
+        """Leave the swarm: the node's tasks end, and what it knew of the swarm is erased.
+
+        Raises: NoSwarm; Unavailable when this manager would be missed, and not `force`.
+        """
+        async with self._lock:
+            if self._node is None:
+                raise NoSwarm
+            await self._node.leave(force=force)
+            self._node = None
+
+    async def unlock(self, key: str) -> None:
+        """Open the keys of this manager, and start it.
+
+        Raises: NotInSwarm, NotManager, NotLocked, WrongUnlockKey, InvalidParameter.
+        """
+        async with self._lock:
+            if self._node is None:
+                raise NotInSwarm
+            if self._node.local_state != "locked":
+                if not self._node.is_manager:
+                    raise NotManager
+                raise NotLocked
+            await self._node.unlock(key)
