@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from lighterman.lib import log_records
 
 BLOCK_BYTES = 256 * 1024
+_PAGE_BYTES = 4096
+_LINE_BYTES = 256
+"""What a line is taken to be, so that a short tail is found in a short read."""
 
 
 class LogForm(ABC):
@@ -46,7 +49,7 @@ class JsonLines(LogForm):
         if not ends_whole:  # the last line is being written: it counts as soon as it is whole
             wanted -= 1
         while at > 0:
-            size = min(BLOCK_BYTES, at)
+            size = min(BLOCK_BYTES, max(_LINE_BYTES * wanted, _PAGE_BYTES), at)
             at -= size
             block = os.pread(fd, size, at)
             found = block.count(b"\n")

@@ -6,15 +6,13 @@ where it is by the file's inode; a compressed file tells the inode of the file t
 """
 
 import os
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lighterman.containers.log_forms import LogForm
+from lighterman.containers.log_forms import BLOCK_BYTES, LogForm
 
-BLOCK_BYTES = 256 * 1024
 _HEADER_BYTES = 32
 _TRIES = 100
 
@@ -142,8 +140,6 @@ def files_of(path: Path) -> list[_File]:
     them to higher numbers, so none can get past. One that was seen twice counts where it was seen last. What
     has moved on cannot be opened (`_open`).
     """
-    if not path.parent.exists():  # the container never ran
-        return []
     found: dict[tuple[int, int], _File] = {}
     number, highest = 0, _highest(path)
     while number <= highest:
@@ -159,8 +155,14 @@ def files_of(path: Path) -> list[_File]:
 
 
 def _highest(path: Path) -> int:
-    names = (re.fullmatch(re.escape(path.name) + r"\.(\d+)(\.gz)?", name) for name in os.listdir(path.parent))
-    return max((int(name[1]) for name in names if name), default=0)
+    """The highest number of an elder; -1: the container never ran, so there is not even a directory."""
+    prefix = f"{path.name}."
+    try:
+        names = [name for name in os.listdir(path.parent) if name.startswith(prefix)]
+    except FileNotFoundError:
+        return -1
+    numbers = [name.removeprefix(prefix).removesuffix(".gz") for name in names]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 def _plain(path: Path) -> _File | None:
