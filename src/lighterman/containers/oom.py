@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import NotFound
+from lighterman.lib.effects import in_thread
 from lighterman.linux.cgroup import Cgroup
 from lighterman.runtime import ProcessGone
 
@@ -20,7 +21,7 @@ async def hear_oom(cs: Containers, container_id: str) -> None:
     container, gone = cs.find(container_id), cs.live(container_id).next_exit
     try:
         cgroup = cs.runtime.cgroup(container_id)
-        fd = cgroup.watch_oom()
+        fd = await in_thread(cgroup.watch_oom)
     except (ProcessGone, OSError):  # it has ended already, or there are no limits of memory here
         return
     rang, loop = asyncio.Event(), asyncio.get_running_loop()
