@@ -101,7 +101,7 @@ def test_what_passes_by_itself_is_tried_again_but_not_for_ever(serve: Callable[.
     server = serve(blob=lambda handler: handler.whole(b"", status=503))
     with pytest.raises(DownloadFailed, match="503"):
         fetched(server)
-    assert len(server.asked) == module.TRIES
+    assert len(server.asked) == Download("").attempts
 
 
 def test_a_refusal_is_final_and_has_its_status(serve: Callable[..., Server]) -> None:

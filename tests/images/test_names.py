@@ -38,13 +38,12 @@ async def test_what_is_not_there_is_named_in_full(shelf: Shelf) -> None:
         shelf.images.find("UP")
 
 
-async def test_a_list_is_newest_first_and_says_none_where_there_is_no_name(shelf: Shelf) -> None:
+async def test_a_list_is_newest_first_and_has_no_names_where_there_are_none(shelf: Shelf) -> None:
     old, new = await put(shelf, "a:1", day=1), await put(shelf, day=2)
     summaries = shelf.images.list(Filters())
     assert [summary.id for summary in summaries] == [new, old]
-    assert summaries[0].repo_tags == ["<none>:<none>"]
-    assert summaries[0].repo_digests == ["<none>@<none>"]
-    assert (summaries[1].repo_tags, summaries[1].repo_digests) == (["a:1"], None)
+    assert (summaries[0].repo_tags, summaries[0].repo_digests) == ([], [])
+    assert (summaries[1].repo_tags, summaries[1].repo_digests) == (["a:1"], [])
 
 
 async def test_filters_choose(shelf: Shelf) -> None:

@@ -24,8 +24,7 @@ from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.content import download
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound
-from lighterman.images import progress
-from lighterman.images.layers import AT_A_TIME
+from lighterman.images import Limits, progress
 from lighterman.images.pull import pulled_reference
 from lighterman.lib.filters import Filters
 from lighterman.registry.auth import basic
@@ -303,7 +302,7 @@ async def test_a_shared_layer_is_fetched_by_another_when_the_first_has_gone(
 
 
 async def test_layers_that_have_to_wait_say_so(shelf: Shelf, registry: Registry) -> None:
-    layers = [layer(f"f{number}") for number in range(AT_A_TIME + 2)]
+    layers = [layer(f"f{number}") for number in range(Limits().downloads + 2)]
     registry.put(config(*layers), [gzip.compress(one) for one in layers], "1")
     messages = await pull(shelf, registry)
     assert [message.status for message in messages].count("Waiting") == 2

@@ -17,9 +17,11 @@ from tests.registry.secured import docker_registry, htpasswd, identity, tls, tok
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.errdefs import InvalidParameter, System, Unauthorized
+from lighterman.images import Limits
 from lighterman.images import push as push_module
 from lighterman.reference import parse_reference
 from lighterman.registry import Registry
+from lighterman.registry import repository as repository_module
 
 ME = AuthConfig(username="me", password="secret")
 
@@ -281,6 +283,26 @@ async def test_an_upload_that_breaks_off_is_sent_again(
         await shelf.images.delete(image_id, force=True)
         await heard(await shelf.images.pull(f"{host}/broken:1"))
         assert shelf.images.find(f"{host}/broken:1").id == image_id
+
+
+async def test_a_large_layer_goes_in_chunks_where_the_registry_takes_them(
+    shelf: Shelf, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository_module, "CHUNK_BYTES", 1_000_000)
+    noise = random.Random(3).randbytes(3_000_000)
+    image_id = await put(shelf, f"{plain}/chunks:1", layers=[layer("noise", noise)])
+    messages = await push(shelf, f"{plain}/chunks:1")
+    assert "Pushed" in [message.status for message in messages]
+    await shelf.images.delete(image_id, force=True)
+    await heard(await shelf.images.pull(f"{plain}/chunks:1"))
+    assert shelf.images.find(f"{plain}/chunks:1").id == image_id
+
+
+async def test_layers_wait_for_their_turn_to_be_pushed(shelf: Shelf, plain: str) -> None:
+    shelf.images.limit(Limits(uploads=1))
+    await put(shelf, f"{plain}/turns:1", layers=[layer(f"turn{number}") for number in range(3)])
+    messages = await push(shelf, f"{plain}/turns:1")
+    assert [message.status for message in messages].count("Waiting") == 2
 
 
 async def test_a_push_that_nobody_waits_for_ends(shelf: Shelf, plain: str) -> None:

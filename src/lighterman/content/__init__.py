@@ -36,6 +36,7 @@ from lighterman.content.jobs import (
     UnpackLayer,
     Upload,
     Via,
+    finishing_url,
     spooled_name,
 )
 from lighterman.content.pipes import fed, read_prelude, written
@@ -75,6 +76,7 @@ __all__ = [
     "View",
     "Workers",
     "fed",
+    "finishing_url",
     "read_prelude",
     "spooled_name",
     "tls_context",

@@ -49,9 +49,7 @@ class Connection:
 
     def __init__(self, parts: SplitResult, via: Via) -> None:
         assert parts.hostname is not None
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        self.target = target or "/"
-        """What to ask for."""
+        self._prefix = ""
         self.headers: dict[str, str] = {}
         """To send with each request."""
         proxy = urlsplit(proxy_for(parts.geturl(), os.environ))
@@ -59,10 +57,14 @@ class Connection:
             self.http = self._secure(parts, proxy, via)
         elif proxy.hostname:
             self.http = http.client.HTTPConnection(proxy.hostname, proxy.port or 80, timeout=STALLED_S)
-            self.target = f"http://{parts.netloc}{self.target}"
+            self._prefix = f"http://{parts.netloc}"
             self.headers = _proxy_headers(proxy)
         else:
             self.http = http.client.HTTPConnection(parts.hostname, parts.port, timeout=STALLED_S)
+
+    def target_of(self, parts: SplitResult) -> str:
+        """What to ask for, to get a URL of the same host."""
+        return self._prefix + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _secure(self, parts: SplitResult, proxy: SplitResult, via: Via) -> http.client.HTTPConnection:
         assert parts.hostname is not None

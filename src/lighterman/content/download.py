@@ -16,8 +16,6 @@ from lighterman.content.jobs import Download, Via
 from lighterman.content.streams import READ
 from lighterman.lib.go_net import request_error
 
-TRIES = 5
-"""Without a MiB of progress between them."""
 FIRST_DELAY_S = 0.2
 REDIRECTS = 10
 _PROGRESS = 1 << 20
@@ -53,7 +51,7 @@ def download(source: Download, size: int) -> Iterator[bytes]:
             if at - safe >= _PROGRESS:
                 safe, tries, delay_s = at, 0, FIRST_DELAY_S
             tries += 1
-            if tries == TRIES:
+            if tries >= source.attempts:
                 raise DownloadFailed(str(error)) from error
             time.sleep(delay_s)
             delay_s *= 2
@@ -96,7 +94,7 @@ def _ask(
 ) -> http.client.HTTPResponse:
     host, port = parts.hostname or "", parts.port or connection.http.port
     try:
-        connection.http.request("GET", connection.target, headers={**headers, **connection.headers})
+        connection.http.request("GET", connection.target_of(parts), headers={**headers, **connection.headers})
         return connection.http.getresponse()
     except ssl.SSLCertVerificationError as error:
         raise DownloadFailed(request_error("Get", url, host, port, error)) from error

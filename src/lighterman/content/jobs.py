@@ -9,6 +9,7 @@ import enum
 import hashlib
 import os
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -31,6 +32,8 @@ class Download(Struct, frozen=True, tag=True):
     url: str
     headers: dict[str, str] = {}
     via: Via = Via()
+    attempts: int = 5
+    """Connections without a MiB of progress between them, before it is given up."""
 
 
 class OpenFile(Struct, frozen=True, tag=True):
@@ -230,12 +233,22 @@ class Uploaded(Struct, frozen=True, tag=True):
 
 
 class Upload(Job[Uploaded], frozen=True, tag=True):
-    """Send the first open file, a blob of `size` bytes, in one request. `headers` may hold credentials."""
+    """Send the first open file, a blob of `size` bytes, to the upload that was begun at `url`.
+
+    In chunks of so many bytes, or all at once where that is less, or with 0. `headers` may hold credentials.
+    """
 
     url: str
+    digest: str
     size: int
+    chunk_bytes: int = 0
     headers: dict[str, str] = {}
     via: Via = Via()
+
+
+def finishing_url(place: str, digest: str) -> str:
+    """Where the last request of an upload goes, that says what it was."""
+    return f"{place}{'&' if urlsplit(place).query else '?'}digest={digest}"
 
 
 class Step(Struct, frozen=True, tag=True):

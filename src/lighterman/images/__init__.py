@@ -10,6 +10,7 @@ from lighterman.images.commit import CommitWish
 from lighterman.images.errors import NoSuchImage
 from lighterman.images.image import Image, ImageUser
 from lighterman.images.images import Images, tagged_reference
+from lighterman.images.limits import Limits
 from lighterman.images.load import ImportWish
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ImageUser",
     "Images",
     "ImportWish",
+    "Limits",
     "NoSuchImage",
     "changed",
     "tagged_reference",

@@ -4,7 +4,6 @@ Sources: OCI image-spec config.md; the image configuration of Docker's image spe
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from msgspec import Struct, field
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.go_time import parse_rfc3339
+from lighterman.snapshots import chain_ids as chain_ids  # of an image, everybody asks here
 
 
 class History(Struct, frozen=True, omit_defaults=True):
@@ -139,15 +139,6 @@ def instant_ns(text: str | None) -> int | None:
         return parse_rfc3339(text)
     except ValueError:
         return None
-
-
-def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
-    """The chain ids of layers, lowest first. Source: OCI image-spec config.md, Layer ChainID."""
-    chain: list[str] = []
-    for diff_id in diff_ids:
-        below = f"{chain[-1]} {diff_id}" if chain else ""
-        chain.append(f"sha256:{hashlib.sha256(below.encode()).hexdigest()}" if below else diff_id)
-    return tuple(chain)
 
 
 def image_id(raw: bytes) -> str:

@@ -17,13 +17,14 @@ from lighterman.apitypes.image import (
 from lighterman.apitypes.registry import AuthConfig, DistributionInspect, Platform, SearchResult
 from lighterman.content import Content, Workers
 from lighterman.db import Database
-from lighterman.errdefs import EngineError
+from lighterman.errdefs import EngineError, NotFound
 from lighterman.events import Events
 from lighterman.images.commit import Committer, CommitWish
 from lighterman.images.delete import delete_image, prune_images
 from lighterman.images.distribution import inspect_distribution, search_registry
 from lighterman.images.image import Image
 from lighterman.images.layers import Layers
+from lighterman.images.limits import Limits
 from lighterman.images.load import ImportWish, Loader
 from lighterman.images.progress import Emit, status, stream
 from lighterman.images.pull import Puller, PullWish, pulled_reference
@@ -33,7 +34,7 @@ from lighterman.images.store import Store, Users
 from lighterman.images.view import image_history, inspect_image, list_images, usage
 from lighterman.lib.filters import Filters
 from lighterman.reference import Reference, parse_reference
-from lighterman.registry import Registry, normalized, parse_platform
+from lighterman.registry import Registry, format_platform, normalized, parse_platform, runs_on
 from lighterman.snapshots import Snapshots
 
 
@@ -61,18 +62,35 @@ class Images:
         workers: Workers,
         registry: Registry,
         users: Users,
+        limits: Limits = Limits(),  # noqa: B008 it is frozen
     ) -> "Images":
         """The images of the rows; those whose layers are gone are dropped."""
         store = Store(db, events, snapshots, users)
         await store.load()
-        return cls(store, Layers(content, store), registry, workers)
+        images = cls(store, Layers(content, store), registry, workers)
+        images.limit(limits)
+        return images
 
-    def find(self, ref: str) -> Image:
-        """The image with this id, name, name:tag, name@digest or id prefix.
+    def limit(self, limits: Limits) -> None:
+        """How much is transferred at a time, for what begins from now on."""
+        self._layers.limit(limits)
+        self._pusher.limit(limits)
 
-        Raises: NoSuchImage, InvalidParameter (no reference at all).
+    def find(self, ref: str, *, platform: str = "") -> Image:
+        """The image with this id, name, name:tag, name@digest or id prefix; for `platform`, if one is named.
+
+        Raises: NoSuchImage, NotFound (it is for another platform), InvalidParameter (no reference at all).
         """
-        return self._store.find(ref)
+        image = self._store.find(ref)
+        if platform:
+            wanted = parse_platform(platform, host=self._host)
+            actual = Platform(image.architecture, image.os, image.variant)
+            if not runs_on(actual, wanted):
+                raise NotFound(
+                    f"image with reference {ref} was found but does not match the specified platform: "
+                    f"wanted {format_platform(wanted)}, actual: {format_platform(actual)}"
+                )
+        return image
 
     def __len__(self) -> int:
         """How many images there are (`Images` of /info)."""

@@ -15,12 +15,14 @@ from functools import partial
 from lighterman.content import Content, Step
 from lighterman.content import Layer as Unpacked
 from lighterman.errdefs import EngineError
+from lighterman.images.limits import Limits, slots
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.snapshots import NewLayer
 
 AT_A_TIME = max(3, min(os.cpu_count() or 1, 6))
-"""As many as dockerd fetches; two cores are no slower with three workers than with two (measured)."""
+"""Layers of archives that are unpacked side by side; two cores are no slower with three workers than with two
+(measured)."""
 
 WAITING = "Waiting"
 """The action of a Step that is told when others are fetched first."""
@@ -40,6 +42,8 @@ class Wish:
     size: int
     """Compressed bytes: the largest goes first."""
     unpack: Unpack
+    download: bool = True
+    """It comes from a registry: only so many do at a time."""
 
 
 @dataclass(eq=False)
@@ -69,9 +73,15 @@ class Layers:
     def __init__(self, content: Content, store: Store) -> None:
         self.content = content
         self.store = store
+        self.limit(Limits())
         self._fetches: dict[str, _Fetch] = {}
-        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._unpacks = asyncio.Semaphore(AT_A_TIME)
         self._publishing = asyncio.Lock()
+
+    def limit(self, limits: Limits) -> None:
+        """From now on; what waits or runs already keeps to the limits before."""
+        self.limits = limits
+        self._downloads = slots(limits.downloads)
 
     @asynccontextmanager
     async def lease(self, chain: Sequence[str]) -> AsyncIterator["Lease"]:
@@ -103,9 +113,10 @@ class Layers:
             await self.store.snapshots.publish(layers)
 
     async def _run(self, fetch: _Fetch) -> NewLayer:
-        if self._slots.locked():
+        free = self._downloads if fetch.users[0].wish.download else self._unpacks
+        if free.locked():
             fetch.tell(Step(WAITING, 0, 0))
-        async with self._slots:
+        async with free:
             while True:
                 user = fetch.users[0]
                 try:

@@ -95,6 +95,7 @@ class Loader:
                     chain[number - 1] if number else "",
                     spool.size(image.layers[number].member),
                     self._unpack(spool, image.layers[number], diff_ids[number]),
+                    download=False,
                 )
                 for number, chain_id in enumerate(chain)
                 if self._store.snapshots.layer(chain_id) is None

@@ -166,7 +166,7 @@ class Puller:
 
     def _unpack(self, repository: Repository, layer: Descriptor, diff_id: str) -> Unpack:
         async def attempt(directory: int, on_step: OnStep) -> Unpacked:
-            source = repository.download(layer.digest)
+            source = repository.download(layer.digest, attempts=self._layers.limits.download_attempts)
             job = UnpackLayer(source, layer.digest, layer.size, diff_id)
             return await self._workers.run(job, [directory], on_step)
 

@@ -21,6 +21,7 @@ from lighterman.errdefs import EngineError, NotFound, System
 from lighterman.images.image import Image, short
 from lighterman.images.image import image_id as digest_of
 from lighterman.images.layers import Layers
+from lighterman.images.limits import Limits, slots
 from lighterman.images.progress import Emit, action, status, step_action
 from lighterman.images.store import Store
 from lighterman.reference import Reference
@@ -39,10 +40,10 @@ from lighterman.registry import (
 )
 from lighterman.snapshots import Layer
 
-AT_A_TIME = 5
-"""Uploads of one push, as dockerd's max-concurrent-uploads."""
 TRIES = 5
 FIRST_DELAY_S = 0.5
+_NO_CHUNKS = (400, 405, 411, 416, 501)
+"""What registries say that want a blob at once."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Pusher:
         self._layers = layers
         self._registry = registry
         self._workers = workers
+        self.limit(Limits())
+
+    def limit(self, limits: Limits) -> None:
+        """From now on; what waits or runs already keeps to the limits before."""
+        self._uploads = slots(limits.uploads)
 
     async def push(self, reference: Reference, auth: AuthConfig | None, emit: Emit) -> None:
         """Send the image, or all images of a name without a tag.
@@ -90,7 +96,7 @@ class Pusher:
             parts = self._parts(image, name)
             for part in parts:
                 emit(action("Preparing", part.id))
-            await _side_by_side(lambda part: self._send(repository, part, emit), parts, emit)
+            await self._side_by_side(lambda part: self._send(repository, part, emit), parts, emit)
             if not await repository.has_blob(image.id):
                 await repository.put_blob(image.id, self._store.document(image.id))
             media_type, raw = push_manifest(self._store, image)
@@ -104,6 +110,25 @@ class Pusher:
                 progress_detail=ProgressDetail(), aux={"Tag": name.tag, "Digest": digest, "Size": len(raw)}
             )
         )
+
+    async def _side_by_side(
+        self, send: Callable[[_Part], Awaitable[None]], parts: Sequence[_Part], emit: Emit
+    ) -> None:
+        """Send all, a few at a time. The first error ends the others and is raised itself."""
+        uploads = self._uploads
+
+        async def one(part: _Part) -> None:
+            if uploads.locked():
+                emit(action("Waiting", part.id))
+            async with uploads:
+                await send(part)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in parts:
+                    group.create_task(one(part))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     def _parts(self, image: Image, name: Reference) -> list[_Part]:
         """The layers, the top one first, each blob once."""
@@ -131,13 +156,17 @@ class Pusher:
     async def _upload(self, repository: Repository, part: _Part, emit: Emit) -> None:
         """Send a blob, again from the start when that may help."""
         delay_s = FIRST_DELAY_S
+        chunked = True
         for attempt in range(1, TRIES + 1):
-            job = await repository.upload(part.layer.blob, part.layer.blob_bytes)
+            job = await repository.upload(part.layer.blob, part.layer.blob_bytes, chunked=chunked)
             fd = os.open(self._layers.content.path(part.layer.blob), os.O_RDONLY)
             try:
                 await self._workers.run(job, [fd], lambda step: emit(step_action(step, part.id)))
                 return
             except JobFailed as error:
+                if chunked and error.status in _NO_CHUNKS:
+                    chunked = False
+                    continue
                 if error.kind != "registry" or attempt == TRIES or not _may_pass(error.status):
                     raise _upload_failed(error, repository.reference) from error
                 if error.status == 401:  # a token lasts for minutes, a large blob for longer
@@ -165,24 +194,6 @@ async def _mounted(repository: Repository, blob: str, source: str) -> bool:
         return await repository.mount_blob(blob, source)
     except EngineError:  # no right to read there, for one: it is sent instead
         return False
-
-
-async def _side_by_side(send: Callable[[_Part], Awaitable[None]], parts: Sequence[_Part], emit: Emit) -> None:
-    """Send all, a few at a time. The first error ends the others and is raised itself."""
-    slots = asyncio.Semaphore(AT_A_TIME)
-
-    async def one(part: _Part) -> None:
-        if slots.locked():
-            emit(action("Waiting", part.id))
-        async with slots:
-            await send(part)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(one(part))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
 
 
 def push_manifest(store: Store, image: Image) -> tuple[str, bytes]:

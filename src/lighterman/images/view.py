@@ -93,7 +93,6 @@ def _summary(
         hidden = dangling is False or bool(patterns) or (not all and store.children(image.id))
         if hidden:
             return None
-        tags, digests = ["<none>:<none>"], ["<none>@<none>"]
     elif dangling and tags:
         return None
     return ImageSummary(
@@ -101,8 +100,8 @@ def _summary(
         id=image.id,
         labels=image.config.labels,
         parent_id=image.parent,
-        repo_digests=digests or None,
-        repo_tags=tags or None,
+        repo_digests=digests,
+        repo_tags=tags,
         size=image.size_bytes,
     )
 

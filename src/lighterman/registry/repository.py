@@ -10,13 +10,15 @@ from msgspec import Struct
 from yarl import URL
 
 from lighterman.apitypes.registry import Descriptor
-from lighterman.content import Download, Upload, Via
+from lighterman.content import Download, Upload, Via, finishing_url
 from lighterman.reference import Reference, is_digest
 from lighterman.registry.errors import RegistryError, refused
 from lighterman.registry.manifest import ACCEPTED
 from lighterman.registry.session import Response, Session
 
 MANIFEST_MAX = 4 << 20
+CHUNK_BYTES = 64 << 20
+"""What is sent of a blob at a time: so much is lost with a connection."""
 _SAID_MAX = 1 << 20
 
 
@@ -73,9 +75,9 @@ class Repository:
         except msgspec.DecodeError as error:
             raise RegistryError(f"unable to decode the list of tags: {error}") from error
 
-    def download(self, digest: str) -> Download:
+    def download(self, digest: str, *, attempts: int) -> Download:
         """What a worker needs to get a blob, credentials of now included."""
-        return Download(self._url(f"blobs/{digest}"), self._session.headers, self._via)
+        return Download(self._url(f"blobs/{digest}"), self._session.headers, self._via, attempts)
 
     # --- to there ---
 
@@ -101,18 +103,26 @@ class Repository:
             await self._session.request("DELETE", urljoin(url, place), {}, limit=_SAID_MAX)
         return answer.status == 201
 
-    async def upload(self, digest: str, size: int) -> Upload:
+    async def upload(self, digest: str, size: int, *, chunked: bool) -> Upload:
         """Begin an upload: what a worker needs to send the blob. Raises: NotFound, Unauthorized, System."""
-        url = await self._upload_url(digest)
+        url, least = await self._begun_upload()
         same_host = URL(url).origin() == URL(self._base).origin()
-        headers = self._session.headers if same_host else {}
-        return Upload(url, size, headers, self._via if same_host else Via(self._via.verify_tls))
+        return Upload(
+            url,
+            digest,
+            size,
+            max(CHUNK_BYTES, least) if chunked else 0,
+            self._session.headers if same_host else {},
+            self._via if same_host else Via(self._via.verify_tls),
+        )
 
     async def put_blob(self, digest: str, data: bytes) -> None:
         """Send a small blob. Raises: as `upload`."""
-        url = await self._upload_url(digest)
+        url, _ = await self._begun_upload()
         headers = {"Content-Type": "application/octet-stream"}
-        answer = await self._session.request("PUT", url, headers, limit=_SAID_MAX, body=data)
+        answer = await self._session.request(
+            "PUT", finishing_url(url, digest), headers, limit=_SAID_MAX, body=data
+        )
         if answer.status != 201:
             raise self._refused(answer)
 
@@ -127,14 +137,15 @@ class Repository:
 
     # --- inside ---
 
-    async def _upload_url(self, digest: str) -> str:
+    async def _begun_upload(self) -> tuple[str, int]:
+        """The place of a new upload, and the bytes that a chunk must have there at least."""
         url = self._url("blobs/uploads/")
         answer = await self._session.request("POST", url, {}, limit=_SAID_MAX)
         place = answer.headers.get("Location")
         if answer.status != 202 or not place:
             raise self._refused(answer)
-        there = URL(urljoin(url, place), encoded=True)
-        return f"{there}{'&' if there.raw_query_string else '?'}digest={digest}"
+        least = answer.headers.get("OCI-Chunk-Min-Length", "")
+        return urljoin(url, place), int(least) if least.isdecimal() else 0
 
     async def _need(self, method: str, url: str, headers: Mapping[str, str], *, limit: int) -> Response:
         answer = await self._session.request(method, url, headers, limit=limit)
