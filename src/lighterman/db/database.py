@@ -18,6 +18,7 @@ TABLES = (
     "volumes",
     "execs",
     "events",
+    "plugins",
     "facts",
 )
 """Each holds `(key TEXT PRIMARY KEY, doc BLOB)`. `facts` holds single values, such as the engine's id."""

@@ -19,6 +19,7 @@ from lighterman.registry.manifest import (
     OCI_INDEX,
     OCI_LAYER,
     OCI_MANIFEST,
+    PLUGIN_CONFIG,
     Index,
     Manifest,
     UnsupportedManifest,
@@ -29,6 +30,7 @@ from lighterman.registry.manifest import (
     parse_platform,
     runs_on,
 )
+from lighterman.registry.progress import Emit, action, status, step_action, stream
 from lighterman.registry.remote import Remote, opened_url
 from lighterman.registry.repository import Fetched, Repository
 
@@ -44,6 +46,8 @@ __all__ = [
     "OCI_INDEX",
     "OCI_LAYER",
     "OCI_MANIFEST",
+    "PLUGIN_CONFIG",
+    "Emit",
     "Endpoint",
     "Fetched",
     "Index",
@@ -53,6 +57,7 @@ __all__ = [
     "Remote",
     "Repository",
     "UnsupportedManifest",
+    "action",
     "check_mirror",
     "choose",
     "format_platform",
@@ -62,4 +67,7 @@ __all__ = [
     "parse_platform",
     "refused",
     "runs_on",
+    "status",
+    "step_action",
+    "stream",
 ]

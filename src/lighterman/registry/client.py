@@ -58,15 +58,17 @@ class Registry:
         endpoint: Endpoint | None = None,
         *,
         actions: str = "pull",
+        kind: str = "repository",
     ) -> AsyncIterator[Repository]:
         """The repository of `reference`, spoken to and, where it asks for it, logged in to.
 
         A mirror is not given the credentials of what it mirrors. Without an `endpoint` it is the registry's
-        own. Raises: System with Docker's text when nobody answers, Unauthorized.
+        own. `kind` is "repository(plugin)" for plugins. Raises: System with Docker's text when nobody answers,
+        Unauthorized.
         """
         if endpoint is None:
             endpoint = (await self.endpoints(reference, mirrors=False))[-1]
-        scope = f"repository:{reference.path}:{actions}"
+        scope = f"{kind}:{reference.path}:{actions}"
         async with self._session(endpoint.via, None if endpoint.is_mirror else auth, [scope]) as session:
             base = await session.connect(endpoint.bases)
             yield Repository(session, reference, base, endpoint.via)

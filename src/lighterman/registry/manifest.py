@@ -3,7 +3,7 @@
 Sources: OCI image-spec (manifest, image index); Docker's image manifest version 2, schema 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -28,7 +28,7 @@ SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 ACCEPTED = (OCI_INDEX, LIST, OCI_MANIFEST, MANIFEST, SCHEMA1_SIGNED, SCHEMA1)
 
 PLUGIN_CONFIG = "application/vnd.docker.plugin.v1+json"
-_IMAGE_CONFIGS = (CONFIG, OCI_CONFIG, "application/octet-stream", "")
+IMAGE_CONFIGS = (CONFIG, OCI_CONFIG, "application/octet-stream", "")
 """What the configuration of an image is called; all else is an artifact. Source: dockerd."""
 LAYERS_MAX = 500
 """As many as one overlay mount takes."""
@@ -72,8 +72,11 @@ class UnsupportedManifest(InvalidParameter):
     """A manifest that no image can be made of."""
 
 
-def parse_manifest(raw: bytes, media_type: str, *, familiar: str) -> Manifest | Index:
-    """What a registry sent for the reference `familiar`. Raises: UnsupportedManifest."""
+def parse_manifest(
+    raw: bytes, media_type: str, *, familiar: str, configs: Collection[str] = IMAGE_CONFIGS
+) -> Manifest | Index:
+    """What a registry sent for the reference `familiar`. `configs` are the media types of configurations
+    that are wanted. Raises: UnsupportedManifest."""
     try:
         document = msgspec.json.decode(raw, type=_Document)
     except msgspec.DecodeError as error:
@@ -95,11 +98,11 @@ def parse_manifest(raw: bytes, media_type: str, *, familiar: str) -> Manifest | 
         return Index(tuple(document.manifests))
     if document.config is None or document.layers is None:
         raise UnsupportedManifest("unsupported manifest format")
-    return _manifest(document.config, document.layers)
+    return _manifest(document.config, document.layers, configs)
 
 
-def _manifest(config: Descriptor, layers: Sequence[Descriptor]) -> Manifest:
-    if config.media_type not in _IMAGE_CONFIGS:
+def _manifest(config: Descriptor, layers: Sequence[Descriptor], configs: Collection[str]) -> Manifest:
+    if config.media_type not in configs:
         kind = "plugin" if config.media_type == PLUGIN_CONFIG else "unknown"
         raise UnsupportedManifest(f'Encountered remote "{config.media_type}"({kind}) when fetching')
     if any("foreign" in layer.media_type or "nondistributable" in layer.media_type for layer in layers):

@@ -1,5 +1,8 @@
 """What is known of a layer, as a row."""
 
+import hashlib
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from lighterman.db import Rows
@@ -33,3 +36,12 @@ def chain(layers: dict[str, Layer], top: str | None) -> list[str]:
         found.append(top)
         top = layers[top].parent
     return found
+
+
+def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """The chain ids of layers, lowest first. Source: OCI image-spec config.md, Layer ChainID."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        below = f"{chain[-1]} {diff_id}" if chain else ""
+        chain.append(f"sha256:{hashlib.sha256(below.encode()).hexdigest()}" if below else diff_id)
+    return tuple(chain)
