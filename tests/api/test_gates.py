@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from lighterman.api.gates import CONTAINER_CREATE, Gate, gated
+from lighterman.api.gates import CONTAINER_CREATE, IMAGE_SUMMARY, Gate, gated
 from lighterman.apitypes.container import (
     BindOptions,
     ContainerCreateBody,
@@ -17,6 +17,7 @@ from lighterman.apitypes.container import (
     TmpfsOptions,
     VolumeOptions,
 )
+from lighterman.apitypes.image import ImageSummary
 from lighterman.errdefs import InvalidParameter
 
 NEWEST = (1, 44)
@@ -73,6 +74,35 @@ def test_below_1_44_a_container_is_created_in_one_network() -> None:
     with pytest.raises(InvalidParameter, match="connected to network endpoints: a, b"):
         gated(body, CONTAINER_CREATE, (1, 36))
     assert gated(body, CONTAINER_CREATE, NEWEST) == body
+
+
+def test_below_1_44_a_bind_cannot_be_read_only_all_the_way_down() -> None:
+    body = bound(read_only_force_recursive=True)
+    with pytest.raises(InvalidParameter, match="ReadOnlyForceRecursive needs API"):
+        gated(body, CONTAINER_CREATE, (1, 43))
+    assert gated(body, CONTAINER_CREATE, NEWEST) == body
+
+
+def summary(tags: list[str], digests: list[str]) -> ImageSummary:
+    return ImageSummary(created=0, id="sha256:1", labels=None, repo_digests=digests, repo_tags=tags, size=5)
+
+
+@pytest.mark.parametrize(
+    ("tags", "digests", "before"),
+    [
+        ([], [], (["<none>:<none>"], ["<none>@<none>"])),
+        (["a:1"], [], (["a:1"], None)),
+        ([], ["a@sha256:1"], (None, ["a@sha256:1"])),
+    ],
+)
+def test_below_1_43_an_image_without_names_says_so(
+    tags: list[str], digests: list[str], before: tuple[list[str] | None, list[str] | None]
+) -> None:
+    image = summary(tags, digests)
+    old = gated(image, IMAGE_SUMMARY, (1, 42))
+    assert (old.repo_tags, old.repo_digests) == before
+    new = gated(image, IMAGE_SUMMARY, (1, 43))
+    assert (new.repo_tags, new.repo_digests) == (tags, digests)
 
 
 def test_a_gate_acts_below_its_version_only() -> None:

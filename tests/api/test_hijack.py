@@ -8,7 +8,7 @@ import pytest
 from tests.api.peer import Peer, Serve, taken_apart
 
 from lighterman.api.hijack import body_end, is_hijack
-from lighterman.api.request import Answer, Reply, Request, Taken
+from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Taken
 from lighterman.api.rooms import Rooms
 from lighterman.api.routes import Flow, Route
 from lighterman.errdefs import Conflict
@@ -34,13 +34,13 @@ def echo(client: Client) -> None:
 
 
 async def attach(request: Request, rooms: Rooms) -> Answer:
-    threading.Thread(target=echo, args=(await request.take(False),), daemon=True).start()
+    threading.Thread(target=echo, args=(await request.take(False, RAW_STREAM),), daemon=True).start()
     return Taken()
 
 
 async def exec_start(request: Request, rooms: Rooms) -> Answer:
     body = await request.read()
-    client = await request.take(True)
+    client = await request.take(True, RAW_STREAM)
     said = Client(client.sock, body + b"|" + client.early, client.head)
     threading.Thread(target=echo, args=(said,), daemon=True).start()
     return Taken()
@@ -125,7 +125,7 @@ async def test_the_body_of_an_exec_start_is_no_input(peer: Peer, more: bytes) ->
     request = head + more + b"Content-Length: 9\r\n\r\n" + b'{"Tty":0}'
     heard = await talk(peer, request[:-4], request[-4:] + b"early")
     assert heard.endswith(b'\r\n\r\n{"Tty":0}|earlybye')
-    assert b"\r\nApi-Version: 1.36\r\n" in heard
+    assert b"\r\nApi-Version: 1.44\r\n" in heard
     assert b"\r\nDate:" not in heard
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.api.peer import Peer, Serve, taken_apart
 
-ADVERTISED = {"Api-Version": "1.36", "Docker-Experimental": "false", "Ostype": "linux"}
+ADVERTISED = {"Api-Version": "1.44", "Docker-Experimental": "false", "Ostype": "linux"}
 
 
 async def test_every_answer_names_the_engine_and_its_version(peer: Peer) -> None:
@@ -38,7 +38,7 @@ async def test_a_version_that_is_too_new_is_refused_with_the_newest(peer: Peer) 
     answer = await peer.ask("GET", "/v1.99/version")
     assert answer.status == 400
     assert answer.body == (
-        b'{"message":"client version 1.99 is too new. Maximum supported API version is 1.36"}\n'
+        b'{"message":"client version 1.99 is too new. Maximum supported API version is 1.44"}\n'
     )
 
 

@@ -24,7 +24,7 @@ ALL_LIMITS = LimitSupport(**{field.name: True for field in dataclasses.fields(Li
 
 def test_the_version_tells_what_the_engine_is_made_of() -> None:
     told = engine_version(ENGINE, HOST, {"crun": "1.8.1"})
-    assert (told.version, told.api_version, told.min_api_version) == ("26.11.0", "1.36", "1.24")
+    assert (told.version, told.api_version, told.min_api_version) == ("26.11.0", "1.44", "1.24")
     assert [(each.name, each.version) for each in told.components] == [
         ("Engine", "26.11.0"),
         ("crun", "1.8.1"),

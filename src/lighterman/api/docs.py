@@ -19,11 +19,11 @@ def document() -> str:
             "",
             "Made from `src/lighterman/api/routes.py` by `python -m lighterman.api.docs`; a test compares.",
             "What an operation takes and gives is the specification of Docker Engine API "
-            f"{versions.text(versions.ADVERTISED)}.",
+            f"{versions.text(versions.DEFAULT)}, with what later versions added.",
             "",
-            f"Served are versions {versions.text(versions.OLDEST)} to {versions.text(versions.ADVERTISED)} "
-            "(`/v1.NN/` before the path; without it the newest). What differs for older clients is the table "
-            "in `src/lighterman/api/gates.py`.",
+            f"Served are versions {versions.text(versions.OLDEST)} to {versions.text(versions.NEWEST)} "
+            f"(`/v1.NN/` before the path; without it {versions.text(versions.DEFAULT)}). What differs "
+            "between them is the table in `src/lighterman/api/gates.py`.",
             "",
             f"{len({route.operation for route in SERVED})} operations are answered, "
             f"{len(MISSING)} are still to come and answer 501.",

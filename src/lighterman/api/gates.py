@@ -1,8 +1,8 @@
 """What differs for clients of an older API: one table of the changes that a body or an answer goes through.
 
 A gate is written for the version that brought a change; requests below that version get its `apply`. Source:
-the changelog of the API and the `versions.LessThan` calls of moby's routers. Rows above the advertised
-version act on every request: they stand here so that raising `versions.ADVERTISED` is one line.
+the changelog of the API and the `versions.LessThan` calls of moby's routers. What a version brought to a
+query or to the kind of a stream stands where that is read, in `handlers`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,16 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from lighterman.api.versions import Version
-from lighterman.apitypes.container import ContainerCreateBody, ContainerUpdateBody, HostConfig, Mount
+from lighterman.apitypes.container import (
+    ContainerCreateBody,
+    ContainerInspectResponse,
+    ContainerSummary,
+    ContainerUpdateBody,
+    EndpointSettings,
+    HostConfig,
+    Mount,
+    SummaryNetworkSettings,
+)
 from lighterman.apitypes.exec import ExecCreateBody, ExecStartBody
 from lighterman.apitypes.image import ImageInspect, ImageSummary
 from lighterman.apitypes.system import SystemInfo
@@ -79,6 +88,33 @@ def _no_start_interval(body: ContainerCreateBody) -> ContainerCreateBody:
     return replace(body, healthcheck=replace(body.healthcheck, start_interval=0))
 
 
+def _nameless(image: ImageSummary) -> ImageSummary:
+    """Names that say that there is none, and null for no digests beside tags."""
+    if not image.repo_tags and not image.repo_digests:
+        return replace(image, repo_tags=["<none>:<none>"], repo_digests=["<none>@<none>"])
+    return replace(image, repo_tags=image.repo_tags or None, repo_digests=image.repo_digests or None)
+
+
+def _no_dns_names(networks: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
+    return {name: replace(endpoint, dns_names=UNSET) for name, endpoint in networks.items()}
+
+
+def _inspected_without_dns_names(container: ContainerInspectResponse) -> ContainerInspectResponse:
+    settings = container.network_settings
+    return replace(container, network_settings=replace(settings, networks=_no_dns_names(settings.networks)))
+
+
+def _listed_without_dns_names(container: ContainerSummary) -> ContainerSummary:
+    settings = SummaryNetworkSettings(_no_dns_names(container.network_settings.networks))
+    return replace(container, network_settings=settings)
+
+
+def _no_force(mount: Mount) -> Mount:
+    if mount.bind_options and mount.bind_options.read_only_force_recursive:
+        raise InvalidParameter("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
+    return mount
+
+
 def _plain_security_options(info: SystemInfo) -> SystemInfo:
     names = [option.partition(",")[0].removeprefix("name=") for option in info.security_options]
     return replace(info, security_options=names)
@@ -99,6 +135,7 @@ CONTAINER_CREATE: tuple[Gate[ContainerCreateBody], ...] = (
     Gate((1, 43), "Annotations", _host(lambda host: replace(host, annotations=UNSET))),
     Gate((1, 44), "Healthcheck.StartInterval", _no_start_interval),
     Gate((1, 44), "BindOptions.ReadOnlyNonRecursive", _bind(read_only_non_recursive=False)),
+    Gate((1, 44), "BindOptions.ReadOnlyForceRecursive", _mounts(_no_force)),
     Gate((1, 44), "several EndpointsConfig", _one_endpoint),
 )
 CONTAINER_UPDATE: tuple[Gate[ContainerUpdateBody], ...] = (
@@ -111,7 +148,14 @@ EXEC_CREATE: tuple[Gate[ExecCreateBody], ...] = (
 EXEC_START: tuple[Gate[ExecStartBody], ...] = (
     Gate((1, 42), "ConsoleSize", lambda body: replace(body, console_size=None)),
 )
+CONTAINER_INSPECT: tuple[Gate[ContainerInspectResponse], ...] = (
+    Gate((1, 44), "DNSNames", _inspected_without_dns_names),
+)
+CONTAINER_SUMMARY: tuple[Gate[ContainerSummary], ...] = (
+    Gate((1, 44), "DNSNames", _listed_without_dns_names),
+)
 IMAGE_SUMMARY: tuple[Gate[ImageSummary], ...] = (
+    Gate((1, 43), "[] for no names", _nameless),
     Gate((1, 44), "VirtualSize", lambda image: replace(image, virtual_size=image.size)),
 )
 IMAGE_INSPECT: tuple[Gate[ImageInspect], ...] = (

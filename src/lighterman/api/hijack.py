@@ -199,12 +199,15 @@ class Server(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
-def stream_head(connection: Connection, headers: Mapping[str, str]) -> bytes:
-    """The head that begins a stream, as dockerd writes it: no length, no chunks, no date."""
+def stream_head(connection: Connection, headers: Mapping[str, str], kind: str) -> bytes:
+    """The head that begins a stream, as dockerd writes it: no length, no chunks, no date.
+
+    Who did not ask for an upgrade is told of no other `kind` of stream than the raw one.
+    """
     upgrades = connection.hijack is not None and connection.hijack.upgrades
     lines = [
         "HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK",
-        f"Content-Type: {RAW_STREAM}",
+        f"Content-Type: {kind if upgrades else RAW_STREAM}",
         *(["Connection: Upgrade", "Upgrade: tcp"] if upgrades else []),
         *(f"{name}: {value}" for name, value in headers.items()),
     ]

@@ -26,6 +26,7 @@ JSON = "application/json"
 TAR = "application/x-tar"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ class Request:
     """The whole body. Raises InvalidParameter when it is too large to be JSON."""
     chunks: Callable[[], AsyncIterator[bytes]]
     """The body as it comes, for what may be large."""
-    take: Callable[[bool], Awaitable[Client]]
-    """Take the connection over; the argument says whether Docker's headers go into the head."""
+    take: Callable[[bool, str], Awaitable[Client]]
+    """Take the connection over: whether Docker's headers go into the head, and what the stream is called."""
     websocket: Callable[[bool], WebSocket]
     """The connection as a websocket, still to be opened; the argument says whether it sends texts."""
 

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lighterman.api.versions import ALL, Span
 from lighterman.containers import Containers
 from lighterman.events import Events
 from lighterman.images import Images
 from lighterman.linux.host import Host
 from lighterman.networks import Networks
 from lighterman.runtime import Runtime
-from lighterman.volumes import Volumes
 from lighterman.swarm import Swarm
+from lighterman.volumes import Volumes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class EngineInfo:
     logging_driver: str = "json-file"
     labels: tuple[str, ...] = ()
     debug: bool = False
+    experimental: bool = False
+    api: Span = ALL
+    """The versions that are served."""
     insecure_registries: tuple[str, ...] = ()
     """CIDRs and host names; 127.0.0.0/8 is always one."""
     registry_mirrors: tuple[str, ...] = ()
@@ -47,6 +51,6 @@ class Rooms:
     volumes: Volumes
     events: Events
     runtime: Runtime
+    swarm: Swarm
     host: Host
     engine: EngineInfo
-    swarm: Swarm

@@ -97,8 +97,8 @@ class _Front:
         # Clients look for "Docker/" and read a version behind it, so we are called Docker here too.
         self.name = f"Docker/{rooms.engine.version} (linux)"
         self._headers = {
-            "Api-Version": versions.text(versions.ADVERTISED),
-            "Docker-Experimental": "false",
+            "Api-Version": versions.text(rooms.engine.api.newest),
+            "Docker-Experimental": str(rooms.engine.experimental).lower(),
             "Ostype": "linux",
             "Server": self.name,
         }
@@ -172,7 +172,7 @@ class _Front:
         found = self._router.find(http.method, path)
         if found is None:
             raise NotFound("page not found")
-        version, (route, names) = versions.choose(wish), found
+        version, (route, names) = self._rooms.engine.api.choose(wish), found
         if version < route.since:
             raise InvalidParameter(
                 f"{route.method} {route.path} requires minimum API version {versions.text(route.since)}"
@@ -182,10 +182,11 @@ class _Front:
     def _request(self, http: web.BaseRequest, version: Version, names: Mapping[str, str]) -> Request:
         body = _Body(http)
 
-        async def take(with_headers: bool) -> Client:
+        async def take(with_headers: bool, kind: str) -> Client:
             connection = http.protocol
             assert isinstance(connection, Connection)
-            return await connection.take(stream_head(connection, self._headers if with_headers else {}))
+            headers = self._headers if with_headers else {}
+            return await connection.take(stream_head(connection, headers, kind))
 
         return Request(
             version=version,

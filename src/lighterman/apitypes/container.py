@@ -109,6 +109,7 @@ class BindOptions(Wire, frozen=True, omit_defaults=True):
     non_recursive: bool = False  # 1.40
     create_mountpoint: bool = False  # 1.42
     read_only_non_recursive: bool = False  # 1.44
+    read_only_force_recursive: bool = False  # 1.44
 
 
 class DriverConfig(Wire, frozen=True, omit_defaults=True):
@@ -243,6 +244,7 @@ class EndpointSettings(Wire, frozen=True):
     mac_address: str = ""
     driver_opts: dict[str, str] | None = None
     gw_priority: int | UnsetType = UNSET
+    dns_names: list[str] | UnsetType | None = field(name="DNSNames", default=UNSET)  # 1.44, told only
 
 
 class NetworkingConfig(Wire, frozen=True):

@@ -25,15 +25,25 @@ def new_id() -> str:
     return secrets.token_hex(32)
 
 
-async def create(cs: Containers, body: ContainerCreateBody, *, name: str = "") -> ContainerCreateResponse:
+async def create(
+    cs: Containers,
+    body: ContainerCreateBody,
+    *,
+    name: str = "",
+    platform: str = "",
+    deep_read_only: bool = False,
+) -> ContainerCreateResponse:
     """Make a container without starting it.
+
+    `platform` is what the image has to be for ("" is any that is here); with `deep_read_only` read-only binds
+    are so with all that is mounted below them.
 
     Raises: InvalidParameter, NotFound (no such image), NameTaken, Unimplemented. Source: ContainerCreate.
     """
     if body == ContainerCreateBody():
         raise InvalidParameter("Config cannot be empty in order to create a container")
     name = check_name(name) if name else made_up_name(cs.names, _CHANCE)
-    container, plan, parent = _planned(cs, body, name)
+    container, plan, parent = _planned(cs, body, name, platform, deep_read_only)
     async with rollback() as undo:
         for volume in plan.volumes:
             if volume.anonymous:
@@ -55,13 +65,13 @@ async def create(cs: Containers, body: ContainerCreateBody, *, name: str = "") -
 
 
 def _planned(
-    cs: Containers, body: ContainerCreateBody, name: str
+    cs: Containers, body: ContainerCreateBody, name: str, platform: str, deep_read_only: bool
 ) -> tuple[Container, CreatePlan, str | None]:
     """The container that is to be, its plan, and the layer that it stands on."""
     if not body.image:
         wanting = "image" if body.cmd or body.entrypoint else "command"
         raise InvalidParameter(f"No {wanting} specified")
-    image = cs.images.find(body.image)
+    image = cs.images.find(body.image, platform=platform)
     container_id = new_id()
     plan = plan_create(
         body,
@@ -72,6 +82,7 @@ def _planned(
         peer=cs.find,
         new_name=new_id,
         network_name=cs.network_name,
+        deep_read_only=deep_read_only,
     )
     container = Container(
         id=container_id,

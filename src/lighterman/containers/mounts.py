@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from lighterman.apitypes.container import ContainerConfig, HostConfig, Mount, TmpfsOptions
 from lighterman.containers.merge import given
-from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.errdefs import InvalidParameter
 
 
 class BindMount(Struct, frozen=True, tag=True, kw_only=True):
@@ -26,6 +26,7 @@ class BindMount(Struct, frozen=True, tag=True, kw_only=True):
     mode: str = ""  # as the client wrote it
     propagation: str = ""  # as wished; `plan_mounts` leaves none empty
     recursive: bool = True
+    deep_read_only: bool = False  # read-only with all that is mounted below
     create_source: bool = False  # a missing source becomes a directory
 
 
@@ -71,18 +72,23 @@ def plan_mounts(
     *,
     new_name: Callable[[], str],
     data_root: str,
+    deep_read_only: bool = False,
 ) -> tuple[Mounted, ...]:
     """Everything that is mounted, each place once.
 
     `inherited` are the mounts of the containers of VolumesFrom with the mode behind the colon; `new_name`
-    gives names to anonymous volumes; `data_root` is where the engine itself mounts.
-    Raises InvalidParameter in Docker's words, Unimplemented.
+    gives names to anonymous volumes; `data_root` is where the engine itself mounts; with `deep_read_only` a
+    read-only bind is so with all that is mounted below it, unless it says otherwise.
+    Raises InvalidParameter in Docker's words.
     """
     planned = {mount.target: mount for mounts, mode in inherited for mount in inherit(mounts, mode)}
     taken = set(given(host_config.tmpfs) or ())
     for mount in (
-        *(parse_bind(raw, host_config.volume_driver, new_name) for raw in host_config.binds or ()),
-        *(parse_mount(mount, new_name) for mount in given(host_config.mounts) or ()),
+        *(
+            parse_bind(raw, host_config.volume_driver, new_name, deep_read_only)
+            for raw in host_config.binds or ()
+        ),
+        *(parse_mount(mount, new_name, deep_read_only) for mount in given(host_config.mounts) or ()),
     ):
         if mount.target in taken:
             raise InvalidParameter(f"Duplicate mount point: {mount.target}")
@@ -150,7 +156,9 @@ def is_mode(mode: str) -> bool:
     return len(kinds) == len(words) == len(set(kinds))
 
 
-def parse_bind(raw: str, volume_driver: str, new_name: Callable[[], str]) -> BindMount | VolumeMount:
+def parse_bind(
+    raw: str, volume_driver: str, new_name: Callable[[], str], deep_read_only: bool = False
+) -> BindMount | VolumeMount:
     """The mount of "[source:]target[:mode]"; a source without a leading slash names a volume."""
     parts = raw.split(":")
     wrong = InvalidParameter(f"invalid volume specification: '{raw}'")
@@ -171,6 +179,7 @@ def parse_bind(raw: str, volume_driver: str, new_name: Callable[[], str]) -> Bin
             source=posixpath.normpath(source),
             target=target,
             read_only="ro" in words,
+            deep_read_only=deep_read_only and "ro" in words,
             mode=mode,
             propagation=next((word for word in words if word in PROPAGATIONS), ""),
             create_source=True,
@@ -187,7 +196,7 @@ def parse_bind(raw: str, volume_driver: str, new_name: Callable[[], str]) -> Bin
     )
 
 
-def parse_mount(wish: Mount, new_name: Callable[[], str]) -> Mounted:
+def parse_mount(wish: Mount, new_name: Callable[[], str], deep_read_only: bool = False) -> Mounted:
     """The mount of a `HostConfig.Mounts` item. Raises InvalidParameter in Docker's words."""
 
     def wrong(text: str) -> InvalidParameter:
@@ -209,7 +218,7 @@ def parse_mount(wish: Mount, new_name: Callable[[], str]) -> Mounted:
     target = _check_target(wish.target, wrong)
     match wish.type:
         case "bind":
-            return _bind(wish, target, wrong)
+            return _bind(wish, target, wrong, deep_read_only)
         case "volume":
             return _volume(wish, target, new_name)
     if wish.source:
@@ -217,7 +226,9 @@ def parse_mount(wish: Mount, new_name: Callable[[], str]) -> Mounted:
     return TmpfsMount(target=target, read_only=wish.read_only, options=_tmpfs_options(wish.tmpfs_options))
 
 
-def _bind(wish: Mount, target: str, wrong: Callable[[str], InvalidParameter]) -> BindMount:
+def _bind(
+    wish: Mount, target: str, wrong: Callable[[str], InvalidParameter], deep_read_only: bool
+) -> BindMount:
     if not wish.source:
         raise wrong("field Source must not be empty")
     if not wish.source.startswith("/"):
@@ -226,16 +237,31 @@ def _bind(wish: Mount, target: str, wrong: Callable[[str], InvalidParameter]) ->
     propagation = options.propagation if options else ""
     if propagation and propagation not in PROPAGATIONS:
         raise wrong(f"invalid propagation mode: {propagation}")
-    if options and options.read_only_non_recursive:
-        raise Unimplemented("ReadOnlyNonRecursive of BindOptions is not implemented yet")
+    if options and options.read_only_force_recursive:
+        deep_read_only = True
+        _check_force(wish, propagation, wrong)
+    elif options and (options.read_only_non_recursive or options.non_recursive):
+        deep_read_only = False
     return BindMount(
         source=posixpath.normpath(wish.source),
         target=target,
         read_only=wish.read_only,
+        deep_read_only=wish.read_only and deep_read_only,
         propagation=propagation,
         recursive=not (options and options.non_recursive),
         create_source=bool(options and options.create_mountpoint),
     )
+
+
+def _check_force(wish: Mount, propagation: str, wrong: Callable[[str], InvalidParameter]) -> None:
+    """What a mount must be that has to be read-only all the way down. Source: ValidateConfig of moby 25."""
+    options = wish.bind_options
+    if not wish.read_only:
+        raise wrong("mount source must be read-only for ReadOnlyForceRecursive")
+    if options and (options.read_only_non_recursive or options.non_recursive):
+        raise wrong("ReadOnlyForceRecursive conflicts with NonRecursive and ReadOnlyNonRecursive")
+    if propagation not in ("private", "rprivate"):
+        raise wrong("ReadOnlyForceRecursive requires the propagation private or rprivate")
 
 
 def _volume(wish: Mount, target: str, new_name: Callable[[], str]) -> VolumeMount:

@@ -97,11 +97,13 @@ def plan_create(
     peer: Callable[[str], Peer],
     new_name: Callable[[], str],
     network_name: Callable[[str], str] = str,
+    deep_read_only: bool = False,
 ) -> CreatePlan:
     """The container `container_id` that `body` asks for, made from `image`.
 
     `peer` finds a container by any ref or raises NotFound; `new_name` names anonymous volumes;
-    `network_name` is the name of the network that an id or a name means.
+    `network_name` is the name of the network that an id or a name means; `deep_read_only` makes read-only
+    binds so with all that is mounted below them, where kernel and runtime can do it.
     Raises: InvalidParameter, Unimplemented.
     """
     config = _wished_config(body)
@@ -116,7 +118,12 @@ def plan_create(
     )
     host_config, warnings = _plan_host_config(wish, config, host=host, engine=engine, peer=peer)
     mounts = plan_mounts(
-        config, host_config, _inherited(host_config, peer), new_name=new_name, data_root=engine.data_root
+        config,
+        host_config,
+        _inherited(host_config, peer),
+        new_name=new_name,
+        data_root=engine.data_root,
+        deep_read_only=deep_read_only and _can_be_deep(host_config, host),
     )
     parse_tmpfs(given(host_config.tmpfs) or {})
     return CreatePlan(
@@ -126,6 +133,11 @@ def plan_create(
         mounts=mounts,
         warnings=warnings,
     )
+
+
+def _can_be_deep(wish: HostConfig, host: Host) -> bool:
+    """Whether the kernel, and a runtime that we know, can make whole trees of mounts read-only."""
+    return host.features.mount_setattr and (given(wish.runtime) or "") in ("", "crun", "runc")
 
 
 def _wished_config(body: ContainerCreateBody) -> ContainerConfig:

@@ -119,7 +119,8 @@ def _mount(mount: Mounted, facts: Prepared) -> oci.Mount:
     match mount:
         case BindMount():
             bind = "rbind" if mount.recursive else "bind"
-            return _bind(mount.source, mount.target, bind, mount.propagation, *ro)
+            below = ("rro",) if mount.deep_read_only else ()
+            return _bind(mount.source, mount.target, bind, mount.propagation, *ro, *below)
         case VolumeMount():
             return _bind(str(facts.volumes[mount.name]), mount.target, "rbind", "rprivate", *ro)
         case TmpfsMount():

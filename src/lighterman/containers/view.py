@@ -244,21 +244,21 @@ def networks(cs: Containers, container: Container) -> dict[str, EndpointSettings
     ends = {end.network_name: end for end in sandbox.endpoints} if sandbox else {}
     shown = {name: _endpoint(cs, container, name, wish) for name, wish in container.endpoints.items()}
     for name, end in ends.items():
-        shown[name] = _connected(container.endpoints.get(name, EndpointSettings()), end)
+        shown[name] = _connected(container, container.endpoints.get(name, EndpointSettings()), end)
     return shown
 
 
 def _endpoint(cs: Containers, container: Container, name: str, wish: EndpointSettings) -> EndpointSettings:
     """Not connected: the network's id is known once a start was tried."""
     if not container.attempted:
-        return wish
+        return structs.replace(wish, dns_names=None)
     try:
-        return structs.replace(wish, network_id=cs.networks.find(name).id)
+        return structs.replace(wish, network_id=cs.networks.find(name).id, dns_names=None)
     except NotFound:
-        return wish
+        return structs.replace(wish, dns_names=None)
 
 
-def _connected(wish: EndpointSettings, end: Endpoint) -> EndpointSettings:
+def _connected(container: Container, wish: EndpointSettings, end: Endpoint) -> EndpointSettings:
     return structs.replace(
         wish,
         aliases=list(end.aliases) or None,
@@ -271,7 +271,16 @@ def _connected(wish: EndpointSettings, end: Endpoint) -> EndpointSettings:
         global_ipv6_address=end.ipv6,
         global_ipv6_prefix_len=end.ipv6_prefix,
         mac_address=end.mac,
+        dns_names=_dns_names(container, end),
     )
+
+
+def _dns_names(container: Container, end: Endpoint) -> list[str] | None:
+    """What the network's name server calls it; the default bridge has none. Source: moby 25."""
+    if end.network_name == "bridge":
+        return None
+    names = (container.name, *end.aliases, container.id[:12], container.config.hostname)
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def network_settings(cs: Containers, container: Container) -> NetworkSettings:

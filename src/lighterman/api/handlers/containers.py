@@ -5,7 +5,17 @@ from collections.abc import AsyncIterator, Awaitable
 from lighterman import containers
 from lighterman.api import errors, gates
 from lighterman.api.decode import encode
-from lighterman.api.request import RAW_STREAM, Answer, Reply, Request, Stream, Taken, ended, reply
+from lighterman.api.request import (
+    MULTIPLEXED_STREAM,
+    RAW_STREAM,
+    Answer,
+    Reply,
+    Request,
+    Stream,
+    Taken,
+    ended,
+    reply,
+)
 from lighterman.api.rooms import Rooms
 from lighterman.api.websocket import NoHandshake
 from lighterman.apitypes.container import ContainerCreateBody, ContainerUpdateBody, ContainerWaitResponse
@@ -15,27 +25,34 @@ from lighterman.errdefs import EngineError, InvalidParameter
 
 async def list_(request: Request, rooms: Rooms) -> Answer:
     """ContainerList."""
-    return reply(
-        await containers.list_containers(
-            rooms.containers,
-            all=request.flag("all"),
-            limit=request.integer("limit") if request.text("limit") else 0,
-            size=request.flag("size"),
-            filters=request.filters(),
-        )
+    found = await containers.list_containers(
+        rooms.containers,
+        all=request.flag("all"),
+        limit=request.integer("limit") if request.text("limit") else 0,
+        size=request.flag("size"),
+        filters=request.filters(),
     )
+    return reply([gates.gated(one, gates.CONTAINER_SUMMARY, request.version) for one in found])
 
 
 async def create(request: Request, rooms: Rooms) -> Answer:
     """ContainerCreate."""
     body = await request.body(ContainerCreateBody)
     body = gates.gated(body, gates.CONTAINER_CREATE, request.version)
-    return reply(await containers.create(rooms.containers, body, name=request.text("name")), 201)
+    made = await containers.create(
+        rooms.containers,
+        body,
+        name=request.text("name"),
+        platform=request.text("platform") if request.version >= (1, 41) else "",
+        deep_read_only=request.version >= (1, 44),
+    )
+    return reply(made, 201)
 
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """ContainerInspect."""
-    return reply(await containers.inspect(rooms.containers, request.names["id"], size=request.flag("size")))
+    found = await containers.inspect(rooms.containers, request.names["id"], size=request.flag("size"))
+    return reply(gates.gated(found, gates.CONTAINER_INSPECT, request.version))
 
 
 async def top(request: Request, rooms: Rooms) -> Answer:
@@ -44,7 +61,7 @@ async def top(request: Request, rooms: Rooms) -> Answer:
 
 
 async def logs(request: Request, rooms: Rooms) -> Answer:
-    """ContainerLogs. Frames, or a terminal's bytes; labelled as moby does below 1.42 (20.10: not at all)."""
+    """ContainerLogs. Frames, or a terminal's bytes; labelled as moby does (20.10: not at all)."""
     options = containers.LogOptions(
         stdout=request.flag("stdout"),
         stderr=request.flag("stderr"),
@@ -55,7 +72,14 @@ async def logs(request: Request, rooms: Rooms) -> Answer:
         until=request.text("until"),
         tail=request.text("tail") or "all",
     )
-    return Stream(containers.logs(rooms.containers, request.names["id"], options), RAW_STREAM)
+    name = request.names["id"]
+    return Stream(containers.logs(rooms.containers, name, options), _stream_kind(request, rooms, name))
+
+
+def _stream_kind(request: Request, rooms: Rooms, name: str) -> str:
+    """What the bytes of a container's streams are called; that they come in frames is told since 1.42."""
+    framed = request.version >= (1, 42) and not rooms.containers.find(name).config.tty
+    return MULTIPLEXED_STREAM if framed else RAW_STREAM
 
 
 async def stats(request: Request, rooms: Rooms) -> Answer:
@@ -94,14 +118,22 @@ async def start(request: Request, rooms: Rooms) -> Answer:
 
 async def stop(request: Request, rooms: Rooms) -> Answer:
     """ContainerStop."""
-    await containers.stop(rooms.containers, request.names["id"], timeout_s=request.seconds("t"))
+    signal = _stop_signal(request)
+    await containers.stop(
+        rooms.containers, request.names["id"], timeout_s=request.seconds("t"), signal=signal
+    )
     return Reply(204)
 
 
 async def restart(request: Request, rooms: Rooms) -> Answer:
     """ContainerRestart."""
-    await containers.restart(rooms.containers, request.names["id"], timeout_s=request.seconds("t"))
+    name, signal = request.names["id"], _stop_signal(request)
+    await containers.restart(rooms.containers, name, timeout_s=request.seconds("t"), signal=signal)
     return Reply(204)
+
+
+def _stop_signal(request: Request) -> str:
+    return request.text("signal") if request.version >= (1, 42) else ""
 
 
 async def kill(request: Request, rooms: Rooms) -> Answer:
@@ -145,8 +177,10 @@ async def attach(request: Request, rooms: Rooms) -> Answer:
         stderr=request.flag("stderr"),
         detach_keys=request.text("detachKeys") or None,
     )
+    name = request.names["id"]
     try:
-        await containers.attach(rooms.containers, request.names["id"], options, lambda: request.take(False))
+        kind = _stream_kind(request, rooms, name)
+        await containers.attach(rooms.containers, name, options, lambda: request.take(False, kind))
     except EngineError as error:
         return errors.raw(error)
     return Taken()
@@ -154,12 +188,13 @@ async def attach(request: Request, rooms: Rooms) -> Answer:
 
 async def attach_websocket(request: Request, rooms: Rooms) -> Answer:
     """ContainerAttachWebsocket. All streams in one, without frames; below 1.42 none can be left out."""
+    choice = request.version >= (1, 42)
     options = containers.AttachOptions(
         logs=request.flag("logs"),
         stream=request.flag("stream"),
-        stdin=True,
-        stdout=True,
-        stderr=True,
+        stdin=not choice or request.flag("stdin"),
+        stdout=not choice or request.flag("stdout"),
+        stderr=not choice or request.flag("stderr"),
         detach_keys=request.text("detachKeys") or None,
         framed=False,
     )

@@ -2,7 +2,7 @@
 
 from lighterman import containers
 from lighterman.api import gates
-from lighterman.api.request import Answer, Reply, Request, Taken, reply
+from lighterman.api.request import MULTIPLEXED_STREAM, RAW_STREAM, Answer, Reply, Request, Taken, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.exec import ExecCreateBody, ExecStartBody
 
@@ -17,7 +17,8 @@ async def create(request: Request, rooms: Rooms) -> Answer:
 async def start(request: Request, rooms: Rooms) -> Answer:
     """ExecStart."""
     body = gates.gated(await request.body(ExecStartBody), gates.EXEC_START, request.version)
-    await containers.exec_start(rooms.containers, request.names["id"], body, lambda: request.take(True))
+    kind = MULTIPLEXED_STREAM if request.version >= (1, 42) and not body.tty else RAW_STREAM
+    await containers.exec_start(rooms.containers, request.names["id"], body, lambda: request.take(True, kind))
     return Reply() if body.detach else Taken()
 
 

@@ -62,12 +62,12 @@ async def version(request: Request, rooms: Rooms) -> Answer:
 def engine_version(engine: EngineInfo, host: Host, runtimes: Mapping[str, str]) -> SystemVersion:
     """What `/version` tells; `runtimes` are names and versions of the OCI runtimes found."""
     python = f"python{platform.python_version()}"  # where clients show the language of the engine
-    newest, oldest = versions.text(versions.ADVERTISED), versions.text(versions.OLDEST)
+    newest, oldest = versions.text(engine.api.newest), versions.text(engine.api.oldest)
     details = {
         "ApiVersion": newest,
         "Arch": host.architecture,
         "BuildTime": engine.build_time,
-        "Experimental": "false",
+        "Experimental": str(engine.experimental).lower(),
         "GitCommit": engine.git_commit,
         "GoVersion": python,
         "KernelVersion": host.kernel,
@@ -153,7 +153,7 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         no_proxy=from_environment("NO_PROXY", os.environ),
         name=host.hostname,
         labels=list(engine.labels),
-        experimental_build=False,
+        experimental_build=engine.experimental,
         server_version=engine.version,
         runtimes={name: RuntimeInfo(path) for name, path in sorted(engine.runtimes.items())},
         default_runtime=engine.default_runtime,

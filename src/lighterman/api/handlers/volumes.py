@@ -28,5 +28,5 @@ async def delete(request: Request, rooms: Rooms) -> Answer:
 
 
 async def prune(request: Request, rooms: Rooms) -> Answer:
-    """VolumePrune."""
-    return reply(await rooms.volumes.prune(request.filters()))
+    """VolumePrune. Since 1.42 without the filter `all` only what nobody gave a name."""
+    return reply(await rooms.volumes.prune(request.filters(), anonymous_only=request.version >= (1, 42)))
