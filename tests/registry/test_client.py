@@ -7,9 +7,9 @@ from tests.registry.server import MANIFEST, Registry, digest, serving
 
 from lighterman.apitypes.registry import AuthConfig, Descriptor
 from lighterman.errdefs import EngineError, NotFound, System, Unauthorized
-from lighterman.reference import Reference
+from lighterman.reference import Reference, parse_reference
 from lighterman.registry import Registry as Client
-from lighterman.registry import RegistryError
+from lighterman.registry import RegistryError, chosen
 from lighterman.registry.auth import Challenge, basic, credentials, parse_challenges
 from lighterman.registry.endpoints import Endpoints
 
@@ -157,3 +157,20 @@ def test_no_credentials_are_none(auth: AuthConfig | None) -> None:
 
 def test_credentials_are_not_shown() -> None:
     assert "secret" not in repr(ME)
+
+
+MINE, THEIRS = AuthConfig(username="me"), AuthConfig(username="they")
+CHOSEN = [
+    ("busybox", {"https://index.docker.io/v1/": MINE, "docker.io": THEIRS}, MINE),
+    ("r.example/x", {"r.example": MINE, "https://r.example": THEIRS}, MINE),
+    ("r.example/x", {"https://r.example/v1/": MINE}, MINE),
+    ("r.example:5000/x", {"r.example": THEIRS, "http://r.example:5000": MINE}, MINE),
+    ("r.example/x", {"example": THEIRS, "https://index.docker.io/v1/": THEIRS}, None),
+]
+
+
+@pytest.mark.parametrize(("name", "configs", "auth"), CHOSEN)
+def test_of_many_credentials_those_of_the_images_registry_are_used(
+    name: str, configs: dict[str, AuthConfig], auth: AuthConfig | None
+) -> None:
+    assert chosen(configs, parse_reference(name)) == auth

@@ -6,6 +6,7 @@ manifest is for which platform. Blobs of any size are fetched by `content`'s wor
 headers from here.
 """
 
+from lighterman.registry.auth import chosen
 from lighterman.registry.client import LOOPBACK, Registry
 from lighterman.registry.endpoints import CERTS_D, Endpoint, check_mirror
 from lighterman.registry.errors import RegistryError, refused
@@ -60,6 +61,7 @@ __all__ = [
     "action",
     "check_mirror",
     "choose",
+    "chosen",
     "format_platform",
     "normalized",
     "opened_url",

@@ -9,6 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lighterman.apitypes.registry import AuthConfig
+from lighterman.reference import DEFAULT_DOMAIN, Reference
+
+DOCKERS_ADDRESS = "https://index.docker.io/v1/"
+"""By what clients keep the credentials of Docker's own registry."""
 
 _SCHEME = re.compile(r"\s*([A-Za-z]+)(?:\s+|$)(.*)", re.DOTALL)
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
@@ -49,6 +53,21 @@ def credentials(auth: AuthConfig | None) -> tuple[str, str] | None:
         return None
     user, colon, password = text.partition(":")
     return (user, password.strip("\0")) if colon else None
+
+
+def chosen(configs: Mapping[str, AuthConfig], reference: Reference) -> AuthConfig | None:
+    """Of the credentials of several registries, by the addresses that users logged in to, those for an image.
+
+    Source: ResolveAuthConfig of dockerd: Docker's own has one address, all others are known by their hosts.
+    """
+    if reference.domain == DEFAULT_DOMAIN:
+        return configs.get(DOCKERS_ADDRESS)
+    by_host = {_host(address): auth for address, auth in configs.items()}
+    return configs.get(reference.domain) or by_host.get(reference.domain)
+
+
+def _host(address: str) -> str:
+    return address.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
 def basic(user: str, password: str) -> str:

@@ -1,12 +1,12 @@
 """Images: names, histories, and how they come and go."""
 
-from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 
 import msgspec
 
 from lighterman import containers
 from lighterman.api import errors, gates
+from lighterman.api.credentials import registry_auth
 from lighterman.api.decode import decode
 from lighterman.api.request import TAR, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import Rooms
@@ -36,7 +36,7 @@ async def create(request: Request, rooms: Rooms) -> Answer:
     platform = request.text("platform") if request.version >= (1, 32) else ""
     if name := request.text("fromImage"):
         pulled = await rooms.images.pull(
-            name, request.text("tag"), platform=platform, auth=_credentials(request)
+            name, request.text("tag"), platform=platform, auth=registry_auth(request.headers)
         )
         return Stream(_lines(pulled))
     source = request.text("fromSrc")
@@ -52,16 +52,6 @@ async def create(request: Request, rooms: Rooms) -> Answer:
     if source == "-":
         return Stream(_lines(await rooms.images.import_(request.chunks(), wish)))
     return Stream(_lines(await rooms.images.import_url(source, wish)))
-
-
-def _credentials(request: Request) -> AuthConfig | None:
-    """What X-Registry-Auth holds; like dockerd, a pull goes on without when it cannot be read."""
-    header = request.headers.get("X-Registry-Auth", "")
-    try:
-        text = urlsafe_b64decode(header + "=" * (-len(header) % 4))
-        return msgspec.json.decode(text, type=AuthConfig) if text else None
-    except ValueError:
-        return None
 
 
 def _line(message: Progress) -> bytes:
@@ -128,7 +118,7 @@ async def get_all(request: Request, rooms: Rooms) -> Answer:
 async def push(request: Request, rooms: Rooms) -> Answer:
     """ImagePush. The credentials are in a header, or in the body as with clients of old."""
     if request.headers.get("X-Registry-Auth", ""):
-        auth = _credentials(request)
+        auth = registry_auth(request.headers)
     else:
         try:
             auth = decode(await request.read(), AuthConfig)
@@ -141,14 +131,14 @@ async def search(request: Request, rooms: Rooms) -> Answer:
     """ImageSearch."""
     limit = request.integer("limit") if request.text("limit") else SEARCH_LIMIT
     found = await rooms.images.search(
-        request.text("term"), limit=limit, filters=request.filters(), auth=_credentials(request)
+        request.text("term"), limit=limit, filters=request.filters(), auth=registry_auth(request.headers)
     )
     return reply(found)
 
 
 async def distribution(request: Request, rooms: Rooms) -> Answer:
     """DistributionInspect."""
-    return reply(await rooms.images.distribution(request.names["name"], auth=_credentials(request)))
+    return reply(await rooms.images.distribution(request.names["name"], auth=registry_auth(request.headers)))
 
 
 async def commit(request: Request, rooms: Rooms) -> Answer:
