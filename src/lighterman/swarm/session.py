@@ -45,6 +45,9 @@ class NetworkPeer(Body, frozen=True):
     node_id: str
     addr: str
     """Its data path address: where VXLAN packets go."""
+    node_address: str = ""
+    """Its own address in the network, with prefix length, as `AssignedNetwork.node_address` is ours. In the
+    ingress network every peer has one: what it forwards comes from there, and answers go back that way."""
 
 
 class Endpoint(Body, frozen=True):
@@ -104,8 +107,11 @@ class AssignedNetwork(Body, frozen=True):
     node_address: str = ""
     """This node's own address in it (balancing, routing mesh), with prefix length."""
     peers: tuple[NetworkPeer, ...] = ()
+    """The other nodes in it."""
     endpoints: tuple[Endpoint, ...] = ()
+    """Of all nodes, this one's too."""
     services: tuple[NetworkService, ...] = ()
+    data_path_port: int = 4789
 
 
 class Attachment(Body, frozen=True):
@@ -149,6 +155,8 @@ class AssignedSecret(Body, frozen=True):
     id: str
     name: str
     content: bytes
+    templating: str = ""
+    """"golang": the content is a template, filled in for each task."""
 
 
 class AssignedConfig(Body, frozen=True):
@@ -157,6 +165,7 @@ class AssignedConfig(Body, frozen=True):
     id: str
     name: str
     content: bytes
+    templating: str = ""
 
 
 class Removed(Body, frozen=True):
@@ -260,6 +269,13 @@ class LogsUnwanted(FromManager, frozen=True, tag="logs-end"):
     subscription_id: str
 
 
+class AttachRefused(FromManager, frozen=True, tag="attach-no"):
+    """A plain container does not get into the network that it asked for."""
+
+    request_id: str
+    error: str
+
+
 class Expelled(FromManager, frozen=True, tag="removed"):
     """The node is out of the swarm: it drops its tasks and asks no manager any more."""
 
@@ -287,6 +303,25 @@ class Statuses(FromAgent, frozen=True, tag="statuses"):
     reports: tuple[TaskReport, ...]
 
 
+class AttachWanted(FromAgent, frozen=True, tag="attach"):
+    """A plain container wants into an attachable network: the manager makes a task with its
+    `network_attachment_spec`, which comes with the next assignments, or answers `AttachRefused`.
+    """
+
+    request_id: str
+    container_id: str
+    target: str
+    """The network's id or name."""
+    addresses: tuple[str, ...] = ()
+    """Those that were wished, without prefix length."""
+
+
+class DetachWanted(FromAgent, frozen=True, tag="detach"):
+    """A plain container has left: its task can go."""
+
+    task_id: str
+
+
 class LogsRead(FromAgent, frozen=True, tag="logs"):
     """Lines for somebody who reads."""
 
@@ -306,9 +341,10 @@ ManagerFrame = (
     | TrustChanged
     | LogsWanted
     | LogsUnwanted
+    | AttachRefused
     | Expelled
 )
-AgentFrame = Hello | Alive | Statuses | LogsRead
+AgentFrame = Hello | Alive | Statuses | AttachWanted | DetachWanted | LogsRead
 Received = TypeVar("Received", covariant=True)
 Sent = TypeVar("Sent", contravariant=True)
 
