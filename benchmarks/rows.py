@@ -94,14 +94,15 @@ def second_process(bench: Bench) -> Numbers:
 
 
 def twenty_at_once(bench: Bench) -> Numbers:
-    """20 starts side by side on the bridge, until the last is answered."""
+    """20 starts side by side on the bridge, until the last is answered; then their removal while they run."""
     numbers: dict[str, float] = {}
     ids = [bench.client.create("sleep", "600") for _ in range(20)]
     clients = [Client(bench.engine.socket) for _ in ids]
     with ThreadPoolExecutor(len(ids)) as pool:
         with timed(numbers, "20 parallel starts"):
             list(pool.map(Client.start, clients, ids))
-        list(pool.map(Client.remove, clients, ids))
+        with timed(numbers, "20 parallel removals"):
+            list(pool.map(Client.remove, clients, ids))
     for client in clients:
         client.connection.close()
     return numbers
