@@ -42,7 +42,9 @@ from lighterman.swarm.state.tasks import (
     TaskObservation,
     TaskState,
     Template,
+    observe,
 )
+from lighterman.swarm.state.template import template, template_of
 
 __all__ = [
     "Ambiguous",
@@ -75,4 +77,7 @@ __all__ = [
     "Update",
     "Write",
     "draft",
+    "observe",
+    "template",
+    "template_of",
 ]

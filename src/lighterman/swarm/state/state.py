@@ -68,6 +68,8 @@ class State:
         self._by_service: dict[str, dict[str, None]] = {}
         self._by_node: dict[str, dict[str, None]] = {}
         self._by_template: dict[str, dict[str, None]] = {}
+        self._addresses: dict[str, dict[str, None]] = {}
+        self._ports: dict[str, dict[str, None]] = {}
 
     # Tables: id -> object
 
@@ -176,6 +178,14 @@ class State:
         """Whether a task has it."""
         return template_id in self._by_template
 
+    def addresses_in(self, network_id: str) -> Iterable[str]:
+        """All addresses of the network that somebody has, without prefix lengths."""
+        return [address.partition(" ")[0] for address in self._addresses.get(network_id, ())]
+
+    def publisher(self, protocol: str, port: int) -> str | None:
+        """The id of the service that has this port in the routing mesh."""
+        return next(iter(self._ports.get(f"{port}/{protocol}", ())), None)
+
     def seen(self, task: Task) -> Seen:
         """How far the task is, by whichever half is further."""
         observed = self.observations.get(task.id)
@@ -224,31 +234,42 @@ class State:
     def _index(self, kind: Kind, value: Stored) -> None:
         if kind in NAMED:
             self._names[kind][name_of(kind, value)] = value.id
-        elif kind is Kind.TASK:
-            for index, key in self._task_keys(cast(Task, value)):
-                index.setdefault(key, {})[value.id] = None
+        for index, key, entry in self._entries(kind, value):
+            index.setdefault(key, {})[entry] = None
 
     def _unindex(self, kind: Kind, old: Stored, new: Stored | None) -> None:
         if kind in NAMED:
             name = name_of(kind, old)
             if self._names[kind].get(name) == old.id:
                 del self._names[kind][name]
-        elif kind is Kind.TASK:
-            kept = [] if new is None else [key for _, key in self._task_keys(cast(Task, new))]
-            for index, key in self._task_keys(cast(Task, old)):
-                if key in kept:
-                    continue  # an id in place keeps its place in the order
-                index[key].pop(old.id, None)
-                if not index[key]:
-                    del index[key]
+        kept = [] if new is None else list(self._entries(kind, new))
+        for each in self._entries(kind, old):
+            if each in kept:
+                continue  # so that it keeps its place in the order
+            index, key, entry = each
+            index[key].pop(entry, None)
+            if not index[key]:
+                del index[key]
 
-    def _task_keys(self, task: Task) -> list[tuple[dict[str, dict[str, None]], str]]:
-        return [
-            (index, key)
-            for index, key in (
-                (self._by_service, task.service_id),
-                (self._by_node, task.node_id),
-                (self._by_template, task.template_id),
-            )
-            if key
-        ]
+    def _entries(self, kind: Kind, value: Any) -> Iterator[tuple[dict[str, dict[str, None]], str, str]]:
+        """Where an object is found: index, key and entry. An address's entry tells its owner, too, so that
+        an owner who is late to let it go does not take it from the next.
+        """
+        if kind is Kind.TASK:
+            yield self._by_template, value.template_id, value.id
+            if value.service_id:
+                yield self._by_service, value.service_id, value.id
+            if value.node_id:
+                yield self._by_node, value.node_id, value.id
+            for place in value.attached:
+                for address in place.addresses:
+                    yield self._addresses, place.network_id, f"{address.partition('/')[0]} {value.id}"
+        elif kind is Kind.SERVICE_STATUS and value.endpoint is not None:
+            for vip in value.endpoint.virtual_ips:
+                yield self._addresses, vip.network_id, f"{vip.addr.partition('/')[0]} {value.id}"
+            for port in value.endpoint.ports:
+                if port.publish_mode == "ingress":
+                    yield self._ports, f"{port.published_port}/{port.protocol}", value.id
+        elif kind is Kind.NODE_ADDRESSES:
+            for network_id, address in value.addresses.items():
+                yield self._addresses, network_id, f"{address.partition('/')[0]} {value.id}"

@@ -92,8 +92,8 @@ class Task(Stored, frozen=True):
     """A task that is desired to be READY becomes RUNNING then, and not before"""
     start_after_task: str = ""
     """this one has stopped."""
-    hold: bool = False
-    """Desired to be READY until the updater says otherwise."""
+    generation: int = 0
+    """Of the update that made it; 0 when it was made otherwise."""
     restarts_ns: tuple[int, ...] = ()
     """When its slot was restarted before, with this template; only where attempts are limited."""
     addresses_wanted: tuple[str, ...] = ()
@@ -106,6 +106,29 @@ class TaskObservation(Stored, frozen=True):
     status: TaskStatus
     applied_ns: int = 0
     """When the manager heard of it, by the manager's clock; later reports of a state keep the first."""
+    running_ns: int = 0
+    """When the manager heard first that it runs; 0: it never did."""
+
+
+def observe(
+    before: TaskObservation | None, id: str, status: TaskStatus, now_ns: int
+) -> TaskObservation | None:
+    """What is to be kept of a node's report; None when it says nothing new: a task never goes back."""
+    state = WORDS[status.state]
+    if before is None:
+        return TaskObservation(
+            id=id, status=status, applied_ns=now_ns, running_ns=now_ns if state is TaskState.RUNNING else 0
+        )
+    known = WORDS[before.status.state]
+    if state < known or status == before.status:
+        return None
+    return TaskObservation(
+        id=id,
+        created_ns=before.created_ns,
+        status=status,
+        applied_ns=before.applied_ns if state is known else now_ns,
+        running_ns=before.running_ns or (now_ns if state is TaskState.RUNNING else 0),
+    )
 
 
 class Seen(NamedTuple):
