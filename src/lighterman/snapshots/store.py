@@ -171,12 +171,12 @@ class Snapshots:
 
         Raises: NotFound.
         """
-        directory = self._directory(key)
+        directory = str(self._directory(key))
         return {
-            "LowerDir": ":".join(map(str, self._lowers(self._parents[key]))),
-            "MergedDir": str(directory / "merged"),
-            "UpperDir": str(directory / "diff"),
-            "WorkDir": str(directory / "work"),
+            "LowerDir": ":".join(self._lower_names(self._parents[key])),
+            "MergedDir": f"{directory}/merged",
+            "UpperDir": f"{directory}/diff",
+            "WorkDir": f"{directory}/work",
         }
 
     # --- layers ---
@@ -286,7 +286,14 @@ class Snapshots:
         return self._layers_root / directory / "init"
 
     def _lowers(self, parent: str | None) -> list[Path]:
-        return [self._init(parent) / "diff", *map(self._diff, chain(self._layers, parent))]
+        return [Path(name) for name in self._lower_names(parent)]
+
+    def _lower_names(self, parent: str | None) -> list[str]:
+        """The directories below a snapshot, topmost first; as texts, since every inspect asks."""
+        topmost = self._layers[parent].directory if parent else _SCRATCH
+        below = (self._layers[chain_id].directory for chain_id in chain(self._layers, parent))
+        root = self._layers_root
+        return [f"{root}/{topmost}/init/diff", *(f"{root}/{directory}/diff" for directory in below)]
 
     def _used(self) -> set[str]:
         used: set[str] = set()
