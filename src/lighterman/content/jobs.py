@@ -228,6 +228,71 @@ class PackLayer(Job[Written], frozen=True, tag=True):
     """Write the tar of a layer to the last open file; the first is the writable layer in overlay's form."""
 
 
+class KeepLayer(Job[Layer], frozen=True, tag=True):
+    """Make the blob of a layer out of the second open file, a writable layer in overlay's form.
+
+    Its files stay where they are, to be moved to `diff` beside the `blob`. What is empty and at the relative
+    paths `stubs` was made to mount on, and goes.
+    """
+
+    stubs: tuple[bytes, ...] = ()
+
+
+class ContextUnpacked(Struct, frozen=True, tag=True):
+    """The directory now holds `root`, and in `sums` the digests of everything in it."""
+
+    entries: int
+    size_bytes: int
+
+
+class UnpackContext(Job[ContextUnpacked], frozen=True, tag=True):
+    """Unpack the archive in the second open file, in whatever compression: the context of a build.
+
+    Everything belongs to root, whoever it was; the digests tell.
+    """
+
+
+class Source(Struct, frozen=True, tag=True, array_like=True):
+    """A file or directory that a build copies."""
+
+    path: bytes
+    """Where it is in its root, relative, with all links followed."""
+    name: bytes
+    """What it is called if it goes into a directory."""
+    digest: str
+    """"file:..." or "dir:..." of all that is in it."""
+    unpack: bool = False
+    """An archive is not copied, but what is in it."""
+
+
+class FindSources(Job[Written], frozen=True, tag=True):
+    """Look in the root in the first open file for what `patterns` mean, and write a list of `Source`s.
+
+    The second one holds the digests that a context came with; without `has_sums` they are computed. The
+    answer goes to the last one, as msgpack. Fails with "missing" and "outside", and says which.
+    """
+
+    patterns: tuple[bytes, ...]
+    has_sums: bool = False
+    unpack: bool = False
+
+
+class CopySources(Job[Written], frozen=True, tag=True):
+    """Copy into the root in the first open file what is in the one in the second; the third lists `Source`s.
+
+    `target` is an absolute path; with a slash at the end it is a directory. `owner` None: whose it was.
+    """
+
+    target: bytes
+    owner: tuple[int, int] | None
+    mode: int | None = None
+    """Of everything; None: as it was."""
+
+
+class MergeLayers(Job[Written], frozen=True, tag=True):
+    """Put layers into the first open file, an empty one, as if they had been one. The lowest comes second."""
+
+
 class Uploaded(Struct, frozen=True, tag=True):
     """The registry has the blob."""
 
@@ -306,6 +371,11 @@ AnyJob = (
     | SaveArchive
     | PackLayer
     | Upload
+    | KeepLayer
+    | UnpackContext
+    | FindSources
+    | CopySources
+    | MergeLayers
 )
-Answer = Layer | Spooled | Counted | Removed | PathStat | Written | Put | Uploaded
+Answer = Layer | Spooled | Counted | Removed | PathStat | Written | Put | Uploaded | ContextUnpacked
 Message = Begun | Step | Failed | Answer

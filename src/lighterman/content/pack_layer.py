@@ -19,13 +19,15 @@ _OPAQUE_XATTR = "trusted.overlay.opaque"
 def pack_layer(fds: Sequence[int]) -> Written:
     """Write what is in the first open file, a directory, to the last. Raises: OSError, Refused."""
     output = Plain(fds[1])
-    _LayerPacker(output, ()).top(fds[0], b"")
+    LayerPacker(output, ()).top(fds[0], b"")
     output.put(tar.END)
     output.finish()
     return Written()
 
 
-class _LayerPacker(Packer):
+class LayerPacker(Packer):
+    """Writes whiteouts as the names that mean them."""
+
     def add(self, fd: int, name: bytes, depth: int) -> None:
         facts = os.fstat(fd)
         if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:

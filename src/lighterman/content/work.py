@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from lighterman.content.build_jobs import copy_sources, find_sources, keep_layer, merge_layers, unpack_context
 from lighterman.content.container_jobs import list_changes, pack_path, pack_tree, put_archive, stat_path
 from lighterman.content.download import DownloadFailed, download
 from lighterman.content.jobs import (
@@ -17,13 +18,17 @@ from lighterman.content.jobs import (
     VERIFYING,
     Answer,
     AnyJob,
+    CopySources,
     Counted,
     CountUsage,
     Download,
     EmptyDirectory,
     Failed,
+    FindSources,
+    KeepLayer,
     Layer,
     ListChanges,
+    MergeLayers,
     PackLayer,
     PackPath,
     PackTree,
@@ -34,6 +39,7 @@ from lighterman.content.jobs import (
     Spooled,
     StatPath,
     Step,
+    UnpackContext,
     UnpackLayer,
     Upload,
     spooled_name,
@@ -107,6 +113,16 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
                 return pack_layer(fds)
             case Upload():
                 return upload(job, fds, report)
+            case KeepLayer():
+                return keep_layer(job, fds)
+            case UnpackContext():
+                return unpack_context(fds)
+            case FindSources():
+                return find_sources(job, fds)
+            case CopySources():
+                return copy_sources(job, fds)
+            case MergeLayers():
+                return merge_layers(fds)
     except Refused as error:
         return Failed("refused", str(error))
     except (tar.TarError, Broken) as error:
