@@ -1,0 +1,323 @@
+"""The swarm's memory as a manager has it: a mirror to read from, transactions to write with.
+
+Reads are plain lookups in `state`. A write returns when the mirror has seen it, so that whoever wrote reads
+what he wrote. `changes` tells loops what is different; `lead` runs while this manager is the one that
+decides.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from lighterman.apitypes.swarm import ManagerStatus
+from lighterman.swarm.errors import NoLeader
+from lighterman.swarm.state import Change, State, Write
+from lighterman.swarm.state.state import TYPES, Key
+from lighterman.swarm.store import etcd_pb2 as pb
+from lighterman.swarm.store import keys
+from lighterman.swarm.store.client import Compacted, Etcd, OutcomeUnknown, Refused
+from lighterman.swarm.store.keyring import Keyring
+from lighterman.swarm.store.transaction import Fenced, planned
+
+LEASE_S = 2
+"""The shortest that etcd grants with its election time; a leader that dies is missed for so long."""
+_KEEP_ALIVE_S = 0.5
+_CATCH_UP_S = 10.0
+_RETRY_S = 0.2
+log = logging.getLogger(__name__)
+
+Lead = Callable[["Store"], Awaitable[None]]
+
+
+class ManagerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A manager that is there, as it tells the others."""
+
+    addr: str
+    """host:port of its listener."""
+    member_id: int = 0
+    version: str = ""
+
+
+class Changes:
+    """What has become different since somebody looked last."""
+
+    def __init__(self) -> None:
+        self._keys: set[Key] = set()
+        self._some = asyncio.Event()
+
+    def add(self, changed: Iterable[Key]) -> None:
+        self._keys.update(changed)
+        if self._keys:
+            self._some.set()
+
+    async def next(self) -> frozenset[Key]:
+        """Wait for something; all keys since the last time, each once."""
+        await self._some.wait()
+        self._some.clear()
+        found, self._keys = frozenset(self._keys), set()
+        return found
+
+
+class Store:
+    """A manager's copy of the state, kept up with etcd while `run` goes on."""
+
+    def __init__(self, etcd: Etcd, keyring: Keyring, *, node_id: str, addr: str, version: str) -> None:
+        self.state = State()
+        self.etcd = etcd
+        self.node_id = node_id
+        self._keyring = keyring
+        self._record = ManagerRecord(addr, version=version)
+        self._decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in TYPES.items()}
+        self._revision = 0
+        self._moved = asyncio.Condition()
+        self._subscribers: set[Changes] = set()
+        self._lease = 0
+        self._lease_until_s = 0.0
+        self._leader: tuple[str, int] = ("", 0)  # node id, revision of its election
+        self._managers: dict[str, ManagerRecord] = {}
+        self._caught_up = asyncio.Event()
+        self._vacant = asyncio.Event()  # nobody leads
+
+    # Reading
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this manager decides, as far as it knows; `fenced` writes are safe in any case."""
+        return (
+            bool(self._lease) and self._leader[0] == self.node_id and time.monotonic() < self._lease_until_s
+        )
+
+    @property
+    def leader_id(self) -> str:
+        """The node id of the leader; "" when there is none just now."""
+        return self._leader[0]
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether etcd has answered this manager lately: without a majority it does not."""
+        return time.monotonic() < self._lease_until_s
+
+    @property
+    def managers(self) -> Mapping[str, ManagerRecord]:
+        """The managers that are there, by node id."""
+        return self._managers
+
+    def manager_status(self, node_id: str) -> ManagerStatus | None:
+        """What the API tells of a manager that is there; None of other nodes."""
+        record = self._managers.get(node_id)
+        if record is None:
+            return None
+        return ManagerStatus(leader=node_id == self.leader_id, reachability="reachable", addr=record.addr)
+
+    @contextlib.contextmanager
+    def changes(self) -> Iterator[Changes]:
+        """A subscription for as long as the block lasts."""
+        made = Changes()
+        self._subscribers.add(made)
+        try:
+            yield made
+        finally:
+            self._subscribers.discard(made)
+
+    async def ready(self) -> None:
+        """Wait until the mirror holds everything, once."""
+        await self._caught_up.wait()
+
+    # Writing
+
+    async def commit(self, writes: Sequence[Write], *, fenced: bool = False) -> int:
+        """Do all `writes` or none; the revision that they have made. Returns when `state` shows them.
+
+        `fenced` is for the leader's decisions: they are done only while it leads.
+
+        Raises: NameTaken, OutOfSequence, Fenced, NoLeader; OutcomeUnknown when it may or may not be done.
+        """
+        if not writes:
+            return self._revision
+        term = None
+        if fenced:
+            if not self.is_leader:
+                raise Fenced
+            term = self._leader[1]
+        if not self._lease and any(write.kind in keys.LEASED for write in writes):
+            raise NoLeader
+        plan = planned(writes, state=self.state, keyring=self._keyring, lease=self._lease, term=term)
+        answer = await self.etcd.txn(plan.request)
+        if not answer.succeeded:
+            await self._see(answer.header.revision)  # whoever tries again shall see why
+            raise plan.refusal(answer)
+        await self._see(answer.header.revision)
+        return int(answer.header.revision)
+
+    async def _see(self, revision: int) -> None:
+        """Wait until the mirror has come to `revision`."""
+        try:
+            async with asyncio.timeout(_CATCH_UP_S), self._moved:
+                await self._moved.wait_for(lambda: self._revision >= revision)
+        except TimeoutError:
+            raise OutcomeUnknown from None
+
+    # The mirror
+
+    async def mirror(self) -> None:
+        """Keep the state up with etcd, for ever."""
+        while True:
+            try:
+                await self._read_everything()
+                async for events in self.etcd.watch(self._revision + 1):
+                    await self._take(events)
+            except Compacted:
+                log.warning("the swarm's store has forgotten what this manager missed: reading it anew")
+            except NoLeader:
+                await asyncio.sleep(_RETRY_S)
+            except Refused as error:
+                log.warning("%s", error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _read_everything(self) -> None:
+        """All objects as they are now: for the start, and after a gap."""
+        revision, found = await self.etcd.everything()
+        events = [pb.Event(type=pb.Event.PUT, kv=kv) for kv in found]
+        there = {kv.key for kv in found}
+        events += [
+            pb.Event(type=pb.Event.DELETE, kv=pb.KeyValue(key=key, mod_revision=revision))
+            for key in self._known_keys()
+            if key not in there
+        ]
+        await self._take(events, up_to=revision)
+        self._caught_up.set()
+
+    def _known_keys(self) -> list[bytes]:
+        return [
+            *(keys.object_key(kind, id) for kind, id in self.state),
+            *(keys.MANAGERS + id.encode() for id in self._managers),
+            *([keys.LEADER] if self._leader[0] else []),
+        ]
+
+    async def _take(self, events: Sequence[pb.Event], up_to: int = 0) -> None:
+        changed = set[Key]()
+        for event in events:
+            key, is_put = event.kv.key, event.type == pb.Event.PUT
+            if key == keys.LEADER:
+                self._leader = (event.kv.value.decode(), event.kv.create_revision) if is_put else ("", 0)
+                (self._vacant.clear if is_put else self._vacant.set)()
+            elif key.startswith(keys.MANAGERS):
+                self._take_manager(
+                    key.removeprefix(keys.MANAGERS).decode(), event.kv.value if is_put else b""
+                )
+            elif (place := keys.parse_object_key(key)) is not None:
+                kind, id = place
+                value = (
+                    self._decoders[kind].decode(self._keyring.open(key, event.kv.value)) if is_put else None
+                )
+                changed.add(self.state.apply(Change(kind, id, value, event.kv.mod_revision)))
+        self._revision = max(self._revision, up_to, *(event.kv.mod_revision for event in events), 0)
+        async with self._moved:
+            self._moved.notify_all()
+        for subscriber in self._subscribers:
+            subscriber.add(changed)
+
+    def _take_manager(self, node_id: str, record: bytes) -> None:
+        if record:
+            self._managers[node_id] = msgspec.msgpack.decode(record, type=ManagerRecord)
+        else:
+            self._managers.pop(node_id, None)
+
+    # The lease, and who leads
+
+    async def serve(self, lead: Lead) -> None:
+        """Be there for the others, for ever; run `lead` whenever this manager is the leader."""
+        while True:
+            try:
+                await self._hold_lease(lead)
+            except (NoLeader, Refused) as error:
+                log.debug("lease: %s", error)
+            self._lease, self._lease_until_s = 0, 0.0
+            await asyncio.sleep(_RETRY_S)
+
+    async def _hold_lease(self, lead: Lead) -> None:
+        """One lease, from its grant to its loss."""
+        began_s = time.monotonic()
+        self._lease = await self.etcd.grant(LEASE_S)
+        self._lease_until_s = began_s + LEASE_S
+        status = await self.etcd.status()
+        self._record = msgspec.structs.replace(self._record, member_id=status.header.member_id)
+        await self._register()
+        leading: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if leading is not None and (leading.done() or not self.is_leader):
+                    await _ended(leading)
+                    leading = None
+                if leading is None and await self._win():
+                    leading = asyncio.create_task(self._lead(lead))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_KEEP_ALIVE_S):
+                        await self._vacant.wait()
+                await self._prolong()
+        finally:
+            if leading is not None:
+                await _ended(leading)
+            await self._let_go()
+
+    async def _register(self) -> None:
+        key = keys.MANAGERS + self.node_id.encode()
+        put = pb.PutRequest(key=key, value=msgspec.msgpack.encode(self._record), lease=self._lease)
+        await self.etcd.txn(pb.TxnRequest(success=[pb.Op(put=put)]))
+
+    async def _prolong(self) -> None:
+        """Raises: OutcomeUnknown when the lease is over, or nobody could prolong it in time."""
+        while True:
+            began_s = time.monotonic()
+            with contextlib.suppress(NoLeader):
+                if not await self.etcd.keep_alive(
+                    self._lease, deadline_s=max(self._lease_until_s - began_s, 0.1)
+                ):
+                    raise Refused("the lease is over")
+                self._lease_until_s = began_s + LEASE_S
+                return
+            if time.monotonic() >= self._lease_until_s:
+                raise OutcomeUnknown
+            await asyncio.sleep(_RETRY_S)
+
+    async def _win(self) -> bool:
+        """Become the leader if there is none; whether this manager leads now."""
+        if self._leader[0]:
+            return self._leader[0] == self.node_id
+        put = pb.PutRequest(key=keys.LEADER, value=self.node_id.encode(), lease=self._lease)
+        free = pb.Compare(target=pb.Compare.CREATE, key=keys.LEADER, create_revision=0)
+        answer = await self.etcd.txn(pb.TxnRequest(compare=[free], success=[pb.Op(put=put)]))
+        # Only who has seen everything up to its election may decide.
+        await self._see(answer.header.revision)
+        return self.is_leader
+
+    async def _lead(self, lead: Lead) -> None:
+        log.info("op=lead-swarm node=%s", self.node_id)
+        try:
+            await lead(self)
+        except Fenced:
+            log.info("op=lead-swarm node=%s outcome=fenced", self.node_id)
+        except NoLeader as error:
+            log.warning("leading the swarm: %s", error)
+
+    async def _let_go(self) -> None:
+        """Leave at once what the lease would hold until it runs out."""
+        lease, self._lease, self._lease_until_s = self._lease, 0, 0.0
+        with contextlib.suppress(NoLeader, Refused):
+            await self.etcd.revoke(lease)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait; its failure is told."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        if (me := asyncio.current_task()) is not None and me.cancelling():
+            raise
+    except Exception:  # a leader that fails is a leader no more; it tries again with the next lease
+        log.exception("leading the swarm failed")
