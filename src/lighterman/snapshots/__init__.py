@@ -6,7 +6,8 @@ system. What is removed is renamed to the trash and gone at once; the bytes foll
 The blobs that layers came from are in `content`, the images made of them in `images`.
 """
 
+from lighterman.snapshots.drafts import Draft, Drafts
 from lighterman.snapshots.layer import Layer, chain_ids
 from lighterman.snapshots.store import NewLayer, Snapshots
 
-__all__ = ["Layer", "NewLayer", "Snapshots", "chain_ids"]
+__all__ = ["Draft", "Drafts", "Layer", "NewLayer", "Snapshots", "chain_ids"]

@@ -61,6 +61,12 @@ class Mounts:
             await self._end(key)
         self._locks.pop(key, None)
 
+    async def forget_to_end(self, key: str) -> None:
+        """The same, and wait for the end of the file system itself: nothing changes its layer any more."""
+        await self.forget(key)
+        if ending := self._ending.get(key):
+            await asyncio.wait([ending])
+
     async def ended(self) -> None:
         """Wait for the ends of all that was taken away."""
         while ending := list(self._ending.values()):

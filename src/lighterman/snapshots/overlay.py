@@ -78,6 +78,20 @@ def view(lowers: Sequence[Path], scratch: Path, *, by_fds: bool) -> int:
             mount.umount(str(scratch), detach=True)
 
 
+def mount_view(lowers: Sequence[Path], target: Path, *, by_fds: bool) -> None:
+    """Mount a read-only overlay of two and more directories at `target`. Raises: OSError."""
+    with opened(lowers) as fds:
+        if not by_fds:
+            below = ":".join(f"/proc/self/fd/{fd}" for fd in fds)
+            mount.mount("overlay", str(target), "overlay", mount.MS_RDONLY, f"lowerdir={below}")
+            return
+        tree = mount.overlay(fds, None, None)
+        try:
+            mount.move_mount(tree, str(target))
+        finally:
+            os.close(tree)
+
+
 def detach(target: Path) -> int | None:
     """Take the mount at `target` out of sight at once; None: there was none.
 

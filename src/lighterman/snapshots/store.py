@@ -37,6 +37,7 @@ from lighterman.lib.background import Background
 from lighterman.lib.effects import in_thread, rollback
 from lighterman.linux.sync import fsync_directory, syncfs
 from lighterman.snapshots import overlay
+from lighterman.snapshots.drafts import Drafts
 from lighterman.snapshots.init_layer import copy_root, make_init_layer
 from lighterman.snapshots.layer import ROWS, Layer, chain
 from lighterman.snapshots.mounts import Mounts
@@ -84,6 +85,7 @@ class Snapshots:
         scratch = content.new_ingest()
         self._by_fds = overlay.takes_fds(scratch)
         shutil.rmtree(scratch)  # not by the trash: a helper process would be started for it
+        self.drafts = Drafts(content, self._diffs, by_fds=self._by_fds)
         self._loop = asyncio.get_running_loop()
         content.on_discard = self._trash_filled
 
@@ -134,6 +136,20 @@ class Snapshots:
         if self._doomed:
             await self.remove_layers(list(self._doomed))
         self._empty_trash()
+
+    async def settle(self, key: str) -> Path:
+        """The directory of a writable layer's files, which no mount changes any more. Raises: NotFound."""
+        directory = self._directory(key)
+        await self._mounts.forget_to_end(key)
+        return directory / "diff"
+
+    async def move_files(self, key: str, ingest: Path) -> None:
+        """Move the files of a settled writable layer to `ingest`/diff; it is empty then. Raises: System."""
+        directory = self._directory(key)
+        try:
+            await in_thread(_move_files, directory / "diff", ingest / "diff")
+        except OSError as error:
+            raise System(f"cannot move the files of {directory}: {error}") from error
 
     async def export(self, key: str) -> AsyncGenerator[bytes, None]:
         """The archive of the merged root of `key`, piece by piece. Raises: NotFound, System."""
@@ -281,6 +297,9 @@ class Snapshots:
     def _diff(self, chain_id: str) -> Path:
         return self._layers_root / self._layers[chain_id].directory / "diff"
 
+    def _diffs(self, top: str | None) -> list[Path]:
+        return [self._diff(link) for link in chain(self._layers, top)]
+
     def _init(self, parent: str | None) -> Path:
         directory = self._layers[parent].directory if parent else _SCRATCH
         return self._layers_root / directory / "init"
@@ -421,6 +440,11 @@ class Snapshots:
                 await self._workers.run(EmptyDirectory(), [fd])
             finally:
                 os.close(fd)
+
+
+def _move_files(files: Path, target: Path) -> None:
+    os.rename(files, target)
+    files.mkdir(mode=0o755)  # whoever asks for its size finds nothing, rather than no place
 
 
 def _is_short(disk: os.statvfs_result) -> bool:
