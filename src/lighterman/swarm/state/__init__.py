@@ -6,15 +6,16 @@ memory with the indexes that one asks by; every manager has one, the mirror of t
 has become of an object.
 
 One writer for each kind, so that nobody overwrites what he has not seen: the API and joining nodes write
-wishes (CLUSTER, NODE, SERVICE, NETWORK, SECRET, CONFIG), the leader writes decisions (SERVICE_STATUS,
-NETWORK_STATUS, TEMPLATE, TASK, NODE_STATE, NODE_ADDRESSES), and the manager that a node is connected with
-writes what it observes (NODE_STATUS, SESSION, TASK_STATUS). A wish's revision, the version that clients see,
-therefore moves with wishes only.
+wishes (CLUSTER, AUTHORITY, NODE, SERVICE, NETWORK, SECRET, CONFIG), the leader writes decisions
+(SERVICE_STATUS, NETWORK_STATUS, TEMPLATE, TASK, NODE_STATE, NODE_ADDRESSES), and the manager that a node is
+connected with writes what it observes (NODE_STATUS, SESSION, TASK_STATUS). A wish's revision, the version
+that clients see, therefore moves with wishes only.
 
 The leader thinks ahead in a `draft`: it applies to the state what it would write, the next rule sees it, and
 at the end everything is taken back and committed as one transaction.
 """
 
+from lighterman.swarm.state.authority import Authority, Rotation
 from lighterman.swarm.state.cluster import (
     Cluster,
     Node,
@@ -49,6 +50,7 @@ from lighterman.swarm.state.template import template, template_of
 __all__ = [
     "Ambiguous",
     "Attached",
+    "Authority",
     "Change",
     "Cluster",
     "Config",
@@ -63,6 +65,7 @@ __all__ = [
     "NodeLiveness",
     "NodeStatus",
     "Put",
+    "Rotation",
     "Secret",
     "Seen",
     "Service",

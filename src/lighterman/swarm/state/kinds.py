@@ -10,6 +10,7 @@ class Kind(StrEnum):
     """The table that an object is in; the value is the part of its key in the store."""
 
     CLUSTER = "cluster"
+    AUTHORITY = "ca"
     NODE = "node"
     NODE_STATUS = "nodest"
     NODE_STATE = "nodelive"

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from lighterman.errdefs import InvalidParameter
+from lighterman.swarm.state.authority import Authority
 from lighterman.swarm.state.cluster import (
     Cluster,
     Node,
@@ -23,6 +24,7 @@ Key = tuple[Kind, str]
 TYPES: Mapping[Kind, type[Stored]] = MappingProxyType(
     {
         Kind.CLUSTER: Cluster,
+        Kind.AUTHORITY: Authority,
         Kind.NODE: Node,
         Kind.NODE_STATUS: NodeStatus,
         Kind.NODE_STATE: NodeLiveness,
@@ -133,6 +135,11 @@ class State:
     def cluster(self) -> Cluster | None:
         """The one there is; None before the first write of a swarm."""
         return next(iter(self._tables[Kind.CLUSTER].values()), None)
+
+    @property
+    def authority(self) -> Authority | None:
+        """The one there is; None before the first write of a swarm."""
+        return next(iter(self._tables[Kind.AUTHORITY].values()), None)
 
     # Questions
 
