@@ -20,17 +20,21 @@ from types import TracebackType
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_GETNEIGH = 30
+RTM_NEWRULE = 32
 
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_DUMP = 0x300
-NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLM_F_ACK_TLVS = 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 IFLA_IFALIAS, IFLA_NET_NS_FD = 20, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
+IFLA_BRPORT_MODE, IFLA_BRPORT_LEARNING, IFLA_BRPORT_ISOLATED = 4, 8, 33
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PROXY = 1, 4, 7, 11
+IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
 VETH_INFO_PEER, IFLA_VLAN_ID, IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE = 1, 1, 1, 1
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
@@ -40,6 +44,8 @@ IFA_F_NODAD = 0x2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN = 254
 RTPROT_BOOT, RTN_UNICAST = 3, 1
+NDA_DST, NUD_PERMANENT = 1, 0x80
+FRA_PRIORITY, FRA_FWMARK, FRA_TABLE, FR_ACT_TO_TBL = 6, 10, 15, 1
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLMSGERR_ATTR_MSG = 1
@@ -48,6 +54,8 @@ _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
 _IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst and src length, tos, table, protocol, scope, type, flags
+_NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
+_RULE = struct.Struct("=BBBBBxxBI")  # family, dst and src length, tos, table, action, flags
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -217,6 +225,30 @@ def add_ipvlan(name: str, *, parent: int, mode: str, namespace: int, mtu: int) -
     )
 
 
+def add_vxlan(name: str, *, vni: int, local: Address, port: int, namespace: int, mtu: int) -> Request:
+    """A VXLAN link made directly in the namespace of the fd, up; its packets come and go by `local` in the
+    namespace of the socket that this is sent on. It learns nothing and floods nothing: `add_tunnel` says what
+    is where, and `add_neighbour` lets it answer ARP itself.
+
+    EEXIST: this namespace has a link of this VNI on this port.
+    """
+    where = IFLA_VXLAN_LOCAL if local.version == 4 else IFLA_VXLAN_LOCAL6
+    data: list[tuple[int, Value]] = [
+        (IFLA_VXLAN_ID, vni),
+        (where, local.packed),
+        (IFLA_VXLAN_LEARNING, b"\0"),
+        (IFLA_VXLAN_PROXY, b"\1"),
+        (IFLA_VXLAN_PORT, struct.pack(">H", port)),
+    ]
+    attributes: list[tuple[int, Value]] = [
+        (IFLA_IFNAME, name),
+        (IFLA_NET_NS_FD, namespace),
+        *_mtu(mtu),
+        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "vxlan"), (IFLA_INFO_DATA, data)]),
+    ]
+    return _new_link(attributes, f"add vxlan {name}")
+
+
 def _mtu(mtu: int) -> list[tuple[int, Value]]:
     return [(IFLA_MTU, mtu)] if mtu else []
 
@@ -237,6 +269,16 @@ def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
     info: list[tuple[int, Value]] = [
         (IFLA_INFO_SLAVE_KIND, "bridge"),
         (IFLA_INFO_SLAVE_DATA, settings),
+    ]
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
+    return Request(RTM_NEWLINK, 0, payload, f"set the bridge port {name}")
+
+
+def set_learning(name: str, *, learning: bool) -> Request:
+    """Say whether the bridge believes the senders' addresses of frames that come in by the port `name`."""
+    info: list[tuple[int, Value]] = [
+        (IFLA_INFO_SLAVE_KIND, "bridge"),
+        (IFLA_INFO_SLAVE_DATA, [(IFLA_BRPORT_LEARNING, bytes([learning]))]),
     ]
     payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
     return Request(RTM_NEWLINK, 0, payload, f"set the bridge port {name}")
@@ -279,9 +321,18 @@ def add_address(index: int, interface: Interface) -> Request:
     )
 
 
-def add_route(subnet: Subnet, gateway: Address, index: int) -> Request:
-    """A route to `subnet` by `gateway` on the link `index`, in the main table."""
-    payload = _route_payload(subnet, gateway, index)
+def add_rule(mark: int, *, table: int, priority: int) -> Request:
+    """Let IPv4 packets with the firewall's `mark` be led by the routing `table`. EEXIST when it is there."""
+    payload = _RULE.pack(socket.AF_INET, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+    attributes: list[tuple[int, Value]] = [(FRA_PRIORITY, priority), (FRA_FWMARK, mark), (FRA_TABLE, table)]
+    return Request(
+        RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, payload + pack(attributes), f"add rule for mark {mark}"
+    )
+
+
+def add_route(subnet: Subnet, gateway: Address, index: int, *, table: int = RT_TABLE_MAIN) -> Request:
+    """A route to `subnet` by `gateway` on the link `index`."""
+    payload = _route_payload(subnet, gateway, index, table)
     return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, payload, f"add route {subnet} via {gateway}")
 
 
@@ -292,8 +343,10 @@ def delete_route(subnet: Subnet, gateway: Address, index: int) -> Request:
     )
 
 
-def _route_payload(subnet: Subnet, gateway: Address, index: int) -> bytes:
+def _route_payload(subnet: Subnet, gateway: Address, index: int, table: int = RT_TABLE_MAIN) -> bytes:
     attributes: list[tuple[int, Value]] = [(RTA_GATEWAY, gateway.packed), (RTA_OIF, index)]
+    if table != RT_TABLE_MAIN:
+        attributes.append((RTA_TABLE, table))
     if subnet.prefixlen:
         attributes.append((RTA_DST, subnet.network_address.packed))
     header = _RTMSG.pack(
@@ -301,7 +354,7 @@ def _route_payload(subnet: Subnet, gateway: Address, index: int) -> bytes:
         subnet.prefixlen,
         0,
         0,
-        RT_TABLE_MAIN,
+        table if table < 256 else 0,
         RTPROT_BOOT,
         0,
         RTN_UNICAST,
@@ -377,6 +430,17 @@ class Netlink:
         """All IPv4 routes of this namespace, those of the local table too."""
         payload = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         return [_route(body) for body in self._dump(Request(RTM_GETROUTE, 0, payload, "list routes"))]
+
+    def neighbours(self, index: int) -> list[Address]:
+        """The IPv4 addresses that are known for good to be behind the link `index`."""
+        request = Request(RTM_GETNEIGH, 0, _NDMSG.pack(socket.AF_INET, 0, 0, 0, 0), "list neighbours")
+        found = []
+        for body in self._dump(request):
+            _family, behind, state, _flags, _type = _NDMSG.unpack_from(body)
+            address = unpack(body[_NDMSG.size :]).get(NDA_DST)
+            if behind == index and state & NUD_PERMANENT and address:
+                found.append(ipaddress.ip_address(address))
+        return found
 
     def _message(self, request: Request, flags: int) -> bytes:
         self._sequence += 1

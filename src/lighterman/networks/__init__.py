@@ -11,11 +11,17 @@ ours (`ruleset`), links are made by netlink (`links`), both by `builder` in the 
 listens on each published port itself (`ports`). In users' networks each sandbox has a name server
 (`name_server`) that knows `names` and hands the rest on (`upstream`). `files` holds the texts of hosts and
 resolv.conf.
+
+Networks of a swarm come from above (`overlays`): their segments lie in a namespace of their own (`segments`),
+and rules in the containers' namespaces stand in for services (`balancing`, `balancer`).
 """
 
+from lighterman.networks.attachment import Attacher
+from lighterman.networks.balancer import INGRESS_SANDBOX, Picture
+from lighterman.networks.balancing import Member, MeshPort, Service
 from lighterman.networks.config import DEFAULT_POOLS, AddressPool, NetworkConfig
-from lighterman.networks.errors import NotConnected
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.errors import NoSuchNetwork, NotConnected
+from lighterman.networks.row import NetworkRow, Pool
 from lighterman.networks.sandbox import (
     Endpoint,
     EndpointWish,
@@ -24,19 +30,31 @@ from lighterman.networks.sandbox import (
     Sandbox,
     SandboxWish,
 )
+from lighterman.networks.sandboxes import GATEWAY_BRIDGE
+from lighterman.networks.segments import DataPath
 from lighterman.networks.service import Networks
 
 __all__ = [
     "DEFAULT_POOLS",
+    "GATEWAY_BRIDGE",
+    "INGRESS_SANDBOX",
     "AddressPool",
+    "Attacher",
+    "DataPath",
     "Endpoint",
     "EndpointWish",
+    "Member",
+    "MeshPort",
     "NetworkConfig",
     "NetworkRow",
     "Networks",
+    "NoSuchNetwork",
     "NotConnected",
+    "Picture",
+    "Pool",
     "PortWish",
     "PublishedPort",
     "Sandbox",
     "SandboxWish",
+    "Service",
 ]

@@ -15,6 +15,7 @@ from lighterman.linux import netns
 from lighterman.linux.netlink import Link
 from lighterman.linux.nft import NftError
 from lighterman.networks import links
+from lighterman.networks.balancer import Balancer, Picture
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.firewall import Firewall
 from lighterman.networks.kernel import Kernel
@@ -31,6 +32,7 @@ from lighterman.networks.plan import (
 from lighterman.networks.records import Records
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.sandbox import Endpoint, Sandbox
+from lighterman.networks.segments import Segment, Segments
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class Builder:
         self._ip_forward = ip_forward
         self.pins = exec_root / "netns"
         self.pins.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._segments = Segments(kernel.netlink, exec_root / "overlay-netns")
+        self.balancer = Balancer()
         self.records = Records(exec_root / "sandboxes")
 
     # sandboxes
@@ -67,7 +71,7 @@ class Builder:
             self.records.write(sandbox)
             ears = None
             if sandbox.key:
-                links.make_sandbox(self._netlink, sandbox.key, self._plugs(sandbox))
+                links.make_sandbox(self._netlink, self._segments, sandbox.key, self._plugs(sandbox))
                 ears = self._settle(sandbox, fresh=True)
             try:
                 self._firewall.publish(sandbox.id, publication_of(sandbox))
@@ -81,6 +85,7 @@ class Builder:
         """Take all of it away; idempotent. Raises: System."""
         with domain(f"failed to take down the network of {sandbox.name}"):
             self._firewall.withdraw(sandbox.id)
+            self.balancer.forget(sandbox.id)
             if sandbox.key:
                 links.remove_sandbox(sandbox.key)
             self.records.delete(sandbox.id)
@@ -94,8 +99,9 @@ class Builder:
             self.records.write(after)
             with _opened(after.key) as fd:
                 if endpoint.addresses:
-                    links.furnish(self._netlink, fd, [self._plug(endpoint)])
+                    links.furnish(self._netlink, self._segments, fd, [self._plug(endpoint)])
                 links.route(fd, _ways_out(after), _ways_out(before))
+                self.balancer.settle(after)
                 self._firewall.publish(after.id, publication_of(after))
                 is_new = after.has_names and not before.has_names
                 return open_ears(fd, fresh=False) if is_new else None
@@ -122,6 +128,12 @@ class Builder:
 
     # networks
 
+    def reach(self, segment: Segment, picture: Picture, inside: Sequence[Sandbox]) -> None:
+        """Let those `inside` an overlay network reach the others. Raises: System."""
+        with domain(f"failed to set up the tunnels of {segment.bridge}"):
+            self._segments.reach(segment, picture.path, picture.hosts)
+        self.balancer.settle_all(inside)
+
     def add_network(self, row: NetworkRow) -> None:
         """Make its bridge or the link it stands on, and its rules. Raises: System."""
         with domain(f"failed to create network {row.name}"):
@@ -135,6 +147,9 @@ class Builder:
     def remove_network(self, row: NetworkRow) -> None:
         """The undo of `add_network`; idempotent. Raises: System."""
         with domain(f"failed to remove network {row.name}"):
+            if row.driver == "overlay":
+                self._segments.remove(row.link)
+                self._segments.sweep([each.link for each in self._catalog.overlays])
             if row.driver == "bridge":
                 self._firewall.remove_bridge(row.link)
             if row.own_link:
@@ -190,12 +205,14 @@ class Builder:
         wanted = {row.link for row in self._catalog.rows.values()}
         orphans = links.our_links(self._netlink, self._owner) - wanted
         links.remove_links(self._netlink, (found - names) | orphans)
+        self._segments.sweep([row.link for row in self._catalog.overlays])
 
     def _repair(self, sandbox: Sandbox, pid: int, on_host: Mapping[str, Link]) -> Ears | None:
         if not sandbox.key:
             return None
         try:
-            links.repair_sandbox(self._netlink, sandbox.key, pid, self._plugs(sandbox), on_host)
+            plugs = self._plugs(sandbox)
+            links.repair_sandbox(self._netlink, self._segments, sandbox.key, pid, plugs, on_host)
             return self._settle(sandbox, fresh=False)
         except (OSError, NftError) as error:
             log.error("op=repair-network container=%s: %s", sandbox.id[:12], error)
@@ -204,11 +221,20 @@ class Builder:
     def _settle(self, sandbox: Sandbox, *, fresh: bool) -> Ears | None:
         """Routes and name server of a namespace whose links are there."""
         ways_out = _ways_out(sandbox)
+        self.balancer.settle(sandbox)
         if ways_out == (None, None) and not sandbox.has_names:
             return None
         with _opened(sandbox.key) as fd:
             links.route(fd, ways_out, missing_only=not fresh)
             return open_ears(fd, fresh=fresh) if sandbox.has_names else None
+
+    def is_pinned(self, sandbox: Sandbox) -> bool:
+        """Whether its namespace is there, with or without a process in it."""
+        return netns.is_pinned(sandbox.key)
+
+    def close(self) -> None:
+        """Let go of the namespace of overlay networks, which stays."""
+        self._segments.close()
 
     def _forward(self, rows: Iterable[NetworkRow]) -> None:
         if self._ip_forward and any(row.ipv6 for row in rows) and links.enable_ipv6_forwarding():

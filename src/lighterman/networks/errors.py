@@ -45,6 +45,13 @@ class NoFreeAddress(System):
         super().__init__(f"no available IPv{version} addresses on this network's address pools")
 
 
+class Unattached(Forbidden):
+    """A container that the swarm has given no address in its network."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"Could not attach to network {network}: this node is not in its swarm any more")
+
+
 class EndpointExists(Forbidden):
     def __init__(self, name: str, network: str) -> None:
         super().__init__(f"endpoint with name {name} already exists in network {network}")

@@ -64,7 +64,8 @@ class Addresses:
     """The subnets of one network, with those of gateways and auxiliary hosts taken."""
 
     def __init__(self, pools: Iterable[Pool]) -> None:
-        self._spaces = [(pool, _space(pool)) for pool in pools]
+        self._pools = tuple(pools)
+        self._spaces = [(pool, _space(pool)) for pool in self._pools]
 
     def take(self, version: int, wished: str = "") -> tuple[Address, Pool] | None:
         """The address wished, or the lowest free one of the first subnet that has one; None when the
@@ -98,6 +99,23 @@ class Addresses:
         for _pool, space in self._spaces:
             if address in space.subnet:
                 space.release(address)
+
+
+class GivenAddresses(Addresses):
+    """The subnets of a network whose addresses are the swarm's to give: none is chosen here, none refused."""
+
+    def take(self, version: int, wished: str = "") -> tuple[Address, Pool] | None:
+        """The address wished, which the swarm has given; None without one. Raises: InvalidParameter."""
+        if not wished:
+            return None
+        address = parse_address(wished, version)
+        for pool in self._pools:
+            if address in ipaddress.ip_network(pool.subnet):
+                return address, pool
+        raise OutOfSubnets(wished)
+
+    def release(self, text: str) -> None:
+        """Nothing: the swarm knows."""
 
 
 def _space(pool: Pool) -> AddressSpace:

@@ -37,6 +37,7 @@ from lighterman.linux.netlink import (
 )
 from lighterman.networks.options import split_parent
 from lighterman.networks.sandbox import Endpoint
+from lighterman.networks.segments import Segment, Segments
 
 WaysOut = tuple[Endpoint | None, Endpoint | None]
 """The endpoints with the default routes of IPv4 and IPv6."""
@@ -68,10 +69,10 @@ class Shared:
 
 @dataclass(frozen=True)
 class Plug:
-    """An endpoint and what it is plugged into, a bridge by a veth of this name."""
+    """An endpoint and what it is plugged into, a bridge or segment by a veth of this name."""
 
     endpoint: Endpoint
-    to: Bridge | Shared
+    to: Bridge | Segment | Shared
     veth: str
 
 
@@ -164,7 +165,7 @@ def our_links(netlink: Netlink, owner: str) -> set[str]:
     return {link.name for link in netlink.links() if link.alias == owner}
 
 
-def make_sandbox(netlink: Netlink, key: str, plugs: Sequence[Plug]) -> None:
+def make_sandbox(netlink: Netlink, segments: Segments, key: str, plugs: Sequence[Plug]) -> None:
     """A namespace pinned at `key` with its loopback up and plugged into its networks; without routes.
 
     Raises: OSError; then what was made so far is there still: `remove_sandbox` takes it away.
@@ -179,16 +180,20 @@ def make_sandbox(netlink: Netlink, key: str, plugs: Sequence[Plug]) -> None:
             _write_if_there("/proc/sys/net/ipv6/conf/default/accept_ra", "0")
             with Netlink() as inner:
                 inner.batch([set_up("lo")])
-        furnish(netlink, fd, plugs)
+        furnish(netlink, segments, fd, plugs)
     finally:
         os.close(fd)
 
 
-def furnish(netlink: Netlink, fd: int, plugs: Sequence[Plug]) -> None:
+def furnish(netlink: Netlink, segments: Segments, fd: int, plugs: Sequence[Plug]) -> None:
     """Plug the namespace of `fd` into networks: links and addresses."""
     if not plugs:
         return
     netlink.batch([request for plug in plugs for request in _outside(netlink, plug, fd)])
+    for plug in plugs:
+        if isinstance(plug.to, Segment):
+            end = plug.endpoint
+            segments.plug(plug.to, veth=plug.veth, interface=end.interface, mac=end.mac, namespace=fd)
     with netns.inside(fd):
         if any(plug.endpoint.ipv6 for plug in plugs):
             for name in ("lo", *(plug.endpoint.interface for plug in plugs if plug.endpoint.ipv6)):
@@ -253,7 +258,12 @@ def unplug(netlink: Netlink, key: str, plug: Plug) -> None:
 
 
 def repair_sandbox(
-    netlink: Netlink, key: str, pid: int, plugs: Sequence[Plug], on_host: Mapping[str, Link]
+    netlink: Netlink,
+    segments: Segments,
+    key: str,
+    pid: int,
+    plugs: Sequence[Plug],
+    on_host: Mapping[str, Link],
 ) -> None:
     """Pin the namespace of the running process `pid` again and plug in what is unplugged; without routes.
 
@@ -270,7 +280,7 @@ def repair_sandbox(
         with netns.inside(fd), Netlink() as inner:
             inside = {link.name for link in inner.links()}
         unplugged = [plug for plug in plugs if plug.endpoint.interface not in inside]
-        furnish(netlink, fd, unplugged)
+        furnish(netlink, segments, fd, unplugged)
     finally:
         os.close(fd)
     plug_again(netlink, [plug for plug in plugs if plug not in unplugged], on_host)
@@ -352,6 +362,9 @@ def _switch_on(path: str) -> bool:
 
 
 def _outside(netlink: Netlink, plug: Plug, fd: int) -> list[Request]:
+    """What is to be done in the host's namespace."""
+    if isinstance(plug.to, Segment):
+        return []
     if isinstance(plug.to, Shared):
         return [_shared_link(plug.to, plug.endpoint, ensure_shared(netlink, plug.to), fd)]
     veth = add_veth(

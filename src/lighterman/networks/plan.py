@@ -6,15 +6,22 @@ from ipaddress import ip_address, ip_interface, ip_network
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.netlink import mac_bytes
 from lighterman.networks import options
+from lighterman.networks.errors import Unattached
 from lighterman.networks.ipam import Address, Addresses, mac_of
 from lighterman.networks.links import Bridge, Plug, Shared
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.ruleset import BridgeRules, Publication
 from lighterman.networks.sandbox import Endpoint, EndpointWish, Sandbox
+from lighterman.networks.segments import Segment
+
+OVERLAY_MTU = "1450"
+"""What is left of 1500 bytes by the head of VXLAN."""
 
 
 def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
     """Raises InvalidParameter for what this network does not offer."""
+    if row.ingress:
+        return  # only the swarm can wish for it
     if wish.aliases and not row.has_names:
         raise InvalidParameter(
             "network-scoped alias is supported only for containers in user defined networks"
@@ -65,6 +72,8 @@ def plan_endpoint(
     plain = Endpoint(endpoint_id, row.id, row.name, driver_opts=wish.driver_opts, driver=row.driver)
     if addresses is None:
         return plain
+    if row.driver == "overlay" and not wish.ipv4:
+        raise Unattached(row.name)
     ends, first = _take(row, wish, addresses)
     return Endpoint(
         id=endpoint_id,
@@ -98,11 +107,21 @@ def _take(row: NetworkRow, wish: EndpointWish, addresses: Addresses) -> tuple[di
         if found is not None:
             address, pool = found
             prefix = ip_network(pool.subnet).prefixlen
-            router = "" if row.internal else pool.router
+            router = "" if row.internal or row.driver == "overlay" else pool.router
             ends |= {name: str(address), f"{name}_prefix": prefix, gateway: router}
     first = taken or taken6
     assert first is not None, "a network has a pool"
     return ends, first[0]
+
+
+def needs_way_out(sandbox: Sandbox, rows: Mapping[str, NetworkRow]) -> bool:
+    """Whether it is in networks of the swarm only, which lead nowhere, and is not meant to stay inside.
+
+    Source: needDefaultGW of libnetwork.
+    """
+    if sandbox.way_out(4) is not None:
+        return False
+    return any(not rows[end.network_id].internal for end in sandbox.overlays)
 
 
 def _free_interface(prefix: str, taken: Iterable[str]) -> str:
@@ -153,9 +172,18 @@ def rules_of(row: NetworkRow) -> BridgeRules:
     )
 
 
+def segment_of(row: NetworkRow) -> Segment:
+    """An overlay network on this host."""
+    return Segment(row.link, row.vni, int(row.options.get(options.MTU, OVERLAY_MTU)))
+
+
 def plug_of(endpoint: Endpoint, row: NetworkRow, *, veth_prefix: str, owner: str) -> Plug:
     """The link that an endpoint with addresses needs."""
-    to = bridge_of(row, owner) if row.driver == "bridge" else shared_of(row, owner)
+    to: Bridge | Segment | Shared
+    if row.driver == "overlay":
+        to = segment_of(row)
+    else:
+        to = bridge_of(row, owner) if row.driver == "bridge" else shared_of(row, owner)
     return Plug(endpoint, to, veth_name(veth_prefix, endpoint))
 
 

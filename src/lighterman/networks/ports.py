@@ -8,7 +8,7 @@ what does reach it (IPv6, for one) is carried to the container by a relay.
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -27,6 +27,12 @@ class HeldPorts:
     def __init__(self) -> None:
         self.ports: list[PublishedPort] = []
         self.sockets: list[tuple[PublishedPort, socket.socket]] = []
+
+    def take_over(self, others: "HeldPorts") -> None:
+        """Hold what `others` held, who hold nothing any more."""
+        self.ports += others.ports
+        self.sockets += others.sockets
+        others.ports, others.sockets = [], []
 
 
 class Ports:
@@ -72,6 +78,15 @@ class Ports:
             self._taken.discard((port.proto, port.host_ip, port.host_port))
         held.sockets, held.ports = [], []
 
+    def keep_only(self, held: HeldPorts, wanted: Collection[tuple[str, int]]) -> None:
+        """Release what is none of the `wanted` (protocol, port of the host)."""
+        gone = HeldPorts()
+        gone.ports = [port for port in held.ports if (port.proto, port.host_port) not in wanted]
+        gone.sockets = [each for each in held.sockets if each[0] in gone.ports]
+        held.ports = [port for port in held.ports if port not in gone.ports]
+        held.sockets = [each for each in held.sockets if each[0] in held.ports]
+        self.release(gone)
+
     def _hold_one(self, held: HeldPorts, wish: PortWish, host_ip: str) -> None:
         addresses = self._addresses(wish.host_ip or host_ip)
         last = max(wish.host_port_first, wish.host_port_last)
@@ -100,8 +115,7 @@ class Ports:
         except BaseException:
             self.release(mine)
             raise
-        held.ports += mine.ports
-        held.sockets += mine.sockets
+        held.take_over(mine)
 
     def _bind(self, held: HeldPorts, port: PublishedPort) -> None:
         if _key(port) in self._taken:

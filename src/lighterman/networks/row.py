@@ -31,7 +31,7 @@ class NetworkRow(msgspec.Struct, frozen=True):
 
     id: str
     name: str
-    driver: str  # bridge, host, null, macvlan, ipvlan
+    driver: str  # bridge, host, null, macvlan, ipvlan, overlay
     created_ns: int
     link: str = ""  # the name of its bridge, or of the link that macvlan and ipvlan stand on
     own_link: bool = False  # we made that link and take it away again
@@ -44,6 +44,9 @@ class NetworkRow(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     config_only: bool = False
     config_from: str = ""
+    scope: str = "local"  # "swarm": it is the cluster's, and this is what this node knows of it
+    ingress: bool = False  # the one of the routing mesh
+    vni: int = 0  # an overlay network's number on the wire
 
     @property
     def predefined(self) -> bool:
@@ -58,14 +61,15 @@ class NetworkRow(msgspec.Struct, frozen=True):
     @property
     def subnets(self) -> list[IPv4Network | IPv6Network]:
         """Those that nobody else may have."""
-        return [ip_network(pool.subnet) for pool in self.pools] if self.has_addresses else []
+        local = self.has_addresses and self.driver != "overlay"  # those of the swarm are seen by nobody here
+        return [ip_network(pool.subnet) for pool in self.pools] if local else []
 
     @property
     def has_addresses(self) -> bool:
         """Whether containers get an address and a link in it."""
-        return self.driver in ("bridge", "macvlan", "ipvlan") and not self.config_only
+        return self.driver in ("bridge", "macvlan", "ipvlan", "overlay") and not self.config_only
 
     @property
     def has_names(self) -> bool:
         """Whether its containers find each other by name."""
-        return self.has_addresses and not self.is_default_bridge
+        return self.has_addresses and not self.is_default_bridge and not self.ingress

@@ -42,7 +42,7 @@ class SandboxWish:
     """All of one container: `id` is its full id, `name` its name without the slash.
 
     No endpoints at all is a namespace that has a loopback only (NetworkDisabled). `dns` are the name
-    servers wished; () takes the host's.
+    servers wished; () takes the host's. The places of a `managed` one were given by the swarm already.
     """
 
     id: str
@@ -50,6 +50,7 @@ class SandboxWish:
     endpoints: tuple[EndpointWish, ...] = ()
     ports: tuple[PortWish, ...] = ()
     dns: tuple[str, ...] = ()
+    managed: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Endpoint:
     link_local: tuple[str, ...] = ()
     priority: int = 0
     host_ip: str = ""  # where ports without an address are published; "" is the engine's default
+    hidden: bool = False  # nobody wished it: the way out of a container that is in overlay networks only
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -103,6 +105,11 @@ class Sandbox:
     ports: tuple[PublishedPort, ...] = ()
     wished_ports: tuple[PortWish, ...] = ()  # published as soon as an endpoint leads outside
     dns: tuple[str, ...] = ()
+
+    @property
+    def overlays(self) -> tuple[Endpoint, ...]:
+        """Its endpoints in networks of the swarm."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.driver == "overlay")
 
     @property
     def has_names(self) -> bool:

@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -18,21 +18,31 @@ from lighterman.errdefs import EngineError
 from lighterman.lib.effects import in_thread, rollback
 from lighterman.linux.conntrack import forget
 from lighterman.networks import links
+from lighterman.networks.balancer import INGRESS_SANDBOX
 from lighterman.networks.builder import Builder
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.errors import ConnectivityFailed, EndpointExists, NotConnected, PortFailed
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.name_server import Ears, NameServer
 from lighterman.networks.names import Names
-from lighterman.networks.plan import plan_endpoint, publication_of, veth_name
+from lighterman.networks.plan import needs_way_out, plan_endpoint, publication_of, veth_name
 from lighterman.networks.ports import HeldPorts, Ports
 from lighterman.networks.relay import TcpRelay, UdpRelay
 from lighterman.networks.row import NetworkRow
-from lighterman.networks.sandbox import Endpoint, EndpointWish, PortWish, Sandbox, SandboxWish
+from lighterman.networks.sandbox import (
+    Endpoint,
+    EndpointWish,
+    PortWish,
+    PublishedPort,
+    Sandbox,
+    SandboxWish,
+)
 from lighterman.networks.upstream import Doorway, Forwarder, upstreams
 
 log = logging.getLogger(__name__)
 _DYING_S = 2.0
+GATEWAY_BRIDGE = "docker_gwbridge"
+"""The bridge network by which containers of overlay networks reach the host and the world."""
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
@@ -42,7 +52,7 @@ class _Held:
 
     sandbox: Sandbox
     ports: HeldPorts
-    relays: list[TcpRelay | UdpRelay] = field(default_factory=list)
+    relays: dict[PublishedPort, TcpRelay | UdpRelay] = field(default_factory=dict)
     names: NameServer | None = None
     begun: bool = False  # something of it may be in the kernel
     connected: bool = False
@@ -68,6 +78,7 @@ class Sandboxes:
         ports: Ports,
         *,
         veth_prefix: str,
+        names: Names,
         dns: tuple[str, ...],
         tell: Callable[[str, Sandbox, NetworkRow], None],
     ) -> None:
@@ -78,7 +89,7 @@ class Sandboxes:
         self._veth_prefix = veth_prefix
         self._dns = dns
         self._tell = tell
-        self._names = Names()
+        self._names = names
         self._doorway = Doorway()
         self._held: dict[str, _Held] = {}
         self._dying: dict[str, _Dying] = {}  # by veth
@@ -114,6 +125,7 @@ class Sandboxes:
         try:
             for row, endpoint_wish in zip(rows, wish.endpoints, strict=True):
                 sandbox = self._with_endpoint(sandbox, row, endpoint_wish)
+            sandbox = self._with_way_out(sandbox)
             ports = self._hold_ports(sandbox)
         except BaseException:
             self._give_back(sandbox.endpoints)
@@ -228,6 +240,30 @@ class Sandboxes:
         await self._relay(held)
         return held.sandbox
 
+    async def republish_what_can_be(self, sandbox_id: str, wishes: Collection[PortWish]) -> list[PortFailed]:
+        """Publish exactly those of `wishes` that can be had, and tell why the others cannot; what stays the
+        same is not touched.
+
+        Raises: System.
+        """
+        held, failed = self._held[sandbox_id], []
+        wanted = {(wish.proto, wish.host_port_first) for wish in wishes}
+        for port in held.ports.ports:
+            if (port.proto, port.host_port) not in wanted and port in held.relays:
+                held.relays.pop(port).close()
+        self._ports.keep_only(held.ports, wanted)
+        have = {(port.proto, port.host_port) for port in held.ports.ports}
+        for wish in wishes:
+            if (wish.proto, wish.host_port_first) not in have:
+                try:
+                    held.ports.take_over(self._ports.hold([wish]))
+                except PortFailed as error:
+                    failed.append(error)
+        held.sandbox = replace(held.sandbox, wished_ports=tuple(wishes), ports=tuple(held.ports.ports))
+        await self._kernel.call(partial(self._builder.republish, held.sandbox))
+        await self._relay(held)
+        return failed
+
     async def rename(self, sandbox_id: str, name: str) -> None:
         """The container has another name: inspect shows it, others find it. Nothing without a sandbox."""
         held = self._held.get(sandbox_id)
@@ -243,6 +279,9 @@ class Sandboxes:
     async def restore(self, running: Mapping[str, int]) -> None:
         """Keep the sandboxes of `running` (container id -> pid), repaired; the others go. Raises: System."""
         remembered = await self._kernel.call(self._builder.records.load)
+        entrance = remembered.get(INGRESS_SANDBOX)
+        if entrance is not None and self._builder.is_pinned(entrance):
+            running = {**running, INGRESS_SANDBOX: 0}  # it has no process: its namespace is all of it
         for sandbox in remembered.values():
             if sandbox.id in running:
                 self._adopt(sandbox)
@@ -288,6 +327,15 @@ class Sandboxes:
         )
         return replace(sandbox, endpoints=(*sandbox.endpoints, endpoint))
 
+    def _with_way_out(self, sandbox: Sandbox) -> Sandbox:
+        """The sandbox with an endpoint that leads outside, where it needs one that nobody has wished."""
+        if not needs_way_out(sandbox, self._catalog.rows):
+            return sandbox
+        bridge = self._catalog.find(GATEWAY_BRIDGE)
+        with_it = self._with_endpoint(sandbox, bridge, EndpointWish(bridge.id))
+        *others, last = with_it.endpoints
+        return replace(with_it, endpoints=(*others, replace(last, hidden=True, has_names=False)))
+
     # ports and names
 
     def _hold_ports(self, sandbox: Sandbox) -> HeldPorts:
@@ -313,20 +361,18 @@ class Sandboxes:
         """Serve what arrives at the sockets of the ports."""
         publication = publication_of(held.sandbox)
         address = publication.ipv4 or publication.ipv6
-        for relay in held.relays:
-            relay.lead_to(address)
-        if held.relays:
-            return
         for port, sock in held.ports.sockets:
-            relay = (UdpRelay if port.proto == "udp" else TcpRelay)(address, port.container_port)
-            if port.proto != "sctp":  # an SCTP socket only holds the port
-                held.relays.append(relay)
+            if port in held.relays:
+                held.relays[port].lead_to(address)
+            elif port.proto != "sctp":  # an SCTP socket only holds the port
+                relay = (UdpRelay if port.proto == "udp" else TcpRelay)(address, port.container_port)
+                held.relays[port] = relay
                 await relay.serve(sock)
 
     def _stop_relays(self, held: _Held) -> None:
-        for relay in held.relays:
+        for relay in held.relays.values():
             relay.close()
-        held.relays = []
+        held.relays = {}
 
     async def _listen(self, held: _Held, ears: Ears | None) -> None:
         """Answer questions for names in the sandbox."""

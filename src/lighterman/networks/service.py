@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 import time
@@ -20,6 +21,7 @@ from lighterman.lib.effects import rollback
 from lighterman.lib.filters import Filters
 from lighterman.linux.netlink import RT_TABLE_MAIN
 from lighterman.networks import links, view
+from lighterman.networks.attachment import Attacher
 from lighterman.networks.builder import Builder, domain
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
@@ -30,6 +32,8 @@ from lighterman.networks.firewall import Firewall
 from lighterman.networks.guard import Guard
 from lighterman.networks.ipam import Subnet
 from lighterman.networks.kernel import Kernel
+from lighterman.networks.names import Names
+from lighterman.networks.overlays import Overlays
 from lighterman.networks.ports import Ports, ephemeral_ports
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
@@ -57,6 +61,7 @@ class Networks:
         self._kernel = kernel
         self._catalog = catalog
         self._firewall = Firewall(kernel.nft, config.table)
+        names = Names()
         veth_prefix = links.veth_prefix(config.bridge_name)
         self._builder = Builder(
             kernel,
@@ -73,9 +78,20 @@ class Networks:
             catalog,
             Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip),
             veth_prefix=veth_prefix,
+            names=names,
             dns=config.dns,
             tell=self._tell,
         )
+        self.overlays = Overlays(
+            kernel,
+            self._builder,
+            catalog,
+            names,
+            self._sandboxes,
+            record=lambda row: db.write(_ROWS.put(row.id, row)),
+            erase=lambda network_id: db.write(_ROWS.delete(network_id)),
+        )
+        self.attacher: Attacher | None = None  # of an engine in a swarm: its agent
         self._guard = Guard(
             kernel,
             self._firewall,
@@ -108,6 +124,7 @@ class Networks:
         """Let go of sockets and the thread; links, namespaces and rules stay for what goes on running."""
         self._guard.close()
         self._sandboxes.close()
+        await self._kernel.call(self._builder.close)
         await self._kernel.close()
 
     async def reconcile(self, running: Mapping[str, int]) -> None:
@@ -131,6 +148,30 @@ class Networks:
         """
         return self._sandboxes.reserve(wish)
 
+    async def attach(self, wish: SandboxWish) -> SandboxWish:
+        """`wish` with the addresses that the swarm gives a plain container in its networks, to be reserved.
+
+        Raises: NoSuchNetwork, and what the swarm refuses it with; then nothing is held.
+        """
+        if self.attacher is None or wish.managed:
+            return wish
+        try:
+            ends = tuple(
+                [await self._attached(self.attacher, wish.id, wish.name, each) for each in wish.endpoints]
+            )
+        except BaseException:
+            self.attacher.detach(wish.id)
+            raise
+        return dataclasses.replace(wish, endpoints=ends)
+
+    async def _attached(
+        self, attacher: Attacher, sandbox_id: str, name: str, wish: EndpointWish
+    ) -> EndpointWish:
+        known = self._catalog.get(wish.network)
+        if known is not None and known.scope != "swarm":
+            return wish
+        return await attacher.attach(sandbox_id, name, wish)
+
     async def connect(self, sandbox: Sandbox) -> None:
         """Make the reserved `sandbox` in the kernel; undoes itself on failure.
 
@@ -141,6 +182,8 @@ class Networks:
     async def disconnect(self, sandbox_id: str) -> None:
         """Take the sandbox back, or only what was reserved of it; idempotent."""
         await self._sandboxes.disconnect(sandbox_id)
+        if self.attacher is not None:
+            self.attacher.detach(sandbox_id)
 
     async def join(self, sandbox_id: str, wish: EndpointWish) -> Sandbox:
         """Plug a running container into one network more; undoes itself on failure.
@@ -148,11 +191,22 @@ class Networks:
         Raises: NoSuchNetwork, InvalidParameter, AddressInUse, NoFreeAddress, EndpointExists,
         ConnectivityFailed, System.
         """
-        return await self._sandboxes.join(sandbox_id, wish)
+        sandbox = self._sandboxes.get(sandbox_id)
+        if self.attacher is None or sandbox is None:
+            return await self._sandboxes.join(sandbox_id, wish)
+        wish = await self._attached(self.attacher, sandbox_id, sandbox.name, wish)
+        try:
+            return await self._sandboxes.join(sandbox_id, wish)
+        except BaseException:
+            self.attacher.detach(sandbox_id, wish.network)
+            raise
 
     async def leave(self, sandbox_id: str, network_id: str) -> Sandbox:
         """Unplug a running container from one network. Raises: NotConnected, System."""
-        return await self._sandboxes.leave(sandbox_id, network_id)
+        after = await self._sandboxes.leave(sandbox_id, network_id)
+        if self.attacher is not None:
+            self.attacher.detach(sandbox_id, network_id)
+        return after
 
     async def republish(self, sandbox_id: str, wishes: tuple[PortWish, ...]) -> Sandbox:
         """Publish other ports of a running container.

@@ -17,7 +17,7 @@ FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Network:
     """The network, with those of `sandboxes` that have an endpoint in it as its Containers."""
     containers = {
-        sandbox.id: _container(sandbox.name, endpoint)
+        sandbox.id: _container(_shown_name(sandbox, endpoint), endpoint)
         for sandbox in sandboxes
         for endpoint in sandbox.endpoints
         if endpoint.network_id == row.id
@@ -26,13 +26,13 @@ def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Netw
         name=row.name,
         id=row.id,
         created=rfc3339_nano(row.created_ns),
-        scope="local",
+        scope=row.scope,
         driver=row.driver,
         enable_ipv6=row.ipv6,
         ipam=wire.IPAM("default", row.ipam_options, [_pool(pool) for pool in row.pools]),
         internal=row.internal,
         attachable=row.attachable,
-        ingress=False,
+        ingress=row.ingress,
         config_from=wire.ConfigReference(row.config_from),
         config_only=row.config_only,
         containers=dict(sorted(containers.items())),
@@ -60,7 +60,7 @@ def is_asked_for(row: NetworkRow, filters: Filters, *, used: bool) -> bool:
     is_dangling = not used and not row.predefined
     return (
         filters.exact("driver", row.driver)
-        and filters.exact("scope", "local")
+        and filters.exact("scope", row.scope)
         and filters.exact("type", "builtin" if row.predefined else "custom")
         and filters.labels(row.labels)
         and _in_part(filters.get("id"), row.id)
@@ -78,6 +78,10 @@ def _searched(pattern: str, value: str) -> bool:
         return re.search(pattern, value) is not None
     except re.error:
         return False
+
+
+def _shown_name(sandbox: Sandbox, endpoint: Endpoint) -> str:
+    return f"gateway_{sandbox.id[:12]}" if endpoint.hidden else sandbox.name
 
 
 def _container(name: str, endpoint: Endpoint) -> wire.NetworkContainer:
