@@ -50,10 +50,22 @@ def test_durations(text: str, ns: int) -> None:
     assert parse_duration(text) == ns
 
 
-@pytest.mark.parametrize("text", ["", "5", "h", "1x", "1h 5m"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="duration"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", 'time: invalid duration ""'),
+        ("5", 'time: missing unit in duration "5"'),
+        ("h", 'time: invalid duration "h"'),
+        ("1x", 'time: unknown unit "x" in duration "1x"'),
+        ("1h 5m", 'time: unknown unit "h " in duration "1h 5m"'),
+        ("1e5s", 'time: unknown unit "e" in duration "1e5s"'),
+        ("9999999h", 'time: invalid duration "9999999h"'),
+    ],
+)
+def test_what_is_no_duration_is_refused_in_gos_words(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match="duration") as refused:
         parse_duration(text)
+    assert str(refused.value) == said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Times and durations as Go writes and reads them: the API's texts. Instants are ns since the epoch."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -14,7 +15,8 @@ _UNITS_NS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^.0-9]*)")
+_LONGEST_NS = (1 << 63) - 1
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})")
 
 
@@ -65,15 +67,34 @@ def parse_duration(text: str) -> int:
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if rest == "0":
         return 0
-    total, at = 0.0, 0
-    for match in _DURATION.finditer(rest):
-        if match.start() != at:
-            break
-        total += float(match[1]) * _UNITS_NS[match[2]]
-        at = match.end()
-    if not rest or at != len(rest):
+    if not rest:
         raise ValueError(f'time: invalid duration "{text}"')
-    return sign * round(total)
+    total_ns = 0
+    for whole, fraction, unit in _parts(rest):
+        if (not whole and not fraction) or len(whole) > len(str(_LONGEST_NS)):
+            raise ValueError(f'time: invalid duration "{text}"')
+        if not unit:
+            raise ValueError(f'time: missing unit in duration "{text}"')
+        if unit not in _UNITS_NS:
+            raise ValueError(f'time: unknown unit "{unit}" in duration "{text}"')
+        fraction = fraction[:18]
+        total_ns += int(whole or "0") * _UNITS_NS[unit]
+        total_ns += int(fraction or "0") * _UNITS_NS[unit] // 10 ** len(fraction)
+        if total_ns > _LONGEST_NS:
+            raise ValueError(f'time: invalid duration "{text}"')
+    return sign * total_ns
+
+
+def _parts(text: str) -> Iterator[tuple[str, str, str]]:
+    """Whole part, decimals and unit, over and over; all may be empty where the text makes no sense."""
+    at = 0
+    while at < len(text):
+        match = _DURATION.match(text, at)
+        if match is None or match.end() == at:
+            yield "", "", ""
+            return
+        yield match[1], match[2] or "", match[3]
+        at = match.end()
 
 
 def parse_timestamp(text: str, *, now_ns: int) -> int:

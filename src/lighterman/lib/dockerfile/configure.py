@@ -45,7 +45,8 @@ def configured(config: ContainerConfig, instruction: Instruction, *, keeps_cmd: 
     """The configuration after the instruction.
 
     An ENTRYPOINT takes the command away, which was meant for another program, unless the same stage gave it
-    (`keeps_cmd`). Raises: InvalidParameter in dockerd's words.
+    (`keeps_cmd`). The name of a STOPSIGNAL is for the caller to check, who knows signals.
+    Raises: InvalidParameter in dockerd's words.
     """
     match instruction:
         case Env():
@@ -165,6 +166,7 @@ def _directory(current: str, path: str) -> str:
 
 def _shown(health: HealthConfig) -> str:
     """The check as `%q` of Go shows it, down to the number of retries as a character."""
-    times = (health.interval, health.timeout, health.start_period)
+    times = [health.interval, health.timeout, health.start_period]
+    times += [health.start_interval] if health.start_interval else []  # dockerd 20.10 has no such field
     shown = " ".join(go_quote(go_duration(duration_ns)) for duration_ns in times)
     return f"&{{{go_quote_list(health.test or ())} {shown} {go_quote_char(health.retries)}}}"

@@ -73,10 +73,14 @@ class Dockerfile:
 
 def parse(data: bytes) -> Dockerfile:
     """A whole Dockerfile. Raises: InvalidParameter in dockerd's words."""
-    source = read(data)
+    try:
+        source = read(data)
+        forms = [_form(statement, source.escape) for statement in source.statements]
+    except InvalidParameter as error:
+        raise InvalidParameter(f"failed to parse Dockerfile: {error}") from error
     arguments: list[Arg] = []
     stages: list[Stage] = []
-    for form in [_form(statement, source.escape) for statement in source.statements]:
+    for form in forms:
         try:
             instruction = _instruction(form)
         except InvalidParameter as error:
