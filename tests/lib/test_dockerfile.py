@@ -322,7 +322,7 @@ def test_an_environment_cannot_grow_without_end() -> None:
         configured(config, larger, keeps_cmd=False)
 
 
-WORDS = "FROM x|RUN|COPY|ENV|HEALTHCHECK|ONBUILD|EOF|a|é|escape=|<<|--".split("|")
+WORDS = ["FROM x", "RUN", "COPY", "ENV", "HEALTHCHECK", "ONBUILD", "EOF", "a", "é", "escape=", "<<", "--"]
 
 
 @given(st.lists(st.sampled_from([*WORDS, *" \n\t\r\u2028\\`#\"'[],=${}"])).map("".join))
