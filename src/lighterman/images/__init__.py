@@ -6,12 +6,13 @@ from being deleted. Layers are in `snapshots`, blobs in `content`, the wire to r
 """
 
 from lighterman.images.changes import changed
-from lighterman.images.commit import CommitWish
+from lighterman.images.commit import CommitWish, Step
 from lighterman.images.errors import NoSuchImage
 from lighterman.images.image import Image, ImageUser
 from lighterman.images.images import Images, tagged_reference
 from lighterman.images.limits import Limits
 from lighterman.images.load import ImportWish
+from lighterman.images.steps import Steps
 
 __all__ = [
     "CommitWish",
@@ -21,6 +22,8 @@ __all__ = [
     "ImportWish",
     "Limits",
     "NoSuchImage",
+    "Step",
+    "Steps",
     "changed",
     "tagged_reference",
 ]

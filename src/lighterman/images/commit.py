@@ -29,20 +29,26 @@ EMPTY_DIFF_ID = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10
 """A tar of nothing: who commits it adds to the history, and no layer."""
 
 
-@dataclass(frozen=True)
-class CommitWish:
-    """What an image is to be made of."""
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What leads from an image to the next."""
 
-    upper: Path
-    """The writable layer's own directory; nobody writes to it or removes it meanwhile."""
     parent: str
-    """Id of the image that it lies on."""
+    """Id of the image that it lies on; a build's may lie on nothing."""
     config: ContainerConfig
     """Of the image."""
     container_id: str = ""
     container_config: ContainerConfig = ContainerConfig()  # noqa: RUF009 it is frozen
     author: str = ""
     comment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitWish(Step):
+    """What an image is to be made of."""
+
+    upper: Path
+    """The writable layer's own directory; nobody writes to it or removes it meanwhile."""
 
 
 class Committer:
@@ -99,7 +105,7 @@ async def _packed(workers: Workers, upper: Path, ingest: Path) -> Unpacked:
     return unpacked
 
 
-def committed(wish: CommitWish, parent: Document, diff_id: str, version: str, now_ns: int) -> Document:
+def committed(wish: Step, parent: Document, diff_id: str, version: str, now_ns: int) -> Document:
     """The configuration of the image, pure."""
     created, is_empty = rfc3339_nano(now_ns), diff_id == EMPTY_DIFF_ID
     below = list(parent.rootfs.diff_ids) if parent.rootfs else []

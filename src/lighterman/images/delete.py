@@ -83,6 +83,8 @@ async def _delete(
 
 
 def _conflict(store: Store, image: Image, *, force: bool, names_count: bool) -> Conflict | None:
+    if store.held[image.id]:
+        return _unable(image, "cannot be forced", "image is being used by a running build")
     users = store.users(image.id)
     running = next((user for user in users if user.running), None)
     if store.children(image.id):

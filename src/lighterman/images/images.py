@@ -30,6 +30,7 @@ from lighterman.images.progress import Emit, status, stream
 from lighterman.images.pull import Puller, PullWish, pulled_reference
 from lighterman.images.push import Pusher
 from lighterman.images.save import save_images, wanted_images
+from lighterman.images.steps import Steps
 from lighterman.images.store import Store, Users
 from lighterman.images.view import image_history, inspect_image, list_images, usage
 from lighterman.lib.filters import Filters
@@ -49,6 +50,7 @@ class Images:
         self._pusher = Pusher(store, layers, registry, workers)
         self._registry = registry
         self._committer = Committer(store, layers, workers, __version__)
+        self.steps = Steps(store, layers, workers, __version__)
         self._loader = Loader(store, layers, workers, self._host, __version__)
 
     @classmethod

@@ -56,6 +56,8 @@ class Store:
         self._references: dict[str, set[Reference]] = {}
         self._leases: Counter[str] = Counter()
         """Layers that work in progress counts on, by chain id."""
+        self.held: Counter[str] = Counter()
+        """Images that builds in progress count on, by id."""
         self._changing = asyncio.Lock()
         """Held from the check of a change to its memory: a name never points to what just went."""
 
