@@ -6,7 +6,6 @@ Source: BuildFromConfig of dockerd 20.10.24, whose list lacks SHELL and STOPSIGN
 from collections.abc import Sequence
 
 from lighterman.apitypes.container import ContainerConfig
-from lighterman.lib.dockerfile import Cmd, configured, environment, expanded, parse_changes
 
 _ALLOWED = frozenset(
     [
@@ -33,6 +32,9 @@ def changed(config: ContainerConfig, changes: Sequence[str]) -> ContainerConfig:
     """
     if not changes:
         return config
+    # It takes 2 MB, which an engine that builds nothing shall not have.
+    from lighterman.lib.dockerfile import Cmd, configured, environment, expanded, parse_changes
+
     instructions, escape = parse_changes("\n".join(changes), _ALLOWED)
     cmd_given = False
     for instruction in instructions:
