@@ -14,11 +14,17 @@ class Draft:
         self.state = state
         self._writes: dict[tuple[Kind, str], Write] = {}
         self._before: dict[tuple[Kind, str], tuple[Stored | None, int]] = {}
+        self._news: set[tuple[Kind, str]] = set()
 
     @property
     def writes(self) -> list[Write]:
         """What is to be committed, in the order in which it was first thought of; one for each object."""
         return list(self._writes.values())
+
+    def news(self) -> set[tuple[Kind, str]]:
+        """What was written since somebody asked last."""
+        found, self._news = self._news, set()
+        return found
 
     def put(self, kind: Kind, value: Stored) -> None:
         """Write the object, on condition that it is then what it is now."""
@@ -39,6 +45,7 @@ class Draft:
 
     def _remember(self, kind: Kind, id: str) -> int:
         """The object's revision before the draft; 0 when it did not exist."""
+        self._news.add((kind, id))
         if (kind, id) not in self._before:
             self._before[kind, id] = self.state.get(kind, id), self.state.revision_of(kind, id)
         return self._before[kind, id][1]

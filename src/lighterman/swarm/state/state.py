@@ -173,7 +173,7 @@ class State:
         return cast(Stored, table[found[0]]) if found else None
 
     def tasks_of_service(self, service_id: str) -> list[Task]:
-        """In the order in which they came."""
+        """In the order in which they came; tasks of no service are under ""."""
         tasks = self.tasks
         return [tasks[id] for id in self._by_service.get(service_id, ())]
 
@@ -185,9 +185,9 @@ class State:
         """Whether a task has it."""
         return template_id in self._by_template
 
-    def addresses_in(self, network_id: str) -> Iterable[str]:
-        """All addresses of the network that somebody has, without prefix lengths."""
-        return [address.partition(" ")[0] for address in self._addresses.get(network_id, ())]
+    def address_is_taken(self, network_id: str, address: str) -> bool:
+        """Whether a task, a service or a node has this address, written without prefix length."""
+        return f"{address} {network_id}" in self._addresses
 
     def publisher(self, protocol: str, port: int) -> str | None:
         """The id of the service that has this port in the routing mesh."""
@@ -259,24 +259,21 @@ class State:
                 del index[key]
 
     def _entries(self, kind: Kind, value: Any) -> Iterator[tuple[dict[str, dict[str, None]], str, str]]:
-        """Where an object is found: index, key and entry. An address's entry tells its owner, too, so that
-        an owner who is late to let it go does not take it from the next.
-        """
+        """Where an object is found: index, key and entry."""
         if kind is Kind.TASK:
             yield self._by_template, value.template_id, value.id
-            if value.service_id:
-                yield self._by_service, value.service_id, value.id
+            yield self._by_service, value.service_id, value.id
             if value.node_id:
                 yield self._by_node, value.node_id, value.id
             for place in value.attached:
                 for address in place.addresses:
-                    yield self._addresses, place.network_id, f"{address.partition('/')[0]} {value.id}"
+                    yield self._addresses, f"{address.partition('/')[0]} {place.network_id}", value.id
         elif kind is Kind.SERVICE_STATUS and value.endpoint is not None:
             for vip in value.endpoint.virtual_ips:
-                yield self._addresses, vip.network_id, f"{vip.addr.partition('/')[0]} {value.id}"
+                yield self._addresses, f"{vip.addr.partition('/')[0]} {vip.network_id}", value.id
             for port in value.endpoint.ports:
                 if port.publish_mode == "ingress":
                     yield self._ports, f"{port.published_port}/{port.protocol}", value.id
         elif kind is Kind.NODE_ADDRESSES:
             for network_id, address in value.addresses.items():
-                yield self._addresses, network_id, f"{address.partition('/')[0]} {value.id}"
+                yield self._addresses, f"{address.partition('/')[0]} {network_id}", value.id

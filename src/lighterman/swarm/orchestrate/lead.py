@@ -1,0 +1,66 @@
+"""The leader's loop: wait for a change, think, write it down."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from lighterman.swarm.identity import new_id
+from lighterman.swarm.orchestrate.agenda import Agenda
+from lighterman.swarm.state import Key, State, Write
+
+GATHER_S = 0.02
+"""Changes that come within it are thought of together: a hundred reports are one round."""
+WRITES_AT_ONCE = 400
+"""In one transaction; etcd is started with a limit of 1024 operations."""
+log = logging.getLogger(__name__)
+
+
+class Changes(Protocol):
+    """A subscription of the store."""
+
+    async def next(self) -> frozenset[Key]: ...
+
+
+class Store(Protocol):
+    """What the loop needs of `swarm.store.Store`."""
+
+    state: State
+
+    def changes(self) -> AbstractContextManager[Changes]: ...
+
+    async def commit(self, writes: Sequence[Write], *, fenced: bool = False) -> int: ...
+
+
+async def lead(store: Store) -> None:
+    """Decide for the swarm, until cancelled or fenced.
+
+    Raises: Fenced when another manager leads; NoLeader when nothing can be written down.
+    """
+    from lighterman.swarm.store import OutOfSequence
+
+    with store.changes() as changes:
+        agenda = Agenda(store.state, new_id)
+        while True:
+            writes = agenda.think(time.time_ns())
+            try:
+                for begin in range(0, len(writes), WRITES_AT_ONCE):
+                    await store.commit(writes[begin : begin + WRITES_AT_ONCE], fenced=True)
+            except OutOfSequence as error:  # somebody wished something else meanwhile: think again
+                log.debug("%s: %s %s", error, error.kind, error.id)
+                agenda.note((write.kind, write.id) for write in writes)
+                await asyncio.sleep(GATHER_S)
+            await _news(changes, agenda)
+
+
+async def _news(changes: Changes, agenda: Agenda) -> None:
+    """Wait until there is something to think of."""
+    wake_ns = agenda.wake_ns()
+    wait_s = None if wake_ns is None else max(wake_ns - time.time_ns(), 0) / 1e9
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            agenda.note(await changes.next())
+            await asyncio.sleep(GATHER_S)
