@@ -13,7 +13,8 @@ from lighterman.containers.archive import archive, path_stat, put_archive
 from lighterman.containers.attach import AttachOptions, attach, resize
 from lighterman.containers.changes import changes
 from lighterman.containers.commit import CommitOptions, commit
-from lighterman.containers.create import create
+from lighterman.containers.create import create, keep
+from lighterman.containers.defaults import Defaults
 from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, exec_start
 from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
 from lighterman.containers.export import export
@@ -58,6 +59,7 @@ __all__ = [
     "export",
     "inspect",
     "kill",
+    "keep",
     "list_containers",
     "logs",
     "on_detach",

@@ -5,6 +5,8 @@ import secrets
 import time
 from random import SystemRandom
 
+from msgspec import structs
+
 from lighterman.apitypes.container import ContainerCreateBody, ContainerCreateResponse, LogConfig
 from lighterman.apitypes.volume import VolumeCreateBody
 from lighterman.containers.copy_up import copy_up
@@ -32,11 +34,13 @@ async def create(
     name: str = "",
     platform: str = "",
     deep_read_only: bool = False,
+    transient: bool = False,
 ) -> ContainerCreateResponse:
     """Make a container without starting it.
 
     `platform` is what the image has to be for ("" is any that is here); with `deep_read_only` read-only binds
-    are so with all that is mounted below them.
+    are so with all that is mounted below them. A `transient` one does not outlive this engine, and its files
+    are safe on the disk only when somebody has seen to it.
 
     Raises: InvalidParameter, NotFound (no such image), NameTaken, Unimplemented. Source: ContainerCreate.
     """
@@ -44,6 +48,7 @@ async def create(
         raise InvalidParameter("Config cannot be empty in order to create a container")
     name = check_name(name) if name else made_up_name(cs.names, _CHANCE)
     container, plan, parent = _planned(cs, body, name, platform, deep_read_only)
+    container = structs.replace(container, transient=transient)
     async with rollback() as undo:
         for volume in plan.volumes:
             if volume.anonymous:
@@ -59,9 +64,15 @@ async def create(
             )
         await cs.snapshots.prepare(container.id, parent)
         await copy_up(cs, container)
-        container = await cs.record(container, Made(), durable=True)
+        container = await cs.record(container, Made(), durable=not transient)
     cs.publish(container, "create")
     return ContainerCreateResponse(container.id, plan.warnings)
+
+
+async def keep(cs: Containers, ref: str) -> None:
+    """Let a transient container outlive the engine that made it. Raises: NoSuchContainer."""
+    async with cs.locked(ref) as container:
+        await cs.record(container, transient=False)
 
 
 def _planned(

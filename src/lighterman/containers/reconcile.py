@@ -14,7 +14,7 @@ from lighterman.containers.health import at_start, is_probe
 from lighterman.containers.life import Creating, Exited, Paused, Removing, Restarting, Running, Started
 from lighterman.containers.plan_start import prepare
 from lighterman.containers.probing import end_orphan
-from lighterman.containers.remove import dismantle
+from lighterman.containers.remove import dismantle, remove
 from lighterman.containers.start import run
 from lighterman.containers.state import Container, Containers
 from lighterman.containers.stats import keep_samples
@@ -46,6 +46,9 @@ async def reconcile(cs: Containers, found: Sequence[Recovered]) -> None:
                 await _settle(cs, container, facts)
         except EngineError as error:  # the others are to be settled all the same
             log.error("op=reconcile container=%s outcome=failed error=%s", container.id[:12], error)
+    for container in cs:
+        if container.transient:
+            cs.later.start(_remove_transient, cs, container.id)
     cs.later.start(keep_samples, cs)
 
 
@@ -79,6 +82,14 @@ async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adop
             _go_on(cs, container)
         case _:
             await cs.runtime.delete(container.id)
+
+
+async def _remove_transient(cs: Containers, container_id: str) -> None:
+    """What served an engine that is gone goes, whether it runs or not."""
+    try:
+        await remove(cs, container_id, force=True, volumes=True)
+    except EngineError as error:
+        log.warning("op=reconcile container=%s outcome=failed error=%s", container_id[:12], error)
 
 
 def _go_on(cs: Containers, container: Container) -> None:

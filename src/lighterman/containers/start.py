@@ -176,7 +176,7 @@ class _LookedUp:
 
 
 async def _root(cs: Containers, plan: StartPlan) -> tuple[Path, _LookedUp]:
-    root = await cs.snapshots.mount(plan.container.id)
+    root = await cs.snapshots.mount(plan.container.id, volatile=plan.container.transient)
     return root, await in_thread(_look_up, plan, root)
 
 

@@ -53,6 +53,7 @@ class Container(Struct, frozen=True, kw_only=True):
     oom_killed: bool = False  # its memory ran out in this run
     attempted: bool = False  # a start was tried: from then on its files and sandbox are shown
 
+    transient: bool = False  # it serves work of the engine that made it: no later one has a use for it
     @property
     def attributes(self) -> dict[str, str]:
         """What its events say of it. Source: measured on dockerd 20.10.24."""
