@@ -20,7 +20,7 @@ from lighterman.events import Events
 from lighterman.lib.effects import rollback
 from lighterman.lib.filters import Filters
 from lighterman.linux.netlink import RT_TABLE_MAIN
-from lighterman.networks import links, view
+from lighterman.networks import links, options, view
 from lighterman.networks.attachment import Attacher
 from lighterman.networks.builder import Builder, domain
 from lighterman.networks.catalog import Catalog
@@ -37,7 +37,7 @@ from lighterman.networks.overlays import Overlays
 from lighterman.networks.ports import Ports, ephemeral_ports
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
-from lighterman.networks.sandboxes import Sandboxes
+from lighterman.networks.sandboxes import GATEWAY_BRIDGE, Sandboxes
 
 log = logging.getLogger(__name__)
 _ROWS: Rows[NetworkRow] = Rows("networks", NetworkRow)
@@ -274,6 +274,15 @@ class Networks:
             await self._db.write(_ROWS.put(row.id, row))
         self._events.publish("network", "create", row.id, {"name": row.name, "type": row.driver})
         return wire.NetworkCreateResponse(row.id)
+
+    async def ensure_gateway_bridge(self) -> None:
+        """Make the bridge by which containers of overlay networks get outside, unless it is there; users may
+        have made one of their own. Raises: PoolsExhausted, System. Source: createGWNetwork of dockerd.
+        """
+        if GATEWAY_BRIDGE in self:
+            return
+        wish = {options.NAME: GATEWAY_BRIDGE, options.ICC: "false", options.MASQUERADE: "true"}
+        await self.create(wire.NetworkCreateBody(GATEWAY_BRIDGE, driver="bridge", options=wish))
 
     async def remove(self, ref: str) -> None:
         """Make a network go away. Raises: NoSuchNetwork, Forbidden, System. Source: NetworkDelete."""
