@@ -167,7 +167,7 @@ def test_mounts_of_a_run(text: str, mount: RunMount) -> None:
 EMPTY_VALUES = "at least two arguments, but only one was provided. Destination could not be determined"
 
 REFUSED = [
-    ("", "failed to parse Dockerfile: file with no instructions"),
+    ("", "the Dockerfile (Dockerfile) cannot be empty"),
     ("# only a comment\n", "failed to parse Dockerfile: file with no instructions"),
     ("RUN x", "no build stage in current context"),
     ("FOO bar", "dockerfile parse error line 1: unknown instruction: FOO"),

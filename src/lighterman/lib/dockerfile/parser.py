@@ -71,13 +71,15 @@ class Dockerfile:
     """In dockerd's words, a line each; the last one sums up."""
 
 
-def parse(data: bytes) -> Dockerfile:
-    """A whole Dockerfile. Raises: InvalidParameter in dockerd's words."""
+def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
+    """A whole Dockerfile; `name` is the file's, for errors. Raises: InvalidParameter in dockerd's words."""
+    if not data:
+        raise InvalidParameter(f"the Dockerfile ({name}) cannot be empty")
     try:
         source = read(data)
         forms = [_form(statement, source.escape) for statement in source.statements]
     except InvalidParameter as error:
-        raise InvalidParameter(f"failed to parse Dockerfile: {error}") from error
+        raise InvalidParameter(f"failed to parse {name}: {error}") from error
     arguments: list[Arg] = []
     stages: list[Stage] = []
     for form in forms:
