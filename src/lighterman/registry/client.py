@@ -63,8 +63,8 @@ class Registry:
         """The repository of `reference`, spoken to and, where it asks for it, logged in to.
 
         A mirror is not given the credentials of what it mirrors. Without an `endpoint` it is the registry's
-        own. `kind` is "repository(plugin)" for plugins. Raises: System with Docker's text when nobody answers,
-        Unauthorized.
+        own. `kind` is "repository(plugin)" for plugins. Raises: System with Docker's text when nobody
+        answers, Unauthorized.
         """
         if endpoint is None:
             endpoint = (await self.endpoints(reference, mirrors=False))[-1]
