@@ -18,6 +18,7 @@ from lighterman.containers.defaults import Defaults
 from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, exec_start
 from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
 from lighterman.containers.export import export
+from lighterman.containers.given_files import GivenFile
 from lighterman.containers.kill import kill
 from lighterman.containers.list import list_containers
 from lighterman.containers.log_options import resolve_log_config
@@ -43,6 +44,7 @@ __all__ = [
     "CommitOptions",
     "Container",
     "Containers",
+    "GivenFile",
     "LogOptions",
     "Settings",
     "archive",

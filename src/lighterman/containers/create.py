@@ -10,6 +10,7 @@ from msgspec import structs
 from lighterman.apitypes.container import ContainerCreateBody, ContainerCreateResponse, LogConfig
 from lighterman.apitypes.volume import VolumeCreateBody
 from lighterman.containers.copy_up import copy_up
+from lighterman.containers.given_files import GivenFile
 from lighterman.containers.host_devices import find_block_io, find_devices
 from lighterman.containers.life import Creating, Made
 from lighterman.containers.mounts import BindMount
@@ -35,12 +36,15 @@ async def create(
     platform: str = "",
     deep_read_only: bool = False,
     transient: bool = False,
+    managed: bool = False,
+    files: tuple[GivenFile, ...] = (),
 ) -> ContainerCreateResponse:
     """Make a container without starting it.
 
     `platform` is what the image has to be for ("" is any that is here); with `deep_read_only` read-only binds
     are so with all that is mounted below them. A `transient` one does not outlive this engine, and its files
-    are safe on the disk only when somebody has seen to it.
+    are safe on the disk only when somebody has seen to it. A `managed` one is a task of a swarm, whose `files`
+    are filled at each start.
 
     Raises: InvalidParameter, NotFound (no such image), NameTaken, Unimplemented. Source: ContainerCreate.
     """
@@ -48,7 +52,7 @@ async def create(
         raise InvalidParameter("Config cannot be empty in order to create a container")
     name = check_name(name) if name else made_up_name(cs.names, _CHANCE)
     container, plan, parent = _planned(cs, body, name, platform, deep_read_only)
-    container = structs.replace(container, transient=transient)
+    container = structs.replace(container, transient=transient, managed=managed, files=files)
     async with rollback() as undo:
         for volume in plan.volumes:
             if volume.anonymous:

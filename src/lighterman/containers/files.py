@@ -97,7 +97,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _addresses(sandbox: Sandbox | None) -> list[str]:
-    return [address for each in (sandbox.endpoints if sandbox else ()) for address in each.addresses]
+    """Its own, but for those of ways that lead to others only. Source: sbJoin of libnetwork."""
+    ends = [each for each in (sandbox.endpoints if sandbox else ()) if not each.hidden]
+    return [each for end in ends if end.has_names or end.driver != "overlay" for each in end.addresses]
 
 
 def _hosts(container: Container, sandbox: Sandbox | None, host_gateway: str, linked: Sequence[Line]) -> str:

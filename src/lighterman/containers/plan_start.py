@@ -103,6 +103,7 @@ def sandbox_wish(container: Container) -> SandboxWish:
         ),
         ports=() if mode == "host" else port_wishes(container.config, container.host_config),
         dns=tuple(container.host_config.dns or ()),
+        managed=container.managed,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lighterman.containers.ending import kill_to_end
 from lighterman.containers.errors import NoSuchContainer, UnderRemoval
+from lighterman.containers.given_files import take_back
 from lighterman.containers.ipc import give_back_shm
 from lighterman.containers.life import (
     Condemned,
@@ -69,6 +70,7 @@ async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> N
 def _remove_home(home: Path) -> None:
     """Its files; never what a start that was cut off has left mounted there."""
     give_back_shm(home)
+    take_back(home)
     shutil.rmtree(home, ignore_errors=True)
 
 

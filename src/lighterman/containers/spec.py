@@ -5,7 +5,7 @@ could have got wrong: that was refused before.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class Prepared:
     cgroup_parent: str = ""
     init_path: str = ""
     link_variables: tuple[str, ...] = ()  # of the environment
+    given: Mapping[str, str] = field(default_factory=dict)  # files of the swarm: place -> path
 
 
 def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
@@ -100,6 +101,7 @@ def _mounts(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
     """The usual ones, less those that the container has something else for; then its own, parents first."""
     own = {mount.target: _mount(mount, facts) for mount in plan.mounts}
     own |= {mount.destination: mount for mount in _files(plan, facts) if mount.destination not in own}
+    own |= {place: _bind(path, place, "rbind", "rprivate", "ro") for place, path in facts.given.items()}
     own |= {mount.destination: mount for mount in _shared_memory(plan.container.host_config, facts)}
     wish = plan.container.host_config
     usual = default_mounts(

@@ -1,7 +1,7 @@
 """Starting: what is prepared side by side, the run, the record; or everything taken back."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from msgspec import structs
 from lighterman.apitypes.container import HostConfig
 from lighterman.containers.attend import attend
 from lighterman.containers.files import write_files
+from lighterman.containers.given_files import lay_out, take_back
 from lighterman.containers.health import at_start
 from lighterman.containers.host_devices import find_block_io, find_devices
 from lighterman.containers.identity import Identity
@@ -27,7 +28,7 @@ from lighterman.containers.remove import dismantle
 from lighterman.containers.rootfs import find_user, make_directory
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
 from lighterman.containers.state import Container, Containers
-from lighterman.errdefs import EngineError, InvalidParameter
+from lighterman.errdefs import EngineError, InvalidParameter, System
 from lighterman.lib.effects import in_thread, rollback, together
 from lighterman.linux.cgroup import REALTIME_PERIOD_US, cgroup_path, grant_realtime
 from lighterman.linux.host import Host
@@ -91,7 +92,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
     container = plan.container
     undo.callback(cs.live(container.id).turn_away)
     undo.push_async_callback(cs.networks.disconnect, container.id)
-    sandbox = cs.networks.reserve(plan.sandbox) if plan.sandbox else None
+    sandbox = cs.networks.reserve(await cs.networks.attach(plan.sandbox)) if plan.sandbox else None
     undo.push_async_callback(cs.snapshots.unmount, container.id)
     (root, looked_up), _, hostname = await together(
         _root(cs, plan), _connect(cs, sandbox), in_thread(_write_files, cs, plan, sandbox)
@@ -110,6 +111,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         ipc_namespace_pid=plan.ipc_of.pid if plan.ipc_of else 0,
         borrowed_shm=await _borrow_shm(cs, plan, undo),
         host_ipc=host_ipc(),
+        given=await _lay_out(cs, plan, undo),
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
         init_path=cs.settings.init_path,
         link_variables=tuple(
@@ -128,6 +130,18 @@ async def _mount_volumes(cs: Containers, plan: StartPlan, undo: AsyncExitStack) 
             mount.name, plan.container.id, destination=mount.target, writable=not mount.read_only
         )
     return found
+
+
+async def _lay_out(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Mapping[str, str]:
+    """The files that the swarm gives the container: place -> path."""
+    container = plan.container
+    if not container.files:
+        return {}
+    if cs.contents is None:
+        raise System("secret store is not initialized")
+    home = cs.settings.home(container.id)
+    undo.push_async_callback(in_thread, take_back, home)
+    return await in_thread(lay_out, home, container.files, cs.contents(container))
 
 
 async def _borrow_shm(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> str:

@@ -6,7 +6,7 @@ A `Container` is frozen: whoever holds one sees it as it was when it was looked 
 
 import asyncio
 import bisect
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer
 from lighterman.containers.execs import Exec, ExecEnded
+from lighterman.containers.given_files import GivenFile
 from lighterman.containers.health import Health
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
 from lighterman.containers.mounts import Mounted
@@ -52,6 +53,8 @@ class Container(Struct, frozen=True, kw_only=True):
     health: Health | None = None  # of a container with a check, from its first start on
     oom_killed: bool = False  # its memory ran out in this run
     attempted: bool = False  # a start was tried: from then on its files and sandbox are shown
+    managed: bool = False  # a task of a swarm: its places in networks are given, and somebody else restarts it
+    files: tuple[GivenFile, ...] = ()  # secrets and configs
 
     transient: bool = False  # it serves work of the engine that made it: no later one has a use for it
     @property
@@ -129,6 +132,8 @@ def _future() -> "asyncio.Future[int]":
     return asyncio.get_running_loop().create_future()
 
 
+Contents = Callable[[Container], Mapping[str, bytes]]
+"""What the files are filled with that a container is given, by their `source`. Raises: NotFound."""
 PROBES_STARTED_AT_ONCE = 4
 _ROWS: Rows[Container] = Rows("containers", Container)
 
@@ -160,6 +165,7 @@ class Containers:
         self.runtime = runtime
         self.host = host
         self.settings = settings
+        self.contents: Contents | None = None  # of an engine in a swarm: its agent's
         self.execs: dict[str, Exec] = {}
         self.probes = asyncio.Semaphore(PROBES_STARTED_AT_ONCE)
         self.later = Background()  # restarts and removals that nobody waits for

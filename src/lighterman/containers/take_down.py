@@ -1,8 +1,9 @@
 """What surrounds a process, taken down after its end. Idempotent: a crash is followed by another try."""
 
+from lighterman.containers.given_files import take_back
 from lighterman.containers.mounts import VolumeMount
 from lighterman.containers.state import Container, Containers
-from lighterman.lib.effects import together
+from lighterman.lib.effects import in_thread, together
 
 
 async def take_down(cs: Containers, container: Container) -> None:
@@ -12,5 +13,7 @@ async def take_down(cs: Containers, container: Container) -> None:
         cs.networks.disconnect(container.id),
         cs.snapshots.unmount(container.id),
     )
+    if container.files:
+        await in_thread(take_back, cs.settings.home(container.id))
     for name in {mount.name for mount in container.mounts if isinstance(mount, VolumeMount)}:
         await cs.volumes.unmount(name, container.id)

@@ -241,7 +241,7 @@ def mount_point(cs: Containers, mount: Mounted) -> MountPoint:
 def networks(cs: Containers, container: Container) -> dict[str, EndpointSettings]:
     """The container's place in each network: what was wished, and what came of it."""
     sandbox = cs.networks.sandbox(container.id) if container.runs else None
-    ends = {end.network_name: end for end in sandbox.endpoints} if sandbox else {}
+    ends = {end.network_name: end for end in sandbox.endpoints if not end.hidden} if sandbox else {}
     shown = {name: _endpoint(cs, container, name, wish) for name, wish in container.endpoints.items()}
     for name, end in ends.items():
         shown[name] = _connected(container, container.endpoints.get(name, EndpointSettings()), end)
