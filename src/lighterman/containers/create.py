@@ -43,8 +43,8 @@ async def create(
 
     `platform` is what the image has to be for ("" is any that is here); with `deep_read_only` read-only binds
     are so with all that is mounted below them. A `transient` one does not outlive this engine, and its files
-    are safe on the disk only when somebody has seen to it. A `managed` one is a task of a swarm, whose `files`
-    are filled at each start.
+    are safe on the disk only when somebody has seen to it. A `managed` one is a task of a swarm, whose
+    `files` are filled at each start.
 
     Raises: InvalidParameter, NotFound (no such image), NameTaken, Unimplemented. Source: ContainerCreate.
     """

@@ -1,7 +1,8 @@
 """Files that a container is given at each start and that no disk may keep: secrets and configs of a swarm.
 
 Their contents are somebody else's and are asked for at the start. They lie in a file system in memory that is
-made for the container, each is bound to its place, and nobody can write to it. Source: setupSecretDir of moby.
+made for the container, each is bound to its place, and nobody can write to it.
+Source: setupSecretDir of moby.
 """
 
 import errno

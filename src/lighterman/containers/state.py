@@ -53,7 +53,7 @@ class Container(Struct, frozen=True, kw_only=True):
     health: Health | None = None  # of a container with a check, from its first start on
     oom_killed: bool = False  # its memory ran out in this run
     attempted: bool = False  # a start was tried: from then on its files and sandbox are shown
-    managed: bool = False  # a task of a swarm: its places in networks are given, and somebody else restarts it
+    managed: bool = False  # a task of a swarm: its places in networks are given to it
     files: tuple[GivenFile, ...] = ()  # secrets and configs
 
     transient: bool = False  # it serves work of the engine that made it: no later one has a use for it
