@@ -325,10 +325,12 @@ class ReplicatedService(Wire, frozen=True, omit_defaults=True):
 
 
 class ServiceMode(Wire, frozen=True, omit_defaults=True):
-    """One of the two."""
+    """One of them; jobs are known since 1.41 and not done here."""
 
     replicated: ReplicatedService | None = None
     global_: Empty | None = field(name="Global", default=None)
+    replicated_job: Empty | None = None
+    global_job: Empty | None = None
 
 
 class UpdateConfig(Wire, frozen=True, omit_defaults=True):
@@ -366,6 +368,14 @@ class UpdateStatus(Wire, frozen=True, omit_defaults=True):
     message: str = ""
 
 
+class ServiceStatus(Wire, frozen=True):
+    """Since 1.41, where it is asked for. Source: ServiceList."""
+
+    running_tasks: int
+    desired_tasks: int
+    completed_tasks: int = 0
+
+
 class Service(Wire, frozen=True, omit_defaults=True, kw_only=True):
     """Source: ServiceInspect."""
 
@@ -377,11 +387,12 @@ class Service(Wire, frozen=True, omit_defaults=True, kw_only=True):
     previous_spec: ServiceSpec | None = None
     endpoint: Endpoint = field()
     update_status: UpdateStatus | None = None
+    service_status: ServiceStatus | None = None
 
 
 class ServiceCreateResponse(Wire, frozen=True, omit_defaults=True):
     id: str = field(name="ID", default="")
-    warning: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 class ServiceUpdateResponse(Wire, frozen=True):

@@ -1,0 +1,175 @@
+"""What is wrong with a service, before the swarm's state is asked. Source: SwarmKit, controlapi/service.go."""
+
+import re
+from collections.abc import Iterable
+
+from lighterman.apitypes.container import HealthConfig, Mount
+from lighterman.apitypes.swarm import (
+    ContainerSpec,
+    EndpointSpec,
+    FileTarget,
+    ResourceRequirements,
+    RestartPolicy,
+    ServiceSpec,
+    UpdateConfig,
+)
+from lighterman.errdefs import InvalidParameter
+from lighterman.reference import parse_reference
+from lighterman.swarm.control.refusals import InvalidArgument, NotSupported, Unknown
+from lighterman.swarm.orchestrate import constraints
+
+_DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")
+_LONGEST_NAME = 63
+_LEAST_CPUS, _LEAST_MEMORY = 1_000_000, 4 << 20
+_MILLISECOND_NS = 1_000_000
+
+
+def check(spec: ServiceSpec) -> None:
+    """Raises: InvalidArgument, Unknown, in the order in which SwarmKit looks."""
+    _check_name(spec.name)
+    task = spec.task_template
+    _check_resources(task.resources)
+    _check_restart(task.restart_policy)
+    if task.placement is not None:
+        try:
+            constraints.parse(task.placement.constraints)
+        except ValueError as error:
+            raise Unknown(str(error)) from None
+    assert task.container_spec is not None, "a completed spec has one"
+    _check_secrets(task.container_spec)
+    _check_configs(task.container_spec)
+    _check_container(task.container_spec)
+    replicated = spec.mode.replicated
+    if replicated is not None and (replicated.replicas or 0) < 0:
+        raise InvalidArgument("Number of replicas must be non-negative")
+    _check_update(spec.update_config)
+    _check_update(spec.rollback_config)
+    _check_endpoint(spec.endpoint_spec)
+
+
+def _check_name(name: str) -> None:
+    if not _DNS_NAME.fullmatch(name):
+        raise InvalidArgument("name must be valid as a DNS name component")
+    if len(name) > _LONGEST_NAME:
+        raise InvalidArgument("name must be 63 characters or fewer")
+
+
+def _check_resources(resources: ResourceRequirements | None) -> None:
+    for each in (resources.limits, resources.reservations) if resources else ():
+        if each is None:
+            continue
+        if each.nano_cpus != 0 and each.nano_cpus < _LEAST_CPUS:
+            raise InvalidArgument(f"invalid cpu value {each.nano_cpus / 1e9:g}: Must be at least 0.001")
+        if each.memory_bytes != 0 and each.memory_bytes < _LEAST_MEMORY:
+            raise InvalidArgument(f"invalid memory value {each.memory_bytes}: Must be at least 4MiB")
+
+
+def _check_restart(policy: RestartPolicy | None) -> None:
+    if policy is None:
+        return
+    if (policy.delay or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-delay cannot be negative")
+    if (policy.window or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-window cannot be negative")
+
+
+def _check_secrets(container: ContainerSpec) -> None:
+    for each in container.secrets:
+        if not each.secret_id or not each.secret_name:
+            raise InvalidArgument("malformed secret reference")
+        if each.file is None:
+            raise InvalidArgument("malformed secret reference, no target provided")
+    _check_targets("secret", ((each.secret_name, each.file) for each in container.secrets))
+
+
+def _check_configs(container: ContainerSpec) -> None:
+    for each in container.configs:
+        if not each.config_id or not each.config_name:
+            raise InvalidArgument("malformed config reference")
+    _check_targets("config", ((each.config_name, each.file) for each in container.configs))
+    privileges = container.privileges
+    wish = privileges.credential_spec.config if privileges and privileges.credential_spec else ""
+    if wish and not any(each.config_id == wish and each.runtime is not None for each in container.configs):
+        raise InvalidArgument(
+            f"CredentialSpec references config '{wish}', but that config isn't in config references with "
+            "RuntimeTarget"
+        )
+
+
+def _check_targets(what: str, references: Iterable[tuple[str, FileTarget | None]]) -> None:
+    taken: dict[str, str] = {}
+    for name, file in references:
+        if file is None:
+            continue
+        if not file.name:
+            raise InvalidArgument(f"malformed file {what} reference, invalid target file name provided")
+        if file.name in taken:
+            raise InvalidArgument(
+                f"{what} references '{taken[file.name]}' and '{name}' have a conflicting target: "
+                f"'{file.name}'"
+            )
+        taken[file.name] = name
+
+
+def _check_container(container: ContainerSpec) -> None:
+    if not container.image:
+        raise InvalidArgument("ContainerSpec: image reference must be provided")
+    try:
+        parse_reference(container.image)
+    except InvalidParameter:
+        raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag') from None
+    _check_mounts(container.mounts)
+    _check_health(container.healthcheck)
+    if container.privileges is not None and container.privileges.credential_spec is not None:
+        raise NotSupported("credential specs are for Windows nodes, and there are none")
+
+
+def _check_mounts(mounts: Iterable[Mount]) -> None:
+    taken = set[str]()
+    for mount in mounts:
+        if mount.target in taken:
+            raise InvalidArgument(f"ContainerSpec: duplicate mount point: {mount.target}")
+        taken.add(mount.target)
+
+
+def _check_health(check: HealthConfig | None) -> None:
+    if check is None:
+        return
+    spans = (
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    )
+    for name, span_ns in spans:
+        if span_ns != 0 and span_ns < _MILLISECOND_NS:
+            raise InvalidArgument(f"ContainerSpec: {name} in HealthConfig cannot be less than 1ms")
+    if check.retries < 0:
+        raise InvalidArgument("ContainerSpec: Retries in HealthConfig cannot be negative")
+
+
+def _check_update(config: UpdateConfig | None) -> None:
+    if config is None:
+        return
+    if config.delay < 0:
+        raise InvalidArgument("TaskSpec: update-delay cannot be negative")
+    if config.monitor < 0:
+        raise InvalidArgument("TaskSpec: update-monitor cannot be negative")
+    if not 0 <= config.max_failure_ratio <= 1:
+        raise InvalidArgument("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")
+
+
+def _check_endpoint(spec: EndpointSpec | None) -> None:
+    if spec is None:
+        return
+    taken = set[tuple[int, str]]()
+    for port in spec.ports:
+        if spec.mode == "dnsrr" and port.publish_mode == "ingress":
+            raise InvalidArgument(
+                "EndpointSpec: port published with ingress mode can't be used with dnsrr mode"
+            )
+        if not port.published_port:
+            continue
+        if (port.published_port, port.protocol) in taken:
+            raise InvalidArgument("EndpointSpec: duplicate published ports provided")
+        taken.add((port.published_port, port.protocol))
