@@ -1,4 +1,4 @@
-"""What is wrong with a service, before the swarm's state is asked. Source: SwarmKit, controlapi/service.go."""
+"""What is wrong with a service, whatever the swarm's state. Source: SwarmKit, controlapi/service.go."""
 
 import re
 from collections.abc import Iterable

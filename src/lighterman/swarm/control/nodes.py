@@ -88,7 +88,7 @@ def _check_demotion(store: Store, node: Node) -> None:
 async def remove(store: Store, ref: str, *, force: bool) -> None:
     """Strike a node off; its certificate is worth nothing from then on, and its tasks are given up.
 
-    Raises: NoSuchObject, Ambiguous; FailedPrecondition: a manager, or a node that is not down without `force`.
+    Raises: NoSuchObject, Ambiguous; FailedPrecondition: a manager, or not down and no `force`.
     """
     node = node_of(store.state, ref)
     if node.spec.role == "manager" or node.role == "manager":

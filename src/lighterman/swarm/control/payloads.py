@@ -1,4 +1,4 @@
-"""Secrets and configs: small files that tasks get. The one is told to nobody again, the other to everybody."""
+"""Secrets and configs: small files that tasks get. The one is told to nobody again, the other to all."""
 
 import hmac
 import re

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lighterman.apitypes import swarm as wire
 from lighterman.lib.go_time import rfc3339_nano
+from lighterman.swarm.orchestrate.allocate import VNI_OPTION
 from lighterman.swarm.state import (
     Attached,
     Config,
@@ -21,8 +22,6 @@ from lighterman.swarm.state import (
     Update,
 )
 from lighterman.swarm.state.tasks import WORDS
-
-VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 
 
 def _meta(state: State, kind: Kind, value: Stored) -> dict[str, Any]:
