@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -150,6 +151,16 @@ async def test_a_helper_that_rests_is_started_again(ingest: tuple[Path, int]) ->
     for pid in children("lm-helper") - before:
         await gone(pid)
     assert (await workers.run(CountUsage(), [ingest[1]])).size_bytes == 0
+    await workers.close()
+
+
+async def test_a_helper_that_cannot_be_started_is_told(
+    ingest: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    workers = Workers()
+    with pytest.raises(JobFailed, match="the worker processes cannot be started"):
+        await workers.run(CountUsage(), [ingest[1]])
     await workers.close()
 
 

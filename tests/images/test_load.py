@@ -1,5 +1,6 @@
 """Loading and importing: what comes of an archive, and what is left of a bad one: nothing."""
 
+import asyncio
 import gzip
 import io
 import json
@@ -14,9 +15,12 @@ from pathlib import Path
 import pytest
 from tests.content.archives import archive, file, symlink
 from tests.images.shelf import Shelf, config, digest, heard, ids, layer, opened, put, said, saved, sent
+from tests.support.waiting import until
 
 from lighterman.errdefs import InvalidParameter, NotFound, System
 from lighterman.images import ImportWish
+from lighterman.lib import tar
+from lighterman.lib.tar import Entry
 
 
 async def test_a_saved_image_is_loaded_with_its_names(shelf: Shelf) -> None:
@@ -132,6 +136,59 @@ async def test_a_layer_shared_as_a_link_is_loaded(shelf: Shelf) -> None:
     assert len(shelf.images.find("a:1").chain) == 2
 
 
+async def test_layers_are_unpacked_while_the_rest_still_arrives(shelf: Shelf) -> None:
+    kept, other = layer("kept", b"x" * 5000), layer("other")
+    raw = config(kept)
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["1/layer.tar"]}]).encode()
+    data = archive(file("2/layer.tar", other), file("1/layer.tar", kept), file("c.json", raw))[
+        : -len(tar.END)
+    ]
+    ingest = shelf.rooms.root / "ingest"
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield data
+        await asyncio.to_thread(until, lambda: len(list(ingest.glob("*/diff/*"))) == 2, what="both layers")
+        yield archive(file("manifest.json", manifest))
+
+    assert said(await heard(shelf.images.load(slow()))) == "Loaded image: a:1\n"
+    assert shelf.images.find("a:1").id == digest(raw)
+    assert os.listdir(ingest) == []
+    assert len(shelf.rooms.content.digests()) == 1
+
+
+async def test_of_two_members_with_one_name_the_later_counts(shelf: Shelf) -> None:
+    wanted = layer("wanted")
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["layer.tar"]}]).encode()
+    data = archive(
+        file("layer.tar", layer("first")),
+        file("layer.tar", wanted),
+        file("c.json", config(wanted)),
+        file("manifest.json", manifest),
+    )
+    assert said(await heard(shelf.images.load(sent(data)))) == "Loaded image: a:1\n"
+
+
+async def test_a_layer_that_is_here_is_not_unpacked_again(shelf: Shelf) -> None:
+    image_id = await put(shelf, "a:1")
+    saved_again = b"".join([piece async for piece in shelf.images.save(["a:1"])])
+    begun: list[str] = []
+    ingest = shelf.rooms.root / "ingest"
+
+    async def watched() -> AsyncIterator[bytes]:
+        async for piece in sent(saved_again):
+            yield piece
+            begun.extend(os.listdir(ingest))
+
+    await heard(shelf.images.load(watched()))
+    assert len(set(begun)) == 1
+    assert shelf.images.find("a:1").id == image_id
+
+
+def sparse(name: str) -> bytes:
+    """A layer with a file of GNU tar's old sparse form."""
+    return archive((Entry(name.encode(), b"S"), b""))
+
+
 def manifest_of(**fields: object) -> bytes:
     return archive(file("manifest.json", json.dumps([fields]).encode()), file("c.json", config(layer("f"))))
 
@@ -143,6 +200,14 @@ BAD = {
     ),
     "half an archive": (saved((config(layer("f")), [layer("f")], []))[:1500], "unexpected EOF"),
     "nothing": (b"", "repositories: no such file or directory"),
+    "an archive from before manifests": (
+        archive(file("repositories", b"{}"), file("1/json", b"{}"), file("1/layer.tar", layer("f"))),
+        "an archive without manifest.json (made before Docker 1.10) is not supported",
+    ),
+    "a sparse file of GNU tar": (
+        saved((config(sparse("f")), [sparse("f")], ["a:1"])),
+        "sparse files are not supported: b'f'",
+    ),
     "an archive of something else": (archive(file("x")), "repositories: no such file or directory"),
     "a name out": (archive(file("../x")), "outside of the archive's root"),
     "a missing layer": (

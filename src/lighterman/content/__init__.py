@@ -10,6 +10,9 @@ layers, `images` has manifests.
 from lighterman.content.blobs import Content
 from lighterman.content.connection import BadCertificates, tls_context
 from lighterman.content.jobs import (
+    ARRIVED,
+    NOT_THE_CONFIGS,
+    NOT_THE_DIGESTS,
     BlobMember,
     Change,
     ChangeKind,
@@ -51,6 +54,9 @@ from lighterman.content.view import Place, View
 from lighterman.content.workers import Workers
 
 __all__ = [
+    "ARRIVED",
+    "NOT_THE_CONFIGS",
+    "NOT_THE_DIGESTS",
     "BadCertificates",
     "BlobMember",
     "Change",

@@ -71,6 +71,11 @@ class UnpackLayer(Job[Layer], frozen=True, tag=True):
     diff_id: str = ""
 
 
+NOT_THE_DIGESTS = "filesystem layer verification failed for digest"
+NOT_THE_CONFIGS = "layers from manifest don't match image configuration: layer"
+"""What is said of a layer that is not what was announced; then follows what it should have been."""
+
+
 class Spooled(Struct, frozen=True, tag=True):
     """All members are in their files."""
 
@@ -317,11 +322,12 @@ def finishing_url(place: str, digest: str) -> str:
 
 
 class Step(Struct, frozen=True, tag=True):
-    """How far a job is. `total` 0: not known."""
+    """How far a job is. `total` 0: not known. `member`: with what part of an archive."""
 
     action: str
     current: int
     total: int
+    member: str = ""
 
 
 DOWNLOADING, VERIFYING, DOWNLOADED, EXTRACTING, PUSHING = (
@@ -331,6 +337,8 @@ DOWNLOADING, VERIFYING, DOWNLOADED, EXTRACTING, PUSHING = (
     "Extracting",
     "Pushing",
 )
+ARRIVED = "Arrived"
+"""A member of an archive that looks like a layer is in its file."""
 
 
 class Begun(Struct, frozen=True, tag=True):

@@ -6,15 +6,19 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from lighterman.content.build_jobs import copy_sources, find_sources, keep_layer, merge_layers, unpack_context
 from lighterman.content.container_jobs import list_changes, pack_path, pack_tree, put_archive, stat_path
 from lighterman.content.download import DownloadFailed, download
 from lighterman.content.jobs import (
+    ARRIVED,
     DOWNLOADED,
     DOWNLOADING,
     EXTRACTING,
+    NOT_THE_CONFIGS,
+    NOT_THE_DIGESTS,
     VERIFYING,
     Answer,
     AnyJob,
@@ -92,7 +96,7 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
             case UnpackLayer():
                 return _unpack_layer(job, fds, report)
             case SpoolArchive():
-                return _spool(fds)
+                return _spool(fds, report)
             case CountUsage():
                 return _count(fds[0])
             case EmptyDirectory():
@@ -164,8 +168,8 @@ def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer
     unpacked = unpack(root, tar.TarReader(flow), bytes_max=bytes_max)
     if gzip is not None:
         gzip.finish()
-    digest = _checked("filesystem layer verification failed for digest", job.digest, received)
-    diff_id = _checked("layers from manifest don't match image configuration: layer", job.diff_id, content)
+    digest = _checked(NOT_THE_DIGESTS, job.digest, received)
+    diff_id = _checked(NOT_THE_CONFIGS, job.diff_id, content)
     report(Step(EXTRACTING, blob.size, blob.size))
     return Layer(
         digest=digest if kept else f"sha256:{made.hexdigest()}",
@@ -210,8 +214,11 @@ def _reported(chunks: Iterator[bytes], job: UnpackLayer, report: Report) -> Iter
         report(Step(DOWNLOADED, 0, 0))
 
 
-def _spool(fds: Sequence[int]) -> Spooled:
-    """Only regular files, and links among them: that is all that image archives are made of."""
+def _spool(fds: Sequence[int], report: Report) -> Spooled:
+    """Only regular files, and links among them: that is all that image archives are made of.
+
+    What looks like a layer is told at once, so that somebody can begin with it.
+    """
     directory, archive = fds[0], fds[1]
     kind, chunks = peeked(read(archive))
     reader = tar.TarReader(decompressed(kind, chunks))
@@ -224,7 +231,8 @@ def _spool(fds: Sequence[int]) -> Spooled:
         if entry.kind == tar.FILE:
             links.pop(name, None)
             files.add(name)
-            _write(directory, name, reader)
+            if _write(directory, name, reader):
+                report(Step(ARRIVED, entry.size, entry.size, name))
         elif entry.kind in (tar.SYMBOLIC_LINK, tar.HARD_LINK):
             links[name] = _target(name, entry)
         elif entry.kind != tar.DIRECTORY:
@@ -236,16 +244,23 @@ def _spool(fds: Sequence[int]) -> Spooled:
     return Spooled(len(files))
 
 
-def _write(directory: int, name: str, reader: tar.TarReader) -> None:
-    # O_TRUNC: of two members with one name the later counts
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+def _write(directory: int, name: str, reader: tar.TarReader) -> bool:
+    """Write a member to its file; whether it looks like a layer."""
+    # O_TRUNC would change a file that somebody reads: of two members with one name the later counts
+    with suppress(FileNotFoundError):
+        os.unlink(spooled_name(name), dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     fd = os.open(spooled_name(name), flags, 0o600, dir_fd=directory)
+    head = b""
     try:
         for piece in reader.data():
+            if len(head) < tar.BLOCK:
+                head += piece[: tar.BLOCK]
             while piece:
                 piece = piece[os.write(fd, piece) :]
     finally:
         os.close(fd)
+    return head[257:262] == b"ustar" or peeked(iter([head]))[0] in (GZIP, ZSTD)
 
 
 def _target(name: str, entry: tar.Entry) -> str:

@@ -21,8 +21,14 @@ from lighterman.linux import sockets
 
 IDLE_S = 60.0
 _MESSAGE_MAX = 1 << 18
+_TRIES = 3
 _decode = msgspec.msgpack.Decoder(Message).decode
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class _NoWorkers(JobFailed):
+    def __init__(self) -> None:
+        super().__init__(Failed("system", "the worker processes cannot be started"))
 
 
 class Workers:
@@ -40,7 +46,7 @@ class Workers:
         Raises: JobFailed.
         """
         message = _encode(job)
-        while True:
+        for _ in range(_TRIES):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with ours:
                 with theirs:
@@ -49,6 +55,7 @@ class Workers:
             if answer is not None:
                 return answer  # type: ignore[return-value]  # the type of Job says which one it is
             # the helper went to rest just then, before it had read the job
+        raise _NoWorkers
 
     async def close(self) -> None:
         """End the helper and every job."""
@@ -68,7 +75,7 @@ class Workers:
                     return
                 self._control.close()
                 self._control = None
-        raise JobFailed(Failed("system", "the worker processes cannot be started"))
+        raise _NoWorkers
 
     async def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

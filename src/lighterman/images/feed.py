@@ -22,10 +22,12 @@ async def unpack_upload(
         return unpacked
 
 
-async def spool_upload(workers: Workers, ingest: Path, stream: AsyncIterator[bytes]) -> None:
+async def spool_upload(
+    workers: Workers, ingest: Path, stream: AsyncIterator[bytes], on_step: OnStep | None = None
+) -> None:
     """Write the files of the archive that a client sends to an ingest directory. Raises: JobFailed."""
     with _Pipe(ingest) as pipe:
-        await together(workers.run(SpoolArchive(), pipe.fds), pipe.feed(stream))
+        await together(workers.run(SpoolArchive(), pipe.fds, on_step), pipe.feed(stream))
 
 
 class _Pipe:

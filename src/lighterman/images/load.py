@@ -4,18 +4,28 @@ import os
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import Platform
-from lighterman.content import JobFailed, OpenFile, Step, UnpackLayer, Workers
+from lighterman.content import (
+    ARRIVED,
+    NOT_THE_CONFIGS,
+    NOT_THE_DIGESTS,
+    JobFailed,
+    OpenFile,
+    Step,
+    UnpackLayer,
+    Workers,
+)
 from lighterman.content import Layer as Unpacked
 from lighterman.errdefs import InvalidParameter
 from lighterman.images.archive import ArchivedImage, LayerFile, Spool, archived_images
 from lighterman.images.changes import changed
+from lighterman.images.early import Early, early_layers
 from lighterman.images.errors import bad_archive
 from lighterman.images.feed import spool_upload, unpack_upload
 from lighterman.images.image import (
@@ -64,25 +74,46 @@ class Loader:
 
         Raises: InvalidParameter, System.
         """
-        ingest = await in_thread(self._layers.content.new_ingest)
+        content = self._layers.content
+        ingest = await in_thread(content.new_ingest)
         try:
-            try:
-                await spool_upload(self._workers, ingest, stream)
-            except JobFailed as error:
-                raise bad_archive(error) from error
             spool = Spool(ingest)
-            images = await in_thread(archived_images, spool, self._host)
-            ids: list[str] = []
-            for number, image in enumerate(images, 1):
-                later = {layer.member for other in images[number:] for layer in other.layers}
-                ids.append(await self._load_one(image, spool, later, emit, quiet=quiet))
+            async with early_layers(content, self._workers, spool) as early:
+                images = await self._spooled(spool, ingest, stream, early)
+                ids: list[str] = []
+                for number, image in enumerate(images, 1):
+                    later = {layer.member for other in images[number:] for layer in other.layers}
+                    ids.append(await self._load_one(image, spool, early, later, emit, quiet=quiet))
             if not any(image.tags for image in images):
                 emit(_said("".join(f"Loaded image ID: {loaded}\n" for loaded in ids)))
         finally:
-            await to_end(in_thread(self._layers.content.discard, ingest))
+            await to_end(in_thread(content.discard, ingest))
+
+    async def _spooled(
+        self, spool: Spool, ingest: Path, stream: AsyncIterator[bytes], early: Early
+    ) -> list[ArchivedImage]:
+        """The images of the archive, which is in files now; some of its layers are unpacked already."""
+
+        def on_step(step: Step) -> None:
+            # the name of a layer mostly tells whether it is here
+            if step.action == ARRIVED and not self._store.has_layer(PurePosixPath(step.member).name):
+                early.arrived(step.member)
+
+        try:
+            await spool_upload(self._workers, ingest, stream, on_step)
+        except JobFailed as error:
+            raise bad_archive(error) from error
+        return await in_thread(archived_images, spool, self._host)
 
     async def _load_one(
-        self, image: ArchivedImage, spool: Spool, later: Collection[str], emit: Emit, *, quiet: bool
+        self,
+        image: ArchivedImage,
+        spool: Spool,
+        early: Early,
+        later: Collection[str],
+        emit: Emit,
+        *,
+        quiet: bool,
     ) -> str:
         """Add one image; of its members only those for `later` ones stay. Its id."""
         diff_ids = image.document.rootfs.diff_ids if image.document.rootfs else []
@@ -94,7 +125,7 @@ class Loader:
                     chain_id,
                     chain[number - 1] if number else "",
                     spool.size(image.layers[number].member),
-                    self._unpack(spool, image.layers[number], diff_ids[number]),
+                    self._unpack(spool, early, image.layers[number], diff_ids[number]),
                     download=False,
                 )
                 for number, chain_id in enumerate(chain)
@@ -124,19 +155,27 @@ class Loader:
         await self._store.point([tag], loaded)
         emit(_said(f"Loaded image: {tag.familiar()}\n"))
 
-    def _unpack(self, spool: Spool, layer: LayerFile, diff_id: str) -> Unpack:
+    def _unpack(self, spool: Spool, early: Early, layer: LayerFile, diff_id: str) -> Unpack:
         async def unpack(directory: int, on_step: OnStep) -> Unpacked:
-            path: Path = spool.path(layer.member)
-            fd = os.open(path, os.O_RDONLY)
             try:
-                job = UnpackLayer(OpenFile(), layer.digest, spool.size(layer.member), diff_id)
-                return await self._workers.run(job, [directory, fd], on_step)
+                if (taken := await early.take(layer.member, directory, on_step)) is not None:
+                    _check(taken, layer, diff_id)
+                    return taken
+                return await self._unpacked(spool, layer, diff_id, directory, on_step)
             except JobFailed as error:
                 raise bad_archive(error) from error
-            finally:
-                os.close(fd)
 
         return unpack
+
+    async def _unpacked(
+        self, spool: Spool, layer: LayerFile, diff_id: str, directory: int, on_step: OnStep
+    ) -> Unpacked:
+        fd = os.open(spool.path(layer.member), os.O_RDONLY)
+        try:
+            job = UnpackLayer(OpenFile(), layer.digest, spool.size(layer.member), diff_id)
+            return await self._workers.run(job, [directory, fd], on_step)
+        finally:
+            os.close(fd)
 
     async def import_url(self, url: str, wish: ImportWish, emit: Emit) -> None:
         """Make an image of the root file system's tar at an URL. Raises: as `import_`, NotFound."""
@@ -196,6 +235,14 @@ class Loader:
 
 def _said(text: str) -> Progress:
     return Progress(stream=text)
+
+
+def _check(unpacked: Unpacked, layer: LayerFile, diff_id: str) -> None:
+    """Raises: InvalidParameter, as a worker does that knew beforehand what it would get."""
+    if unpacked.diff_id != diff_id:
+        raise InvalidParameter(f"{NOT_THE_CONFIGS} {diff_id}")
+    if layer.digest not in ("", unpacked.digest, unpacked.diff_id):
+        raise InvalidParameter(f"{NOT_THE_DIGESTS} {layer.digest}")
 
 
 async def _counted(remote: Remote, emit: Emit) -> AsyncIterator[bytes]:

@@ -143,6 +143,11 @@ class Store:
             if name.digest and name.domain == domain
         }
 
+    def has_layer(self, digits: str) -> bool:
+        """Whether a layer is here whose tar or blob has these hex digits as its sha256."""
+        layers = (self.snapshots.layer(chain_id) for chain_id in self.snapshots.layer_ids())
+        return any(f"sha256:{digits}" in (layer.diff_id, layer.blob) for layer in layers if layer)
+
     def children(self, image_id: str) -> list[Image]:
         """The images that were made from this one here."""
         return [image for image in self._images.values() if image.parent == image_id]

@@ -26,7 +26,7 @@ FIFO = b"6"
 
 _REGULAR = (FILE, b"\0", b"7")
 _KNOWN = (FILE, HARD_LINK, SYMBOLIC_LINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO)
-_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"x", b"g", b"L", b"K", b"S"
 _XATTR = b"SCHILY.xattr."
 _SPARSE = b"GNU.sparse."
 
@@ -106,6 +106,8 @@ class TarReader:
         if entry.kind in _REGULAR:
             # the oldest archives know a directory by its name only
             entry.kind = DIRECTORY if entry.name.endswith(b"/") else FILE
+        if entry.kind == _GNU_SPARSE:
+            raise _no_sparse(entry)
         if entry.kind not in _KNOWN:
             raise TarError(f"unhandled tar header type {entry.kind!r} of {entry.name!r}")
         if not (
@@ -169,6 +171,10 @@ class TarReader:
         for _ in self._chunks:
             pass
         self._chunk, self._at = b"", 0
+
+
+def _no_sparse(entry: Entry) -> TarError:
+    return TarError(f"sparse files are not supported: {entry.name!r}")
 
 
 class _Over(TarError):
@@ -239,7 +245,7 @@ def _apply(entry: Entry, pax: Mapping[bytes, bytes]) -> None:
         if key.startswith(_XATTR):
             xattrs[key.removeprefix(_XATTR)] = value
         elif key.startswith(_SPARSE):
-            raise TarError(f"sparse files are not supported: {entry.name!r}")
+            raise _no_sparse(entry)
         elif not value:
             continue  # an empty value takes back a global record
         elif key == b"path":
