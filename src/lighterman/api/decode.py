@@ -9,6 +9,7 @@ A body is parsed once, then a *reader* for the wanted type walks it; readers are
 once per type. (A strict decode by msgspec alone cannot see a key in the wrong case: it passes over it.)
 """
 
+import binascii
 import functools
 import json
 import re
@@ -24,6 +25,8 @@ T = TypeVar("T")
 Reader = Callable[[Any], Any]
 
 INT64 = range(-(2**63), 2**63)
+UNSIGNED = {"uint32": range(2**32), "uint64": range(2**64), "fs.FileMode": range(2**32)}
+"""Go's types of numbers whose range is not that of int64."""
 STRSLICES = frozenset({"Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"})
 """Keys whose lists may be one text. Source: strslice.StrSlice in Docker's API types."""
 
@@ -41,8 +44,12 @@ GO_STRUCTS = {
     "EndpointSettings": "network.EndpointSettings",
     "NetworkCreateBody": "types.NetworkCreateRequest",
     "VolumeCreateBody": "volume.VolumeCreateBody",
+    "SwarmInitBody": "swarm.InitRequest",
+    "SwarmJoinBody": "swarm.JoinRequest",
+    "SwarmUnlockBody": "swarm.UnlockRequest",
+    "SwarmSpec": "swarm.Spec",
 }
-"""Our Structs whose Go type has another name or package; the others are in `types`."""
+"""Our Structs whose Go type has another name or package; the others are in `types`, or in `swarm`."""
 
 GO_FIELDS = {
     "ExposedPorts": "nat.PortSet",
@@ -55,9 +62,32 @@ GO_FIELDS = {
     "MaximumRetryCount": "int",
     "OomScoreAdj": "int",
     "StopTimeout": "int",
+    "StopGracePeriod": "time.Duration",
+    "Delay": "time.Duration",
+    "Window": "time.Duration",
+    "Monitor": "time.Duration",
+    "HeartbeatPeriod": "time.Duration",
+    "NodeCertExpiry": "time.Duration",
+    "ElectionTick": "int",
+    "HeartbeatTick": "int",
+    "Mode": "fs.FileMode",
+    "Replicas": "uint64",
+    "Parallelism": "uint64",
+    "MaxAttempts": "uint64",
+    "ForceUpdate": "uint64",
+    "ForceRotate": "uint64",
+    "MaxReplicas": "uint64",
+    "SnapshotInterval": "uint64",
+    "KeepOldSnapshots": "uint64",
+    "LogEntriesForSlowFollowers": "uint64",
+    "TargetPort": "uint32",
+    "PublishedPort": "uint32",
+    "SubnetSize": "uint32",
+    "DataPathPort": "uint32",
 }
 """Fields whose type in Go cannot be told from ours."""
 
+_BASE64 = re.compile("(?:[A-Za-z0-9+/]{4})*")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -155,7 +185,7 @@ def _reader_of(kind: inspect.Type, field: str) -> tuple[Reader, str, Any]:
             read, go, _ = _reader_of(inner, field)
             return read, go, None
         case inspect.StructType(cls=cls, fields=fields):
-            go = GO_STRUCTS.get(cls.__name__, f"types.{cls.__name__}")
+            go = _go_name(cls)
             return _struct_reader(cls, fields, go), go, cls()
         case inspect.ListType(item_type=item):
             read, go, zero = _reader_of(item, "")
@@ -168,6 +198,10 @@ def _reader_of(kind: inspect.Type, field: str) -> tuple[Reader, str, Any]:
         case inspect.IntType():
             name = GO_FIELDS.get(field, "int64")
             return _int_reader(name), name, 0
+        case inspect.FloatType():
+            return _float_reader, "float32", 0.0
+        case inspect.BytesType():
+            return _bytes_reader, "[]uint8", b""
         case inspect.BoolType():
             return _exactly(bool, "bool"), "bool", False
         case inspect.StrType():
@@ -175,6 +209,13 @@ def _reader_of(kind: inspect.Type, field: str) -> tuple[Reader, str, Any]:
         case inspect.AnyType():
             return _plain, "interface {}", None
     raise TypeError(f"no reader for {kind}")
+
+
+def _go_name(cls: type) -> str:
+    if cls.__module__.endswith(".swarm"):
+        mine = GO_STRUCTS.get(cls.__name__, "") if cls.__name__.startswith("Swarm") else ""
+        return mine or f"swarm.{cls.__name__}"
+    return GO_STRUCTS.get(cls.__name__, f"types.{cls.__name__}")
 
 
 def _struct_reader(cls: type, fields: tuple[inspect.Field, ...], go: str) -> Reader:
@@ -229,13 +270,37 @@ def _map_reader(read: Reader, zero: Any, go: str) -> Reader:
 
 
 def _int_reader(go: str) -> Reader:
+    numbers = UNSIGNED.get(go, INT64)
+
     def read_int(value: Any) -> Any:
-        if type(value) is int and value in INT64:
+        if type(value) is int and value in numbers:
             return value
         literal = f" {value}" if type(value) in (int, _Number) else ""
         raise _Mismatch(_kind(value) + literal, go)
 
     return read_int
+
+
+def _float_reader(value: Any) -> Any:
+    if type(value) in (int, _Number):
+        return float(value)
+    raise _Mismatch(_kind(value), "float32")
+
+
+def _bytes_reader(value: Any) -> Any:
+    """Bytes come as base64."""
+    if type(value) is not str:
+        raise _Mismatch(_kind(value), "[]uint8")
+    try:
+        return binascii.a2b_base64(value.replace("\r", "").replace("\n", ""), strict_mode=True)
+    except ValueError:
+        raise InvalidParameter(f"illegal base64 data at input byte {_first_wrong(value)}") from None
+
+
+def _first_wrong(text: str) -> int:
+    """Where base64 ends being any; in a text of the wrong length behind its last whole group."""
+    match = _BASE64.match(text)
+    return match.end() if match else 0
 
 
 def _exactly(kind: type, go: str) -> Reader:

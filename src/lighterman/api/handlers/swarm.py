@@ -5,7 +5,7 @@ Each manager's verb asks for `rooms.swarm.manager` first: outside of a swarm tha
 
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
-from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.errdefs import InvalidParameter
 
 NO_BODY = "got EOF while reading request body"
 
@@ -52,9 +52,9 @@ async def update(request: Request, rooms: Rooms) -> Answer:
         manager,
         await request.body(SwarmSpec, empty=NO_BODY),
         version=index,
-        rotate_worker_token=_exact_flag(request, "rotateWorkerToken"),
-        rotate_manager_token=_exact_flag(request, "rotateManagerToken"),
-        rotate_unlock_key=_exact_flag(request, "rotateManagerUnlockKey"),
+        rotate_worker_token=exact_flag(request, "rotateWorkerToken"),
+        rotate_manager_token=exact_flag(request, "rotateManagerToken"),
+        rotate_unlock_key=exact_flag(request, "rotateManagerUnlockKey"),
     )
     return Reply(200)
 
@@ -76,12 +76,6 @@ async def unlock(request: Request, rooms: Rooms) -> Answer:
     return Reply(200)
 
 
-async def to_come(request: Request, rooms: Rooms) -> Answer:
-    """An operation of managers that is still to come: the others' refusals are Docker's already."""
-    _ = rooms.swarm.manager
-    raise Unimplemented("this operation of swarms is not implemented yet")
-
-
 def version(request: Request, kind: str) -> int:
     """The version of the object that an update names. Raises InvalidParameter in the words of Go."""
     text = request.text("version")
@@ -93,7 +87,7 @@ def version(request: Request, kind: str) -> int:
     )
 
 
-def _exact_flag(request: Request, name: str) -> bool:
+def exact_flag(request: Request, name: str) -> bool:
     """A boolean that is spelled as Go's ParseBool wants it; false when it is not there."""
     text = request.text(name)
     if text in ("1", "t", "T", "TRUE", "true", "True"):
