@@ -1,4 +1,4 @@
-"""A file from a plain URL, as it comes: what `docker import http://...` reads."""
+"""A file from a plain URL, as it comes: what `docker import http://...` and builds read."""
 
 import os
 from collections.abc import AsyncIterator
@@ -9,27 +9,44 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
-from lighterman.errdefs import InvalidParameter, NotFound, System
+from lighterman.errdefs import EngineError, Forbidden, InvalidParameter, NotFound, System, Unauthorized
 from lighterman.lib.go_net import request_error
 from lighterman.lib.proxies import proxy_for
 
 _PIECE = 1 << 18
 _TIMEOUT = ClientTimeout(total=None, sock_connect=30, sock_read=60)
+_REFUSAL_MAX = 1 << 16
+_KINDS: dict[int, type[EngineError]] = {
+    400: InvalidParameter,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+}
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that is being read. `size` is 0 when its server does not say."""
+    """A file that is being read."""
 
     size: int
+    """0 when its server does not say."""
     chunks: AsyncIterator[bytes]
+    media_type: str = ""
+    """As its server says it, without parameters."""
+    path: str = ""
+    """Of the URL that answered, behind all redirections."""
+    disposition: str = ""
+    """The header `Content-Disposition`, that may name the file."""
+    last_modified: str = ""
+    """The header of this name."""
 
 
 @asynccontextmanager
 async def opened_url(url: str) -> AsyncIterator[Remote]:
-    """The file behind an http or https URL. Raises: InvalidParameter, NotFound, System.
+    """The file behind an http or https URL.
 
     What breaks off later is raised by its chunks, as System.
+    Raises: InvalidParameter, Unauthorized, Forbidden, NotFound, System.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -41,9 +58,22 @@ async def opened_url(url: str) -> AsyncIterator[Remote]:
             raise System(request_error("Get", url, parts.hostname, parts.port or 80, error)) from error
         async with response:
             if response.status >= 400:
-                text = f"failed to GET {url} with status {response.status} {response.reason}"
-                raise NotFound(text) if response.status == 404 else System(text)
-            yield Remote(response.content_length or 0, _chunks(response, url))
+                raise await _refused(response, url)
+            yield Remote(
+                response.content_length or 0,
+                _chunks(response, url),
+                media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                path=response.url.path,
+                disposition=response.headers.get("Content-Disposition", ""),
+                last_modified=response.headers.get("Last-Modified", ""),
+            )
+
+
+async def _refused(response: ClientResponse, url: str) -> EngineError:
+    """Source: GetWithStatusError of dockerd 20.10.24."""
+    said = (await response.content.read(_REFUSAL_MAX)).decode(errors="replace").strip()
+    text = f"failed to GET {url} with status {response.status} {response.reason}: {said}"
+    return _KINDS.get(response.status, System)(text)
 
 
 async def _chunks(response: ClientResponse, url: str) -> AsyncIterator[bytes]:
