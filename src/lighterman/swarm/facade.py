@@ -4,9 +4,11 @@ So everything heavy is imported inside of the verbs here: they are the room's do
 """
 
 import asyncio
+from collections.abc import Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lighterman.containers import Containers
 from lighterman.swarm.errors import NoSwarm, NotInSwarm, NotLocked, NotManager, SwarmExists
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from lighterman.swarm.node import Node
     from lighterman.swarm.node.manager import Manager
 
+T = TypeVar("T")
 MEMBERSHIP_FILE = "node.json"
 """In the swarm's directory: there is one exactly if this engine is in a swarm, or about to be."""
 
@@ -94,9 +97,9 @@ class Swarm:
             if self._node is not None and not body.force_new_cluster:
                 raise SwarmExists
             if self._node is not None:
-                await self._node.force_new_cluster(body)
+                await _apart(self._node.force_new_cluster(body))
             else:
-                self._node = await Node.init(self._engine, body)
+                self._node = await _apart(Node.init(self._engine, body))
             return self._node.id
 
     async def join(self, body: "SwarmJoinBody") -> None:
@@ -109,7 +112,7 @@ class Swarm:
         async with self._lock:
             if self._node is not None:
                 raise SwarmExists
-            self._node = await Node.join(self._engine, body)
+            self._node = await _apart(Node.join(self._engine, body))
 
     async def leave(self, *, force: bool) -> None:
         """Leave the swarm: the node's tasks end, and what it knew of the swarm is erased.
@@ -134,4 +137,11 @@ class Swarm:
                 if not self._node.is_manager:
                     raise NotManager
                 raise NotLocked
-            await self._node.unlock(key)
+            await _apart(self._node.unlock(key))
+
+
+async def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` outside of the request that wants it: what it begins lives on, and its log is not the
+    request's.
+    """
+    return await asyncio.get_running_loop().create_task(work, context=Context())

@@ -8,6 +8,7 @@ all texts are PEM.
 
 import datetime as dt
 import hashlib
+import ipaddress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -83,9 +84,11 @@ def issue(
     *,
     now: dt.datetime,
     life: dt.timedelta = LEAF_LIFE,
-    names: tuple[str, ...] = (),
+    addresses: tuple[str, ...] = (),
 ) -> str:
     """A leaf for the key of `request`; what the request says of names does not count.
+
+    `addresses` are those of the host, where the other side checks them (etcd does).
 
     Raises: InvalidParameter: a request that is none, or not signed by its key.
     """
@@ -104,7 +107,9 @@ def issue(
         ]
     )
     issuer, key = _load(root.certificate), _load_key(root.key)
-    alternatives = [role, identity.node_id, *([ROOT_NAME] if identity.role == "manager" else []), *names]
+    names = [role, identity.node_id, *([ROOT_NAME] if identity.role == "manager" else [])]
+    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -119,9 +124,9 @@ def issue(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
             critical=False,
         )
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in alternatives]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(asked.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return _pem(made)
@@ -143,6 +148,11 @@ def identity_of(certificate: bytes) -> Identity:
     return Identity(str(node.value), role, str(cluster.value))
 
 
+def identity_of_pem(certificate: str) -> Identity:
+    """As `identity_of`, of the first certificate of a chain."""
+    return identity_of(_load(certificate).public_bytes(serialization.Encoding.DER))
+
+
 def valid_between(certificate: str) -> tuple[dt.datetime, dt.datetime]:
     """When the first certificate of a chain begins and ends to be valid."""
     leaf = _load(certificate)
@@ -161,6 +171,14 @@ def issuer_of(root: str) -> tuple[bytes, bytes]:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return loaded.subject.public_bytes(), public
+
+
+def issuer_in(certificate: str, roots: str) -> tuple[bytes, bytes]:
+    """Subject and public key of that of the `roots` which has signed the certificate; of the last one
+    else.
+    """
+    pems = [_pem(loaded) for loaded in x509.load_pem_x509_certificates(roots.encode())]
+    return issuer_of(next((pem for pem in pems if signed_by(certificate, pem)), pems[-1]))
 
 
 def check_pair(certificate: str, key: str, now: dt.datetime) -> None:

@@ -187,7 +187,7 @@ def the_address(host: Sequence[HostAddress]) -> Address:
 
 def check_pools(pools: Sequence[str] | None, size: int) -> tuple[tuple[str, ...], int]:
     """Pools of subnets and the prefix length of a network, with defaults. Raises: InvalidParameter."""
-    if pools is None:
+    if not pools:
         return ("10.0.0.0/8",), 24
     size = size or 24
     if size > 29:

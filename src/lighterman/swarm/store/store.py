@@ -28,6 +28,8 @@ LEASE_S = 2
 _KEEP_ALIVE_S = 0.5
 _CATCH_UP_S = 10.0
 _RETRY_S = 0.2
+_STAND_BACK_S = 10.0
+"""After a manager has resigned, another is to lead."""
 log = logging.getLogger(__name__)
 
 Lead = Callable[["Store"], Awaitable[None]]
@@ -57,6 +59,10 @@ class Changes:
     async def next(self) -> frozenset[Key]:
         """Wait for something; all keys since the last time, each once."""
         await self._some.wait()
+        return self.pending()
+
+    def pending(self) -> frozenset[Key]:
+        """All keys since the last time, perhaps none."""
         self._some.clear()
         found, self._keys = frozenset(self._keys), set()
         return found
@@ -81,6 +87,8 @@ class Store:
         self._managers: dict[str, ManagerRecord] = {}
         self._caught_up = asyncio.Event()
         self._vacant = asyncio.Event()  # nobody leads
+        self._granted = asyncio.Event()
+        self._stands_back_until_s = 0.0
 
     # Reading
 
@@ -126,6 +134,14 @@ class Store:
     async def ready(self) -> None:
         """Wait until the mirror holds everything, once."""
         await self._caught_up.wait()
+
+    async def another_lease(self, known: int) -> int:
+        """Wait until this manager holds a lease that is not `known`: what the former held is gone."""
+        while self._lease in (0, known):
+            await self._granted.wait()
+            if self._lease in (0, known):
+                self._granted.clear()
+        return self._lease
 
     # Writing
 
@@ -244,6 +260,7 @@ class Store:
         began_s = time.monotonic()
         self._lease = await self.etcd.grant(LEASE_S)
         self._lease_until_s = began_s + LEASE_S
+        self._granted.set()
         status = await self.etcd.status()
         self._record = msgspec.structs.replace(self._record, member_id=status.header.member_id)
         await self._register()
@@ -263,6 +280,14 @@ class Store:
             if leading is not None:
                 await _ended(leading)
             await self._let_go()
+
+    async def resign(self) -> None:
+        """Let another manager lead. Raises: Fenced, NoLeader."""
+        term = pb.Compare(target=pb.Compare.CREATE, key=keys.LEADER, create_revision=self._leader[1])
+        self._stands_back_until_s = time.monotonic() + _STAND_BACK_S
+        gone = pb.Op(delete=pb.DeleteRequest(key=keys.LEADER))
+        await self.etcd.txn(pb.TxnRequest(compare=[term], success=[gone]))
+        raise Fenced
 
     async def _register(self) -> None:
         key = keys.MANAGERS + self.node_id.encode()
@@ -286,6 +311,8 @@ class Store:
 
     async def _win(self) -> bool:
         """Become the leader if there is none; whether this manager leads now."""
+        if time.monotonic() < self._stands_back_until_s:
+            return False
         if self._leader[0]:
             return self._leader[0] == self.node_id
         put = pb.PutRequest(key=keys.LEADER, value=self.node_id.encode(), lease=self._lease)

@@ -1,0 +1,43 @@
+"""What a node says of itself. Source: executor/container/executor.go of moby."""
+
+from typing import TYPE_CHECKING
+
+from lighterman.apitypes.swarm import (
+    EngineDescription,
+    NodeDescription,
+    Platform,
+    PluginDescription,
+    Resources,
+    TLSInfo,
+)
+from lighterman.containers.log_options import offered
+from lighterman.swarm.ca import certificates
+
+if TYPE_CHECKING:
+    from lighterman.swarm.node.node import Node
+
+NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
+
+
+def describe(node: "Node") -> NodeDescription:
+    """Host, engine, plugins and the certificates of this node."""
+    host = node.engine.containers.host
+    labels = dict(label.partition("=")[::2] for label in node.engine.labels)
+    plugins = [
+        *(PluginDescription("Log", name) for name in sorted(offered())),
+        *(PluginDescription("Network", name) for name in NETWORK_DRIVERS),
+        PluginDescription("Volume", "local"),
+    ]
+    return NodeDescription(
+        hostname=host.hostname,
+        platform=Platform(host.machine, "linux"),
+        resources=Resources(nano_cpus=host.ncpu * 1_000_000_000, memory_bytes=host.mem_total_bytes),
+        engine=EngineDescription(node.engine.version, labels, plugins),
+        tls_info=tls_info(node),
+    )
+
+
+def tls_info(node: "Node") -> TLSInfo:
+    """The root that this node trusts, and who has signed its certificate."""
+    subject, public_key = certificates.issuer_in(node.keys.certificate, node.membership.root)
+    return TLSInfo(node.membership.root, subject, public_key)
