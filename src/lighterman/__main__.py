@@ -19,12 +19,11 @@ from lighterman.daemon.config import (
     EngineConfig,
     OciRuntime,
     Option,
-    configure,
+    UlimitRange,
     options,
     refuse,
 )
-from lighterman.daemon.listeners import parse_hosts
-from lighterman.errdefs import EngineError
+from lighterman.errdefs import EngineError, InvalidParameter
 
 _LISTS = """allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs cluster-store-opts
     default-network-opts default-ulimits dns-opts exec-opts features node-generic-resources
@@ -63,31 +62,35 @@ def check(data_root: str, as_json: bool) -> None:
 @click.option("--validate", is_flag=True, help="Check the configuration, then exit.")
 def daemon(config_file: Path | None, validate: bool, **flags: Any) -> None:
     """Run the engine in the foreground; SIGTERM stops it, and containers go on."""
+    from lighterman.daemon.configure import configure
+
+    def read() -> EngineConfig:
+        return configure(_given(flags), _read(config_file), str(config_file or DEFAULT_CONFIG_FILE))
+
     try:
-        config = configure(_given(flags), _read(config_file), str(config_file or DEFAULT_CONFIG_FILE))
+        config = read()
         if validate:
-            parse_hosts(config)
             click.echo("configuration OK")
             return
         from lighterman.daemon.run import run
 
-        run(config)
+        run(config, read)
     except EngineError as error:
         raise click.ClickException(str(error)) from error
 
 
 def _read(config_file: Path | None) -> bytes | None:
-    """The file's bytes; None if it is the default one and not there."""
+    """The file's bytes; None if it is the default one and not there. Raises: InvalidParameter."""
     try:
         return (config_file or DEFAULT_CONFIG_FILE).read_bytes()
     except FileNotFoundError as error:
         if config_file is None:
             return None
-        raise click.ClickException(
+        raise InvalidParameter(
             f"unable to configure the Docker daemon with file {config_file}: {error.strerror}"
         ) from error
     except OSError as error:
-        raise click.ClickException(f"unable to read {config_file}: {error.strerror}") from error
+        raise InvalidParameter(f"unable to read {config_file}: {error.strerror}") from error
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -106,9 +109,12 @@ def _variable(option: Option) -> str:
 def _shaped(option: Option, value: Any) -> Any:
     if get_origin(option.kind) is dict:
         pairs = dict(_pair(option, each) for each in value)
-        if get_args(option.kind)[1] is OciRuntime:
+        of = get_args(option.kind)[1]
+        if of is OciRuntime:
             return {name: {"path": path} for name, path in pairs.items()}
-        return pairs
+        if of is UlimitRange:
+            return {name: _ulimit(option, name, limits) for name, limits in pairs.items()}
+        return {name: _switch(option, text) for name, text in pairs.items()} if of is bool else pairs
     if get_args(option.kind)[:1] == (AddressPool,):
         return [_pool(option, each) for each in value]
     return list(value) if option.repeatable else value
@@ -119,6 +125,23 @@ def _pair(option: Option, text: str) -> tuple[str, str]:
     if not key or not equals:
         raise click.UsageError(f"invalid value {text!r} for --{option.flag.name}: expected name=value")
     return key, value
+
+
+def _ulimit(option: Option, name: str, text: str) -> dict[str, Any]:
+    """Of "soft" or "soft:hard". Source: ParseUlimit of docker/go-units."""
+    soft, colon, hard = text.partition(":")
+    try:
+        return {"Name": name, "Soft": int(soft), "Hard": int(hard if colon else soft)}
+    except ValueError as error:
+        raise click.UsageError(
+            f"invalid value {text!r} for --{option.flag.name}: expected soft[:hard]"
+        ) from error
+
+
+def _switch(option: Option, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise click.UsageError(f"invalid value {text!r} for --{option.flag.name}: expected true or false")
+    return text == "true"
 
 
 def _pool(option: Option, text: str) -> dict[str, Any]:
@@ -132,7 +155,7 @@ def _click_option(option: Option) -> click.Option:
     names = [f"--{option.flag.name}", _variable(option)]
     if option.flag.short:
         names.append(f"-{option.flag.short}")
-    if option.kind is bool:
+    if option.kind in (bool, bool | None):
         # as dockerd's: --icc=false, and a bare --icc is --icc=true
         return click.Option(names, type=bool, is_flag=False, flag_value="true", help=option.flag.help)
     kind = int if option.kind is int else str
@@ -168,7 +191,7 @@ def _refusing_option(key: str) -> click.Option:
 
 
 daemon.params += [_click_option(option) for option in options()]
-daemon.params += [_refusing_option(key) for key in sorted(REFUSED | FIXED.keys())]
+daemon.params += [_refusing_option(key) for key in sorted(REFUSED.keys() | FIXED.keys())]
 
 if __name__ == "__main__":
     main()

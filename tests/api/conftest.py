@@ -1,6 +1,8 @@
 """A real server on a unix socket, under uvloop as in the daemon."""
 
 import asyncio
+import dataclasses
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,9 +34,10 @@ def serve(tmp_path: Path) -> Serve:
         *,
         rooms: Mapping[str, Any] | None = None,
         tcp: bool = False,
+        tls: ssl.SSLContext | None = None,
         **options: Any,
     ) -> AsyncIterator[Peer]:
-        absent = dict.fromkeys(("containers", "images", "networks", "volumes", "events", "runtime", "swarm"))
+        absent = dict.fromkeys({field.name for field in dataclasses.fields(api.Rooms)} - {"host", "engine"})
         served = api.Rooms(
             **cast(Any, {**absent, **(rooms or {})}),
             host=probe_host(),
@@ -44,7 +47,7 @@ def serve(tmp_path: Path) -> Serve:
         listener.bind(("127.0.0.1", 0) if tcp else str(tmp_path / "api.sock"))
         listener.listen(16)
         peer = Peer(listener.getsockname())
-        async with api.serve(served, [listener], routes=routes, **options):
+        async with api.serve(served, [api.Listener(listener, tls)], routes=routes, **options):
             yield peer
 
     return serving

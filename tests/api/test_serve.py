@@ -5,6 +5,8 @@ import json
 import pytest
 from tests.api.peer import Peer, Serve, taken_apart
 
+from lighterman.api.routes import Route
+
 ADVERTISED = {"Api-Version": "1.44", "Docker-Experimental": "false", "Ostype": "linux"}
 
 
@@ -73,10 +75,11 @@ async def test_a_path_that_is_not_clean_is_sent_to_the_clean_one(peer: Peer, pat
     assert (answer.status, answer.headers["Location"], answer.body) == (301, clean, b"")
 
 
-async def test_an_operation_still_to_come_says_so(peer: Peer) -> None:
-    answer = await peer.ask("GET", "/v1.36/swarm")
+async def test_an_operation_still_to_come_says_so(serve: Serve) -> None:
+    async with serve([Route("MoonLand", "GET", "/moon")]) as peer:
+        answer = await peer.ask("GET", "/v1.36/moon")
     assert answer.status == 501
-    assert json.loads(answer.body) == {"message": "SwarmInspect is not implemented yet"}
+    assert json.loads(answer.body) == {"message": "MoonLand is not implemented yet"}
 
 
 async def test_an_operation_is_refused_below_the_version_that_brought_it(peer: Peer) -> None:

@@ -45,7 +45,17 @@ def test_what_the_host_cannot_limit_is_a_warning() -> None:
 def test_security_options_are_those_of_the_host() -> None:
     features = dataclasses.replace(HOST.features, apparmor=True, seccomp=True)
     host = dataclasses.replace(HOST, features=features, cgroup=dataclasses.replace(HOST.cgroup, mode="v2"))
-    assert security_options(host) == ["name=apparmor", "name=seccomp,profile=default", "name=cgroupns"]
+    assert security_options(host, ENGINE) == [
+        "name=apparmor",
+        "name=seccomp,profile=default",
+        "name=cgroupns",
+    ]
+    strict = dataclasses.replace(ENGINE, seccomp_profile="/etc/own.json", no_new_privileges=True)
+    assert security_options(host, strict)[1:] == [
+        "name=seccomp,profile=/etc/own.json",
+        "name=cgroupns",
+        "name=no-new-privileges",
+    ]
 
 
 def test_insecure_registries_are_networks_or_hosts() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from lighterman.daemon.config import FIXED, REFUSED, Option, options
+from lighterman.daemon.reload import RELOADED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
@@ -31,5 +32,9 @@ def test_the_page_has_a_row_for_each_option_with_fixed_values() -> None:
     assert "\n".join(rows) in PAGE
 
 
-def test_the_page_names_all_that_is_refused() -> None:
-    assert ", ".join(f"`{key}`" for key in sorted(REFUSED)) in PAGE
+def test_the_page_tells_why_something_is_refused() -> None:
+    assert "\n".join(f"| `{key}` | {reason} |" for key, reason in sorted(REFUSED.items())) in PAGE
+
+
+def test_the_page_names_what_a_signal_brings_in() -> None:
+    assert ", ".join(f"`{key}`" for key in sorted(RELOADED)) in PAGE.replace("\n", " ")

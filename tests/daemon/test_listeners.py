@@ -65,7 +65,11 @@ def test_a_wrong_address_is_refused_with_its_reason(address: str, reason: str) -
 
 
 def test_tcp_beyond_loopback_can_be_forced() -> None:
-    assert parse_host("tcp://0.0.0.0:2375", insecure_tcp=True) == TcpHost("0.0.0.0", 2375)
+    assert parse_host("tcp://0.0.0.0:2375", anywhere=True) == TcpHost("0.0.0.0", 2375)
+
+
+def test_with_tls_the_port_is_another() -> None:
+    assert parse_host("tcp://", tls=True) == TcpHost("127.0.0.1", 2376)
 
 
 def test_a_unix_socket_is_for_its_group_and_nobody_else(tmp_path: Path) -> None:
@@ -131,8 +135,8 @@ import os, socket
 from lighterman.daemon.listeners import FdHost, open_listeners
 (listener,) = open_listeners([FdHost(3)], group="0")
 assert not os.get_inheritable(3)
-listener.setblocking(True)
-listener.accept()[0].sendall(b"served")
+listener.sock.setblocking(True)
+listener.sock.accept()[0].sendall(b"served")
 """
 SUPERVISOR = """
 import os, sys

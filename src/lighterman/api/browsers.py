@@ -10,16 +10,23 @@ from collections.abc import Mapping
 from lighterman.errdefs import Forbidden
 
 
-def refuse_browsers(headers: Mapping[str, str], local_address: str, own_name: str) -> None:
+def refuse_browsers(
+    headers: Mapping[str, str], local_address: str, own_name: str, *, encrypted: bool = False
+) -> None:
     """Raises Forbidden for a request over TCP that comes from a web page.
 
-    `local_address` is where it arrived. On loopback the Host must be an address, localhost or `own_name`.
+    `local_address` is where it arrived. On loopback the Host must be an address, localhost or `own_name`; not
+    when it is `encrypted`: then the certificate says whose name it is.
     """
     if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
         raise Forbidden("requests from web pages are refused")
     host = _name(headers.get("Host", ""))
-    if _is_loopback(local_address) and not (
-        _is_address(host) or host in ("", "localhost", own_name.lower()) or host.endswith(".localhost")
+    if (
+        not encrypted
+        and _is_loopback(local_address)
+        and not (
+            _is_address(host) or host in ("", "localhost", own_name.lower()) or host.endswith(".localhost")
+        )
     ):
         raise Forbidden(f"Host {host} is not a name of this engine on loopback")
 

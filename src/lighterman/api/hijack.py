@@ -35,9 +35,13 @@ HEAD_LIMIT_BYTES = 1024 * 1024
 """A longer head is left to aiohttp's parser, which refuses it. Source: DefaultMaxHeaderBytes of Go."""
 BODY_LIMIT_BYTES = 1024 * 1024
 """The body of an exec start is some 50 bytes; a larger one is not worth being gathered."""
+HEAD_LIMIT_S = 60.0
+"""How long a client may take for the head of a request; moby gives it five minutes (ReadHeaderTimeout)."""
 EARLY_LIMIT_BYTES = 1024 * 1024
 """What is kept in memory of a stream that nobody has taken yet; then the client has to wait."""
 
+_CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HIJACKED = re.compile(
     rb"POST (?:\w+://[^/ ]*)?(?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[? ]"
@@ -93,13 +97,17 @@ class Connection(web.RequestHandler):
     answered?), `_force_close`, and that `connection_lost` lets everything go.
     """
 
-    __slots__ = ("_partial", "_server_name", "hijack")
+    __slots__ = ("_counted", "_crowd", "_deadline", "_partial", "_server_name", "hijack", "place")
 
     def __init__(self, manager: "Server", **options: Any) -> None:
         super().__init__(manager, **options)
         self._server_name = manager.name
+        self._crowd = manager.crowd
+        self._counted = False
         self._partial = bytearray()
+        self._deadline: asyncio.TimerHandle | None = None
         self.hijack: Hijack | None = None
+        self.place = manager.place
 
     @property
     def _is_idle(self) -> bool:
@@ -107,12 +115,47 @@ class Connection(web.RequestHandler):
         waits = self._waiter is not None and not self._waiter.done()
         return not self._messages and (waits or self._request_count == 0)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._crowd.has_room:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(_CROWDED)
+            transport.close()
+            return
+        self._crowd.connected += 1
+        self._counted = True
+        self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._counted:
+            self._counted = False
+            self._crowd.connected -= 1
+        self._head_came()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        """From now on the client has a while to send a whole head."""
+        self._deadline = asyncio.get_running_loop().call_later(HEAD_LIMIT_S, self._give_up)
+
+    def _head_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            log.debug("no whole request within %.0f s", HEAD_LIMIT_S)
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()
+
     def data_received(self, data: bytes) -> None:
         if self.hijack is not None:
             self.hijack.early += data
             if len(self.hijack.early) > EARLY_LIMIT_BYTES and self.transport is not None:
                 self.transport.pause_reading()
         elif data and (self._partial or self._is_idle):
+            if self._deadline is None:
+                self._await_head()
             searched = max(0, len(self._partial) - 2)  # the end of a head may lie across two reads
             self._partial += data
             end = _HEAD_END.search(self._partial, 0 if is_hijack(self._partial) else searched)
@@ -141,6 +184,7 @@ class Connection(web.RequestHandler):
 
     def _parse(self, data: bytes) -> None:
         self._partial.clear()
+        self._head_came()
         super().data_received(data)
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio's own type
@@ -187,13 +231,45 @@ class Connection(web.RequestHandler):
         return Client(sock, bytes(self.hijack.early), head)
 
 
-class Server(web.Server):
-    """aiohttp's server, with `Connection` for each client."""
+@dataclass
+class Crowd:
+    """How many clients are connected to all listeners, and how many may be."""
 
-    def __init__(self, handler: _Handler, *, name: str, **options: Any) -> None:
+    most: int = 10000
+    connected: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self.connected < self.most
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a connection came in."""
+
+    address: str = ""
+    """Of the host, on TCP; "" for a unix socket."""
+    encrypted: bool = False
+    """By TLS, so that the client knows whom it speaks to."""
+
+
+class Server(web.Server):
+    """aiohttp's server, with `Connection` for each client of one listener."""
+
+    def __init__(
+        self,
+        handler: _Handler,
+        *,
+        name: str,
+        place: Place = Place(),
+        crowd: Crowd | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(handler, **options)
         self.name = name
         """The value of the header Server."""
+        self.place = place
+        self.crowd = crowd or Crowd()
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)

@@ -9,6 +9,7 @@ from lighterman.events import Events
 from lighterman.images import Images
 from lighterman.linux.host import Host
 from lighterman.networks import Networks
+from lighterman.plugins import Plugins
 from lighterman.runtime import Runtime
 from lighterman.swarm import Swarm
 from lighterman.volumes import Volumes
@@ -39,6 +40,10 @@ class EngineInfo:
     """CIDRs and host names; 127.0.0.0/8 is always one."""
     registry_mirrors: tuple[str, ...] = ()
     init_path: str = ""
+    seccomp_profile: str = "default"
+    """Where the profile of containers that name none comes from."""
+    no_new_privileges: bool = False
+    features: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Rooms:
     images: Images
     networks: Networks
     volumes: Volumes
+    plugins: Plugins
     events: Events
     runtime: Runtime
     swarm: Swarm

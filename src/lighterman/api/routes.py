@@ -9,7 +9,7 @@ import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from lighterman.api import versions
+from lighterman.api import debug, versions
 from lighterman.api.handlers import (
     archives,
     containers,
@@ -112,6 +112,8 @@ SERVED: tuple[Route, ...] = (
     Route("ImagePrune", "POST", "/images/prune", images.prune, since=(1, 25)),
     Route("ImageLoad", "POST", "/images/load", images.load, flow=Flow.STREAM),
     Route("ImageCommit", "POST", "/commit", images.commit),
+    Route("ImageBuild", "POST", "/build", build.build, flow=Flow.STREAM),
+    Route("BuildPrune", "POST", "/build/prune", build.prune, since=(1, 31)),
     Route("ImageSearch", "GET", "/images/search", images.search),
     Route("DistributionInspect", "GET", "/distribution/{name:.*}/json", images.distribution, since=(1, 30)),
     Route("NetworkList", "GET", "/networks", networks.list_),
@@ -129,6 +131,22 @@ SERVED: tuple[Route, ...] = (
     Route("VolumePrune", "POST", "/volumes/prune", volumes.prune, since=(1, 25)),
     Route("PluginList", "GET", "/plugins", plugins.list_),
     Route("PluginInspect", "GET", "/plugins/{name:.*}/json", plugins.inspect),
+    Route("GetPluginPrivileges", "GET", "/plugins/privileges", plugins.privileges),
+    Route("PluginPull", "POST", "/plugins/pull", plugins.pull, flow=Flow.STREAM),
+    Route("PluginDelete", "DELETE", "/plugins/{name:.*}", plugins.delete),
+    Route("PluginEnable", "POST", "/plugins/{name:.*}/enable", plugins.enable),
+    Route("PluginDisable", "POST", "/plugins/{name:.*}/disable", plugins.disable),
+    Route(
+        "PluginUpgrade",
+        "POST",
+        "/plugins/{name:.*}/upgrade",
+        plugins.upgrade,
+        flow=Flow.STREAM,
+        since=(1, 26),
+    ),
+    Route("PluginCreate", "POST", "/plugins/create", plugins.create),
+    Route("PluginPush", "POST", "/plugins/{name:.*}/push", plugins.push, flow=Flow.STREAM),
+    Route("PluginSet", "POST", "/plugins/{name:.*}/set", plugins.set_),
     Route("SwarmInspect", "GET", "/swarm", swarm.inspect),
     Route("SwarmInit", "POST", "/swarm/init", swarm.init),
     Route("SwarmJoin", "POST", "/swarm/join", swarm.join),
@@ -163,19 +181,14 @@ SERVED: tuple[Route, ...] = (
 """Operations that are answered."""
 
 MISSING: tuple[Route, ...] = (
-    Route("ImageBuild", "POST", "/build", flow=Flow.STREAM),
-    Route("BuildPrune", "POST", "/build/prune", since=(1, 31)),
     Route("Session", "POST", "/session", flow=Flow.HIJACK),
-    Route("GetPluginPrivileges", "GET", "/plugins/privileges"),
-    Route("PluginPull", "POST", "/plugins/pull", flow=Flow.STREAM),
-    Route("PluginDelete", "DELETE", "/plugins/{name:.*}"),
-    Route("PluginEnable", "POST", "/plugins/{name:.*}/enable"),
-    Route("PluginDisable", "POST", "/plugins/{name:.*}/disable"),
-    Route("PluginUpgrade", "POST", "/plugins/{name:.*}/upgrade", flow=Flow.STREAM, since=(1, 26)),
-    Route("PluginCreate", "POST", "/plugins/create"),
-    Route("PluginPush", "POST", "/plugins/{name:.*}/push", flow=Flow.STREAM),
-    Route("PluginSet", "POST", "/plugins/{name:.*}/set"),
 )
 """Operations still to come: each is answered with 501. This is the one list of them."""
+
+DEBUG: tuple[Route, ...] = (
+    Route("DebugVariables", "GET", "/debug/vars", debug.variables),
+    Route("DebugStacks", "GET", "/debug/stacks", debug.stacks),
+)
+"""No operations of the specification; not found unless the engine is in debug mode."""
 
 ROUTES = SERVED + MISSING

@@ -1,6 +1,6 @@
 """The HTTP server: runs on sockets that were given to it, and turns answers into bytes.
 
-`serve` holds the server; `_Front` is called for each request: it finds the route, lets the handler work and
+`serve` holds the server; `Front` is called for each request: it finds the route, lets the handler work and
 sends what comes of it. A *reader* (GET, a stream) ends when its client goes away; a *change* is a task of the
 server and goes on to its end whoever listens.
 """
@@ -9,21 +9,24 @@ import asyncio
 import itertools
 import logging
 import socket
+import ssl
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from lighterman.api import errors, versions
 from lighterman.api.browsers import refuse_browsers
-from lighterman.api.hijack import Connection, Server, stream_head
+from lighterman.api.hijack import Connection, Crowd, Place, Server, stream_head
 from lighterman.api.request import Answer, Reply, Request, Stream, ended
 from lighterman.api.rooms import Rooms
 from lighterman.api.router import Router, cleaned, location
-from lighterman.api.routes import ROUTES, Flow, Route
+from lighterman.api.routes import DEBUG, ROUTES, Flow, Route
+from lighterman.api.tls import Wrapping
 from lighterman.api.versions import Version
 from lighterman.api.websocket import WebSocket
 from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
@@ -42,26 +45,117 @@ ANSWER_AHEAD_BYTES = 1 << 20
 """How much of a stream is made before the client has read it."""
 JSON_LIMIT_BYTES = 16 * 1024 * 1024
 """A larger body is no JSON of ours; archives come as streams."""
+JSON_LIMIT_S = 60.0
+"""How long a client may take to send such a body."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A bound and listening socket, unix or TCP; with `tls` its clients are met in TLS."""
+
+    sock: socket.socket
+    tls: ssl.SSLContext | None = None
+
+
+Next = Callable[[Request], Awaitable[Answer]]
+Guard = Callable[[Route, Request, Next], Awaitable[Answer]]
+"""Stands before every handler: it may refuse (raise), ask on with another request, or change the answer."""
+Observe = Callable[[str, int, float], None]
+"""Hears of each answer: the operation ("" for none), its status, the seconds that it took."""
 
 
 @asynccontextmanager
 async def serve(
     rooms: Rooms,
-    listeners: Sequence[socket.socket],
+    listeners: Sequence[Listener],
     *,
-    routes: Sequence[Route] = ROUTES,
+    routes: Sequence[Route] = ROUTES + DEBUG,
     grace_s: float = 15.0,
-) -> AsyncIterator[None]:
-    """Answer requests on `listeners` (bound and listening, unix or TCP; they are closed at the end).
+    most_connections: int = 10000,
+    guard: Guard | None = None,
+    observe: Observe | None = None,
+) -> AsyncIterator["Front"]:
+    """Answer requests on `listeners`, which are closed at the end.
 
     Leaving the block stops: no new requests, readers are cut off, changes get `grace_s` to finish.
     """
-    loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
-        front = _Front(rooms, routes, group)
-        server = Server(
-            front.serve_one,
-            name=front.name,
+        front = Front(rooms, routes, group, grace_s, guard, observe)
+        crowd = Crowd(most_connections)
+        servers = [front.server(_place(listener), crowd) for listener in listeners]
+        accepting = [
+            await _accept(listener, server) for listener, server in zip(listeners, servers, strict=True)
+        ]
+        try:
+            yield front
+        finally:
+            for each in accepting:
+                each.close()
+            await front.stop(servers)
+
+
+def _place(listener: Listener) -> Place:
+    if listener.sock.family == socket.AF_UNIX:
+        return Place()
+    return Place(listener.sock.getsockname()[0], encrypted=listener.tls is not None)
+
+
+async def _accept(listener: Listener, server: Server) -> asyncio.AbstractServer:
+    loop = asyncio.get_running_loop()
+    if listener.sock.family == socket.AF_UNIX:
+        return await loop.create_unix_server(server, sock=listener.sock)
+    if (context := listener.tls) is not None:
+        return await loop.create_server(lambda: Wrapping(context, server), sock=listener.sock)
+    return await loop.create_server(server, sock=listener.sock)
+
+
+class Front:
+    """What stands before the handlers."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        routes: Sequence[Route],
+        group: asyncio.TaskGroup,
+        grace_s: float,
+        guard: Guard | None,
+        observe: Observe | None,
+    ) -> None:
+        self._router = Router(routes)
+        self._group = group
+        self._guard = guard
+        self._observe = observe
+        self._numbers = itertools.count(1)
+        self._readers: set[asyncio.Task[Any]] = set()
+        self._changes: set[asyncio.Task[Answer]] = set()
+        # Clients look for "Docker/" and read a version behind it, so we are called Docker here too.
+        self.name = f"Docker/{rooms.engine.version} (linux)"
+        self.grace_s = grace_s
+        """What changes that are under way get when the server stops."""
+        self.tell(rooms)
+
+    def tell(self, rooms: Rooms) -> None:
+        """From now on handlers work with `rooms`: the engine was configured anew."""
+        self._rooms = rooms
+        self._headers = {
+            "Api-Version": versions.text(rooms.engine.api.newest),
+            "Docker-Experimental": str(rooms.engine.experimental).lower(),
+            "Ostype": "linux",
+            "Server": self.name,
+        }
+
+    @property
+    def under_way(self) -> int:
+        """How many changes are being made."""
+        return len(self._changes)
+
+    def server(self, place: Place, crowd: Crowd) -> Server:
+        """What makes a connection of each client that comes in at `place`."""
+        return Server(
+            self.serve_one,
+            name=self.name,
+            place=place,
+            crowd=crowd,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
@@ -70,69 +164,45 @@ async def serve(
             max_line_size=64 * 1024,  # filters and build arguments live in the query
             max_field_size=512 * 1024,  # X-Registry-Config holds the credentials of all registries
         )
-        accepting = [
-            await loop.create_unix_server(server, sock=listener)
-            if listener.family == socket.AF_UNIX
-            else await loop.create_server(server, sock=listener)
-            for listener in listeners
-        ]
-        try:
-            yield
-        finally:
-            for each in accepting:
-                each.close()
-            await front.stop(server, grace_s)
-
-
-class _Front:
-    """What stands before the handlers."""
-
-    def __init__(self, rooms: Rooms, routes: Sequence[Route], group: asyncio.TaskGroup) -> None:
-        self._rooms = rooms
-        self._router = Router(routes)
-        self._group = group
-        self._numbers = itertools.count(1)
-        self._readers: set[asyncio.Task[Any]] = set()
-        self._changes: set[asyncio.Task[Answer]] = set()
-        # Clients look for "Docker/" and read a version behind it, so we are called Docker here too.
-        self.name = f"Docker/{rooms.engine.version} (linux)"
-        self._headers = {
-            "Api-Version": versions.text(rooms.engine.api.newest),
-            "Docker-Experimental": str(rooms.engine.experimental).lower(),
-            "Ostype": "linux",
-            "Server": self.name,
-        }
 
     async def serve_one(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; aiohttp calls this in a task of its own, which ends with the connection."""
         request_id.set(str(next(self._numbers)))
         began_s = time.monotonic()
-        answer = await self._answer(http)
+        operation, answer = await self._answer(http)
+        took_s = time.monotonic() - began_s
+        if self._observe is not None:
+            self._observe(operation, answer.status if isinstance(answer, Reply) else 200, took_s)
         response = await self._send(http, answer)
         log.debug(
             "%s %s %d %.1f ms", http.method, http.path, response.status, (time.monotonic() - began_s) * 1000
         )
         return response
 
-    async def stop(self, server: Server, grace_s: float) -> None:
-        """Cut off the readers, then wait for the changes; what is not done after `grace_s` is cancelled."""
-        server.pre_shutdown()  # connections without a request end now, the others after their answer
+    async def stop(self, servers: Sequence[Server]) -> None:
+        """Cut off the readers, then wait for the changes; what is not done in time is cancelled."""
+        for server in servers:
+            server.pre_shutdown()  # connections without a request end now, the others after their answer
         for reader in self._readers:
             reader.cancel()
-        await server.shutdown(grace_s)
+        await asyncio.gather(*(server.shutdown(self.grace_s) for server in servers))
         if self._changes:
-            await asyncio.wait(self._changes, timeout=grace_s)
+            await asyncio.wait(self._changes, timeout=self.grace_s)
         for change in self._changes:
             change.cancel()
 
-    async def _answer(self, http: web.BaseRequest) -> Answer:
+    async def _answer(self, http: web.BaseRequest) -> tuple[str, Answer]:
+        """The operation that was asked for, and its answer."""
         try:
             found = self._find(http)
             if isinstance(found, Reply):
-                return found
+                return "", found
             route, request = found
         except Exception as error:  # the border: here errors become answers
-            return errors.answer(error)
+            return "", errors.answer(error)
+        return route.operation, await self._asked(http, route, request)
+
+    async def _asked(self, http: web.BaseRequest, route: Route, request: Request) -> Answer:
         if route.flow is Flow.STREAM or (route.flow is Flow.PLAIN and http.method in ("GET", "HEAD")):
             return await self._work(route, request)
         change = self._group.create_task(self._change(route, request))
@@ -152,17 +222,24 @@ class _Front:
 
     async def _work(self, route: Route, request: Request) -> Answer:
         try:
-            if route.handler is None:
-                raise Unimplemented(f"{route.operation} is not implemented yet")
-            return await route.handler(request, self._rooms)
+            if self._guard is not None:
+                return await self._guard(route, request, lambda asked: self._handle(route, asked))
+            return await self._handle(route, request)
         except Exception as error:  # the border: here errors become answers
             return errors.answer(error)
 
+    async def _handle(self, route: Route, request: Request) -> Answer:
+        if route.handler is None:
+            raise Unimplemented(f"{route.operation} is not implemented yet")
+        return await route.handler(request, self._rooms)
+
     def _find(self, http: web.BaseRequest) -> Reply | tuple[Route, Request]:
         """The route and what it is asked. Raises: InvalidParameter, NotFound, Forbidden."""
-        sockname = http.protocol.sockname
-        if isinstance(sockname, tuple):
-            refuse_browsers(http.headers, sockname[0], self._rooms.host.hostname)
+        assert isinstance(http.protocol, Connection)
+        place = http.protocol.place
+        if place.address:
+            own_name = self._rooms.host.hostname
+            refuse_browsers(http.headers, place.address, own_name, encrypted=place.encrypted)
         if http.method == "OPTIONS":
             return Reply()
         url = http.rel_url
@@ -265,10 +342,14 @@ class _Body:
     async def read(self) -> bytes:
         """All of it. Raises: InvalidParameter when it is too large or broken."""
         body = bytearray()
-        async for chunk in self.chunks():
-            body += chunk
-            if len(body) > JSON_LIMIT_BYTES:
-                raise InvalidParameter("http: request body too large")
+        try:
+            async with asyncio.timeout(JSON_LIMIT_S):
+                async for chunk in self.chunks():
+                    body += chunk
+                    if len(body) > JSON_LIMIT_BYTES:
+                        raise InvalidParameter("http: request body too large")
+        except TimeoutError as error:
+            raise InvalidParameter(f"the body did not come within {JSON_LIMIT_S:.0f} s") from error
         return bytes(body)
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -19,8 +19,9 @@ from lighterman.containers.exec import exec_create, exec_inspect, exec_resize, e
 from lighterman.containers.exited import on_detach, on_exec_exit, on_exit
 from lighterman.containers.export import export
 from lighterman.containers.given_files import GivenFile
+from lighterman.containers.identity import group_number, user_number
 from lighterman.containers.kill import kill
-from lighterman.containers.list import list_containers
+from lighterman.containers.list import list_containers, states
 from lighterman.containers.log_options import resolve_log_config
 from lighterman.containers.logs import LogOptions, logs
 from lighterman.containers.networking import connect, disconnect
@@ -30,6 +31,8 @@ from lighterman.containers.reconcile import reconcile
 from lighterman.containers.remove import remove
 from lighterman.containers.rename import rename
 from lighterman.containers.restart import restart
+from lighterman.containers.rootfs import make_directory, read_text
+from lighterman.containers.signals import parse_signal
 from lighterman.containers.start import start
 from lighterman.containers.state import Container, Containers, Settings
 from lighterman.containers.stats import stats, stats_stream
@@ -44,6 +47,7 @@ __all__ = [
     "CommitOptions",
     "Container",
     "Containers",
+    "Defaults",
     "GivenFile",
     "LogOptions",
     "Settings",
@@ -59,18 +63,22 @@ __all__ = [
     "exec_resize",
     "exec_start",
     "export",
+    "group_number",
     "inspect",
-    "kill",
     "keep",
+    "kill",
     "list_containers",
     "logs",
+    "make_directory",
     "on_detach",
     "on_exec_exit",
     "on_exit",
+    "parse_signal",
     "path_stat",
     "pause",
     "prune",
     "put_archive",
+    "read_text",
     "reconcile",
     "remove",
     "rename",
@@ -78,11 +86,13 @@ __all__ = [
     "resolve_log_config",
     "restart",
     "start",
+    "states",
     "stats",
     "stats_stream",
     "stop",
     "top",
     "unpause",
     "update",
+    "user_number",
     "wait",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lighterman.apitypes.container import ContainerSummary
 from lighterman.containers.health import status_of
-from lighterman.containers.life import Exited, Life, exit_code, status
+from lighterman.containers.life import Exited, Life, Paused, Running, exit_code, status
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.ports import exposed_ports
 from lighterman.containers.state import Container, Containers
@@ -49,6 +49,14 @@ async def list_containers(
 
 
 Asked = Callable[[Container], bool]
+
+
+def states(cs: Containers) -> tuple[int, int, int]:
+    """How many run, are paused, and have no process. Source: StateCtr of moby."""
+    lives = [container.life for container in cs]
+    running = sum(isinstance(life, Running) for life in lives)
+    paused = sum(isinstance(life, Paused) for life in lives)
+    return running, paused, len(lives) - running - paused
 
 
 def _lives(life: Life) -> bool:

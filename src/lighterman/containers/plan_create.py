@@ -24,6 +24,7 @@ from lighterman.apitypes.container import (
     LogConfig,
     RestartPolicy,
 )
+from lighterman.containers.defaults import Defaults
 from lighterman.containers.health import check_health
 from lighterman.containers.limits import check_limits, check_ulimit, with_swap_default
 from lighterman.containers.links import parse_link
@@ -44,7 +45,7 @@ from lighterman.images import Image
 from lighterman.linux.capabilities import NAMES
 from lighterman.linux.host import Host
 from lighterman.oci.capabilities import effective, unavailable
-from lighterman.oci.defaults import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
+from lighterman.oci.defaults import MASKED_PATHS, READONLY_PATHS
 from lighterman.oci.devices import device_rules
 from lighterman.oci.seccomp import parse_profile
 
@@ -69,6 +70,7 @@ class Engine:
     data_root: str
     default_runtime: str = ""
     has_init: bool = False
+    defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def plan_create(
     Raises: InvalidParameter, Unimplemented.
     """
     config = _wished_config(body)
-    wish = body.host_config or HostConfig()
+    wish = _with_switches(body.host_config or HostConfig(), engine.defaults)
     if body.host_config is not None and not given(wish.runtime):
         wish = structs.replace(wish, runtime=engine.default_runtime)  # without one, the first start does it
     _check_config(config)
@@ -245,21 +247,33 @@ def _with_defaults(
     unconfined = (
         wish.privileged or parse_security_opt(wish.security_opt or (), host.features).system_paths_unconfined
     )
-    cgroupns = "private" if host.cgroup_mode == "v2" else "host"
+    defaults = engine.defaults
+    cgroupns = defaults.cgroupns_mode or ("private" if host.cgroup_mode == "v2" else "host")
     return structs.replace(
         limited,
         log_config=resolve_log_config(wish.log_config, engine.log),
         network_mode=_by_id(wish.network_mode or "default", peer),
         links=_links(wish, peer),
-        ipc_mode=_by_id(wish.ipc_mode or "private", peer, strict=True),
+        ipc_mode=_by_id(wish.ipc_mode or defaults.ipc_mode, peer, strict=True),
         pid_mode=_by_id(wish.pid_mode, peer, strict=True),
         cgroupns_mode=wish.cgroupns_mode or cgroupns,
-        shm_size=wish.shm_size or DEFAULT_SHM_BYTES,
+        shm_size=wish.shm_size or defaults.shm_bytes,
+        ulimits=defaults.with_ulimits(wish.ulimits),
         oom_kill_disable=bool(limited.oom_kill_disable) if host.limits.oom_kill_disable else None,
         runtime=given(wish.runtime) or UNSET,
         masked_paths=_paths(wish.masked_paths, MASKED_PATHS, unconfined=unconfined),
         readonly_paths=_paths(wish.readonly_paths, READONLY_PATHS, unconfined=unconfined),
     )
+
+
+def _with_switches(wish: HostConfig, defaults: Defaults) -> HostConfig:
+    """The wish with an init and without new privileges where the operator wants that and it says nothing."""
+    if defaults.init and given(wish.init) is None:
+        wish = structs.replace(wish, init=True)
+    options = wish.security_opt or []
+    if defaults.no_new_privileges and not any(text.startswith("no-new-privileges") for text in options):
+        wish = structs.replace(wish, security_opt=[*options, "no-new-privileges=true"])
+    return wish
 
 
 def _paths(wish: list[str] | None, default: Sequence[str], *, unconfined: bool) -> list[str] | None:

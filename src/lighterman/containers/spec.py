@@ -77,10 +77,13 @@ def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
     )
 
 
-def seccomp_filter(container: Container, host: Host) -> oci.LinuxSeccomp | None:
-    """The filter of system calls; None for a privileged or unconfined container."""
+def seccomp_filter(container: Container, host: Host, default: str = "") -> oci.LinuxSeccomp | None:
+    """The filter of system calls; None for a privileged or unconfined container.
+
+    `default` is the profile of one that names none: "" is the engine's own.
+    """
     wish = container.host_config
-    profile = parse_security_opt(wish.security_opt or (), host.features).seccomp
+    profile = parse_security_opt(wish.security_opt or (), host.features).seccomp or default
     if wish.privileged or profile == UNCONFINED or not host.features.seccomp:
         return None
     return _resolved(profile, capabilities(container, host), host.architecture, host.kernel_version)

@@ -248,7 +248,7 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
         oci.encode(oci_spec(plan, facts, cs.host)),
         io,
         runtime=given(wish.runtime) or cs.settings.default_runtime,
-        seccomp=seccomp_filter(container, cs.host),
+        seccomp=seccomp_filter(container, cs.host, cs.settings.seccomp_profile),
         attached=tuple(live.waiting),
     )
     live.waiting.clear()  # they are the monitor's now

@@ -19,6 +19,7 @@ from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchConta
 from lighterman.containers.execs import Exec, ExecEnded
 from lighterman.containers.given_files import GivenFile
 from lighterman.containers.health import Health
+from lighterman.containers.defaults import Defaults
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
 from lighterman.containers.mounts import Mounted
 from lighterman.containers.samples import Samples
@@ -55,8 +56,8 @@ class Container(Struct, frozen=True, kw_only=True):
     attempted: bool = False  # a start was tried: from then on its files and sandbox are shown
     managed: bool = False  # a task of a swarm: its places in networks are given to it
     files: tuple[GivenFile, ...] = ()  # secrets and configs
-
     transient: bool = False  # it serves work of the engine that made it: no later one has a use for it
+
     @property
     def attributes(self) -> dict[str, str]:
         """What its events say of it. Source: measured on dockerd 20.10.24."""
@@ -92,6 +93,8 @@ class Settings:
     dns_search: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     init_path: str = ""  # of tini or docker-init; "": none is installed
+    seccomp_profile: str = ""  # of containers that name none: "" is ours, "unconfined", or JSON
+    defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
 
     def home(self, container_id: str) -> Path:
         """The directory of a container's files: hosts, hostname, resolv.conf and the log."""

@@ -1,14 +1,12 @@
-"""What the operator wished: flags and daemon.json, brought together in one frozen value.
+"""What an operator can wish: dockerd's options, and what each is here.
 
-Three words. An *option* is a field of `EngineConfig`: its name in kebab case is dockerd's key in daemon.json,
-and its `Flag` is how the command line calls it; the command line, the reading of the file, the check for
-conflicts and docs/configuration.md all come from the fields. An option of dockerd's that changes nothing here
-*yet* is refused by its name (`REFUSED`), never passed over. Some of those are accepted with the one value
-that tells what this engine does anyway (`FIXED`), since daemon.json files in the wild hold them.
+An *option* is a field of `EngineConfig`: its name in kebab case is dockerd's key in daemon.json, and its
+`Flag` is how the command line calls it; the command line, the reading of the file, the check for conflicts
+(`configure.py`) and docs/configuration.md all come from the fields. An option of dockerd's that changes
+nothing here is refused by its name (`REFUSED`), never passed over. Some are accepted with the one value that
+tells what this engine does anyway (`FIXED`), since daemon.json files in the wild hold them.
 """
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from lighterman.errdefs import InvalidParameter
-from lighterman.registry import check_mirror
 
 DEFAULT_CONFIG_FILE = Path("/etc/docker/daemon.json")
 
@@ -36,6 +33,14 @@ class AddressPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     base: str
     size: int
+
+
+class UlimitRange(msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_fields=True):
+    """A limit of processes: what holds, and up to what they may raise it; -1 is none."""
+
+    name: str = ""
+    hard: int = 0
+    soft: int = 0
 
 
 class OciRuntime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,8 +67,52 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     pidfile: Annotated[str, Flag("pidfile", "File that holds the engine's process id", "p")] = (
         "/run/lighterman.pid"
     )
-    debug: Annotated[bool, Flag("debug", "Log each step, and every stall of the event loop", "D")] = False
+    tls: Annotated[
+        bool | None, Flag("tls", "Speak TLS on tcp://; implied by tlsverify. false says plain TCP is meant")
+    ] = None
+    tlsverify: Annotated[
+        bool | None,
+        Flag("tlsverify", "Serve only clients with a certificate of tlscacert; false: anybody"),
+    ] = None
+    tlscacert: Annotated[
+        str, Flag("tlscacert", "Certificate of the authority of clients; empty: ca.pem of DOCKER_CERT_PATH")
+    ] = ""
+    tlscert: Annotated[str, Flag("tlscert", "The engine's certificate; empty: cert.pem beside it")] = ""
+    tlskey: Annotated[str, Flag("tlskey", "The key of that certificate; empty: key.pem beside it")] = ""
+    api_max: Annotated[
+        str, Flag("api-max", "Newest version of the API that is served, as in 1.36 (ours)")
+    ] = "1.44"
+    min_api_version: Annotated[str, Flag("min-api-version", "Oldest version of the API that is served")] = (
+        "1.24"
+    )
+    metrics_addr: Annotated[
+        str, Flag("metrics-addr", "Address and port that serve /metrics for Prometheus, as in 127.0.0.1:9323")
+    ] = ""
+    max_connections: Annotated[
+        int, Flag("max-connections", "Clients that may be connected at a time (ours)")
+    ] = 10000
+    debug: Annotated[
+        bool, Flag("debug", "Log each step and every stall of the event loop, and serve /debug", "D")
+    ] = False
     log_level: Annotated[str, Flag("log-level", "debug, info, warn, error or fatal", "l")] = "info"
+    log_format: Annotated[str, Flag("log-format", "text, or json: an object a line")] = "text"
+    experimental: Annotated[
+        bool, Flag("experimental", "Say that experiments are on; none is behind it here")
+    ] = False
+    features: Annotated[dict[str, bool], Flag("feature", "Switches of the engine, as in buildkit=false")] = {}
+    oom_score_adjust: Annotated[
+        int,
+        Flag("oom-score-adjust", "How soon the kernel kills the engine when memory ends, -1000 to 1000"),
+    ] = 0
+    http_proxy: Annotated[
+        str, Flag("http-proxy", "Proxy for http:// registries; empty: the environment's")
+    ] = ""
+    https_proxy: Annotated[
+        str, Flag("https-proxy", "Proxy for https:// registries; empty: the environment's")
+    ] = ""
+    no_proxy: Annotated[
+        str, Flag("no-proxy", "Hosts that are reached without a proxy; empty: the environment's")
+    ] = ""
     labels: Annotated[tuple[str, ...], Flag("label", "key=value labels of the engine, as /info shows")] = ()
     log_driver: Annotated[str, Flag("log-driver", "Default driver for container logs")] = "json-file"
     log_opts: Annotated[dict[str, str], Flag("log-opt", "Default key=value options for that driver")] = {}
@@ -111,6 +160,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     registry_mirrors: Annotated[
         tuple[str, ...], Flag("registry-mirror", "Mirror of Docker's own registry, asked before it")
     ] = ()
+    max_concurrent_downloads: Annotated[
+        int, Flag("max-concurrent-downloads", "Layers that are downloaded at a time; 0: no limit")
+    ] = 3
+    max_concurrent_uploads: Annotated[
+        int, Flag("max-concurrent-uploads", "Layers that are uploaded at a time; 0: no limit")
+    ] = 5
+    max_download_attempts: Annotated[
+        int, Flag("max-download-attempts", "Connections to get one layer before a pull fails")
+    ] = 5
     cgroup_parent: Annotated[
         str, Flag("cgroup-parent", "Parent cgroup of containers that name none; empty: /docker")
     ] = ""
@@ -120,48 +178,111 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     runtimes: Annotated[
         dict[str, OciRuntime], Flag("add-runtime", "Another OCI runtime, as in name=/path/to/it")
     ] = {}
+    default_ulimits: Annotated[
+        dict[str, UlimitRange],
+        Flag("default-ulimit", "Limit of containers that do not name it, as in nofile=1024:4096"),
+    ] = {}
+    default_shm_size: Annotated[
+        str, Flag("default-shm-size", "Size of /dev/shm of containers that name none")
+    ] = "64m"
+    default_ipc_mode: Annotated[
+        str, Flag("default-ipc-mode", "IPC mode of containers that name none: private or shareable")
+    ] = "private"
+    default_cgroupns_mode: Annotated[
+        str,
+        Flag(
+            "default-cgroupns-mode",
+            "Cgroup namespace of containers that name none: private or host; empty: private on cgroup v2",
+        ),
+    ] = ""
+    no_new_privileges: Annotated[
+        bool, Flag("no-new-privileges", "Let no process of new containers gain privileges")
+    ] = False
+    seccomp_profile: Annotated[
+        str,
+        Flag(
+            "seccomp-profile",
+            "File with the seccomp profile of containers that name none, or unconfined; "
+            "empty: the engine's own",
+        ),
+    ] = ""
+    init: Annotated[bool, Flag("init", "Run an init in new containers that do not say otherwise")] = False
+    init_path: Annotated[
+        str, Flag("init-path", "Program that is that init; empty: tini-static or docker-init of PATH")
+    ] = ""
     shutdown_timeout: Annotated[
         int, Flag("shutdown-timeout", "Seconds that requests under way get when the engine stops")
     ] = 15
 
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TCP is encrypted: a tlsverify, even a false one, implies it. Source: dockerd(8)."""
+        return bool(self.tls) or self.tlsverify is not None
+
+    @property
+    def verifies_clients(self) -> bool:
+        """Whether clients of TCP must show a certificate."""
+        return self.uses_tls and self.tlsverify is not False
+
+    @property
+    def may_listen_anywhere(self) -> bool:
+        """Whether TCP beyond loopback is safe, or meant to be open."""
+        return self.verifies_clients or self.insecure_tcp or self.tls is False or self.tlsverify is False
+
 
 FIXED: Mapping[str, tuple[Any, ...]] = {
-    "experimental": (False,),
     "exec-opts": ([], ["native.cgroupdriver=cgroupfs"]),
-    "init": (False,),
+    "firewall-backend": ("", "nftables"),
     "ip6tables": (True,),
     "iptables": (True,),
     "live-restore": (True,),
-    "log-format": ("text",),
-    "no-new-privileges": (False,),
+    "raw-logs": (True, False),
+    "rootless": (False,),
     "selinux-enabled": (False,),
     "storage-driver": ("", "overlay2"),
     "storage-opts": ([],),
-    "tls": (False,),
-    "tlsverify": (False,),
     "userland-proxy": (False,),
 }
 """dockerd's options that are accepted with these values only: they tell what this engine does anyway."""
 
-REFUSED = frozenset(
-    """
-    allow-nondistributable-artifacts api-cors-header authorization-plugins bip6 builder cdi-spec-dirs
-    cluster-advertise cluster-store cluster-store-opts containerd containerd-namespace
-    containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd default-cgroupns-mode
-    default-ipc-mode default-network-opts default-shm-size default-stop-timeout default-ulimits features
-    firewall-backend host-gateway-ips http-proxy https-proxy init-path max-concurrent-downloads
-    max-concurrent-uploads max-download-attempts metrics-addr min-api-version network-control-plane-mtu
-    network-diagnostic-port no-proxy node-generic-resources proxies raw-logs rootless seccomp-profile
-    swarm-default-advertise-addr swarm-raft-election-tick swarm-raft-heartbeat-tick tlscacert tlscert
-    tlskey userland-proxy-path userns-remap
-    """.split()  # noqa: SIM905 a list of words reads best as words
-)
-"""dockerd's options that change nothing here yet. Source: dockerd 20.10.24 and moby's daemon/config."""
+_YET = "it is not implemented yet"
+_NO_CONTAINERD = "there is no containerd below this engine"
+_NO_STORE = "stores of clusters are gone from dockerd too; a swarm keeps its own"
+REFUSED: Mapping[str, str] = {
+    "allow-nondistributable-artifacts": "layers that must not be distributed are never pushed",
+    "api-cors-header": "requests from web pages are refused",
+    "authorization-plugins": _YET,
+    "bip6": "fixed-cidr-v6 and default-gateway-v6 say it",
+    "builder": _YET,
+    "cdi-spec-dirs": _YET,
+    "cluster-advertise": _NO_STORE,
+    "cluster-store": _NO_STORE,
+    "cluster-store-opts": _NO_STORE,
+    "containerd": _NO_CONTAINERD,
+    "containerd-namespace": _NO_CONTAINERD,
+    "containerd-plugin-namespace": _NO_CONTAINERD,
+    "cpu-rt-period": "the parents of a container get what it asks for",
+    "cpu-rt-runtime": "the parents of a container get what it asks for",
+    "cri-containerd": _NO_CONTAINERD,
+    "default-network-opts": _YET,
+    "default-stop-timeout": _YET,
+    "host-gateway-ips": "host-gateway-ip says it",
+    "network-control-plane-mtu": _YET,
+    "network-diagnostic-port": "nothing listens there",
+    "node-generic-resources": _YET,
+    "swarm-default-advertise-addr": _YET,
+    "swarm-raft-election-tick": _YET,
+    "swarm-raft-heartbeat-tick": _YET,
+    "userland-proxy-path": "there is no userland proxy",
+    "userns-remap": "layers and binds would need owners shifted by the range, and are not mapped yet",
+}
+"""dockerd's options that change nothing here, and why. Source: dockerd 20.10.24 and moby's daemon/config."""
+
+NESTED = {"proxies": ("http-proxy", "https-proxy", "no-proxy")}
+"""Keys of daemon.json that hold further ones, which are flags of their own. Source: moby, daemon/config."""
 
 LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
 """dockerd's names of log levels, as the standard library counts them."""
-
-_MERGED = frozenset({"runtimes"})  # given by flag and file, these are joined: dockerd does so too
 
 
 @dataclass(frozen=True)
@@ -194,153 +315,22 @@ def options() -> tuple[Option, ...]:
     )
 
 
-def configure(flags: Mapping[str, Any], file: bytes | None, file_name: str = "") -> EngineConfig:
-    """The configuration from the options given as flags (by key, in the file's shape) and daemon.json.
-
-    Raises: InvalidParameter in dockerd's words for broken JSON, unknown keys, conflicts and bad values.
-    """
-    given = _read(file, file_name) if file is not None else {}
-    conflicts = [
-        f"{key}: (from flag: {_as_go(flags[key])}, from file: {_as_go(given[key])})"
-        for key in flags
-        if key in given and key not in _MERGED
-    ]
-    if conflicts:
-        raise InvalidParameter(
-            f"unable to configure the Docker daemon with file {file_name}: the following directives are "
-            f"specified both as a flag and in the configuration file: {', '.join(conflicts)}"
-        )
-    merged = {**given, **flags}
-    for key in _MERGED & given.keys() & flags.keys():
-        merged[key] = {**given[key], **flags[key]}
-    try:
-        config = msgspec.convert({key: merged[key] for key in merged if key not in FIXED}, EngineConfig)
-    except msgspec.ValidationError as error:
-        raise InvalidParameter(f"unable to configure the Docker daemon: {error}") from error
-    validate(config)
-    return config
-
-
 def refuse(key: str, value: Any) -> None:
     """Raise InvalidParameter if `key` is one of dockerd's options that cannot have `value` here."""
     if key in REFUSED:
-        raise InvalidParameter(f"the option {key} is not implemented yet")
+        raise InvalidParameter(f"the option {key} cannot be used: {REFUSED[key]}")
     if key in FIXED and value not in FIXED[key]:
-        only = " or ".join(_as_go(known) for known in FIXED[key] if known not in ("", []))
-        raise InvalidParameter(
-            f"{key}: {_as_go(value)} is not implemented yet" + (f" (only {only})" if only else "")
-        )
+        only = " or ".join(as_go(known) for known in FIXED[key] if known not in ("", []))
+        raise InvalidParameter(f"{key}: {as_go(value)} cannot be used" + (f" (only {only})" if only else ""))
 
 
-def _read(file: bytes, name: str) -> dict[str, Any]:
-    where = f"unable to configure the Docker daemon with file {name}"
-    if not (text := file.removeprefix(b"\xef\xbb\xbf").strip()):
-        return {}
-    try:
-        given = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidParameter(f"{where}: invalid JSON: {error}") from error
-    known = {option.key for option in options()} | REFUSED | FIXED.keys()
-    if unknown := sorted(given.keys() - known):
-        raise InvalidParameter(
-            f"{where}: the following directives don't match any configuration option: {', '.join(unknown)}"
-        )
-    for key, value in given.items():
-        try:
-            refuse(key, value)
-        except InvalidParameter as error:
-            raise InvalidParameter(f"{where}: {error}") from None
-    return given
-
-
-def _as_go(value: Any) -> str:
+def as_go(value: Any) -> str:
     """The value as Go's %v prints it, since dockerd's text does so."""
     match value:
         case bool():
             return str(value).lower()
         case list() | tuple():
-            return f"[{' '.join(_as_go(each) for each in value)}]"
+            return f"[{' '.join(as_go(each) for each in value)}]"
         case dict():
-            return f"map[{' '.join(f'{key}:{_as_go(value[key])}' for key in sorted(value))}]"
+            return f"map[{' '.join(f'{key}:{as_go(value[key])}' for key in sorted(value))}]"
     return str(value)
-
-
-def validate(config: EngineConfig) -> None:
-    """Raise InvalidParameter, in dockerd's words, for a value that cannot be meant."""
-    if config.log_level not in LEVELS:
-        raise InvalidParameter(f"invalid logging level: {config.log_level}")
-    if config.mtu < 0:
-        raise InvalidParameter(f"invalid default MTU: {config.mtu}")
-    if config.shutdown_timeout < 0:
-        raise InvalidParameter(f"invalid shutdown timeout: {config.shutdown_timeout}")
-    if not config.hosts:
-        raise InvalidParameter("hosts: at least one address to listen on is needed")
-    for path in (config.data_root, config.exec_root, config.pidfile):
-        if not path.startswith("/"):
-            raise InvalidParameter(f"{path!r} must be an absolute path")
-    conflict_free_labels(config.labels)
-    for registry in config.insecure_registries:
-        _validate_registry(registry)
-    for mirror in config.registry_mirrors:
-        check_mirror(mirror)
-    _validate_bridge(config)
-    for name, runtime in config.runtimes.items():
-        if not runtime.path.startswith("/"):
-            raise InvalidParameter(f"the path of runtime {name} must be absolute: {runtime.path!r}")
-
-
-def conflict_free_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The engine's labels without repetitions.
-
-    Raises: InvalidParameter for one that is no key=value, and for two that differ in their values only.
-    """
-    values: dict[str, str] = {}
-    for label in labels:
-        key, equals, value = label.partition("=")
-        if not key or not equals:
-            raise InvalidParameter(f"bad attribute format: {label}")
-        if values.setdefault(key, value) != value:
-            raise InvalidParameter(f"conflict labels for {key}={value} and {key}={values[key]}")
-    return tuple(f"{key}={value}" for key, value in values.items())
-
-
-def _validate_bridge(config: EngineConfig) -> None:
-    if config.bridge == "none":
-        raise InvalidParameter("an engine without the default bridge (bridge: none) is not implemented yet")
-    if not re.fullmatch(r"[^\s/:]{1,15}", config.bridge):
-        raise InvalidParameter(
-            f"invalid bridge name: {config.bridge!r} (1 to 15 bytes, no space, slash or colon)"
-        )
-    try:
-        ipaddress.IPv4Address(config.ip)
-        if config.bip:
-            ipaddress.IPv4Interface(config.bip)
-        if config.fixed_cidr:
-            ipaddress.IPv4Network(config.fixed_cidr)
-        if config.fixed_cidr_v6:
-            ipaddress.IPv6Network(config.fixed_cidr_v6)
-        for address in (
-            config.default_gateway,
-            config.default_gateway_v6,
-            config.host_gateway_ip,
-            *config.dns,
-        ):
-            if address:
-                ipaddress.ip_address(address)
-        for pool in config.default_address_pools:
-            if ipaddress.IPv4Network(pool.base).prefixlen > pool.size or pool.size > 30:
-                raise InvalidParameter(f"invalid address pool: no network of size {pool.size} in {pool.base}")
-    except ValueError as error:
-        raise InvalidParameter(f"invalid CIDR address: {error}") from error
-
-
-def _validate_registry(registry: str) -> None:
-    """A network, or a host with or without a port. Raises: InvalidParameter."""
-    try:
-        if "/" in registry:
-            ipaddress.ip_network(registry)
-            return
-    except ValueError as error:
-        raise InvalidParameter(f"insecure registry {registry} is not valid: {error}") from error
-    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+)(:\d{1,5})?", registry):
-        raise InvalidParameter(f"insecure registry {registry} is not valid: invalid host {registry!r}")

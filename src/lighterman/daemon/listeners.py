@@ -1,8 +1,9 @@
 """Where clients come in: the addresses of `hosts` as listening sockets.
 
 `parse_host` says what an address means, in dockerd's words, and touches nothing. `open_listeners` makes the
-sockets: a unix socket is group-readable and replaces a file that nobody answers on; tcp is for loopback,
-since without TLS whoever reaches it is root on this host; fd:// takes what systemd has opened.
+sockets: a unix socket is group-readable and replaces a file that nobody answers on; tcp is for loopback
+unless clients show certificates (`certificates.py`), since whoever reaches it is root on this host; fd://
+takes what systemd has opened.
 """
 
 import errno
@@ -11,21 +12,28 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lighterman.api import Listener
 from lighterman.daemon.config import EngineConfig
 from lighterman.errdefs import InvalidParameter, System
 
 BACKLOG = 1024
 DEFAULT_GROUP = "docker"
 DEFAULT_TCP_PORT = 2375
+DEFAULT_TLS_PORT = 2376
 DEFAULT_UNIX_PATH = "/var/run/docker.sock"
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
 UNIX_PATH_LIMIT = 107  # unix(7): sun_path holds 108 bytes with the closing zero
+_EXPOSED = (
+    "without tlsverify whoever reaches this address is root on this host; only loopback is allowed unless "
+    "insecure-tcp is set, or tls or tlsverify is false by intent"
+)
 log = logging.getLogger(__name__)
 
 
@@ -61,10 +69,10 @@ class FdHost:
 Host = UnixHost | TcpHost | FdHost
 
 
-def parse_host(address: str, *, insecure_tcp: bool = False) -> Host:
+def parse_host(address: str, *, tls: bool = False, anywhere: bool = False) -> Host:
     """The address that a user typed, with dockerd's defaults for what is left out.
 
-    Raises: InvalidParameter; also for tcp beyond loopback unless `insecure_tcp`.
+    `anywhere` lets tcp be beyond loopback. Raises: InvalidParameter.
     Source: ParseDaemonHost of moby; listenFD for fd://.
     """
     scheme, separator, rest = address.strip().partition("://")
@@ -74,7 +82,7 @@ def parse_host(address: str, *, insecure_tcp: bool = False) -> Host:
         case "unix":
             return _unix_host(address, rest or DEFAULT_UNIX_PATH)
         case "tcp":
-            return _tcp_host(address, rest, insecure_tcp=insecure_tcp)
+            return _tcp_host(address, rest, tls=tls, anywhere=anywhere)
         case "fd":
             if rest not in ("", "*") and not rest.isdecimal():
                 raise InvalidParameter(f"failed to parse systemd fd address: should be a number: {rest}")
@@ -84,15 +92,21 @@ def parse_host(address: str, *, insecure_tcp: bool = False) -> Host:
 
 def parse_hosts(config: EngineConfig) -> list[Host]:
     """The addresses to listen on, each once. Raises: InvalidParameter."""
-    return list(dict.fromkeys(parse_host(host, insecure_tcp=config.insecure_tcp) for host in config.hosts))
+    tls, anywhere = config.uses_tls, config.may_listen_anywhere
+    return list(dict.fromkeys(parse_host(host, tls=tls, anywhere=anywhere) for host in config.hosts))
 
 
 def open_listeners(
-    hosts: Iterable[Host], *, group: str, environment: Mapping[str, str] = os.environ
-) -> list[socket.socket]:
+    hosts: Iterable[Host],
+    *,
+    group: str,
+    anywhere: bool = False,
+    tls: ssl.SSLContext | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> list[Listener]:
     """One listening, close-on-exec, non-blocking socket for each of `hosts`, or none when one fails.
 
-    Raises: System with the address and the reason.
+    Those of TCP speak `tls`, systemd's too. Raises: System with the address and the reason.
     """
     with ExitStack() as opened:
         sockets: list[socket.socket] = []
@@ -103,13 +117,29 @@ def open_listeners(
                 case TcpHost(address, port):
                     made = [_listen_tcp(address, port)]
                 case FdHost(fd):
-                    made = _inherited(fd, environment)
+                    made = _inherited(fd, environment, anywhere=anywhere)
             for each in made:
                 each.setblocking(False)
                 opened.callback(each.close)
             sockets += made
         opened.pop_all()
-        return sockets
+        return [Listener(each, None if each.family == socket.AF_UNIX else tls) for each in sockets]
+
+
+def parse_metrics_addr(address: str) -> TcpHost:
+    """Where /metrics is served. Raises: InvalidParameter unless it is an IP address and a port."""
+    try:
+        return _tcp_host(address, address, tls=False, anywhere=True)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"invalid metrics-addr: {error}") from error
+
+
+def listen_metrics(address: str) -> socket.socket:
+    """A listening socket for it. Raises: InvalidParameter, System."""
+    host = parse_metrics_addr(address)
+    listener = _listen_tcp(host.address, host.port)
+    listener.setblocking(False)
+    return listener
 
 
 def listen_unix(path: str, group: str) -> socket.socket:
@@ -150,7 +180,7 @@ def _unix_host(address: str, path: str) -> UnixHost:
     return UnixHost(path)
 
 
-def _tcp_host(address: str, rest: str, *, insecure_tcp: bool) -> TcpHost:
+def _tcp_host(address: str, rest: str, *, tls: bool, anywhere: bool) -> TcpHost:
     try:
         url = urlsplit(f"tcp://{rest}")
         name, port = url.hostname or "127.0.0.1", url.port
@@ -165,12 +195,9 @@ def _tcp_host(address: str, rest: str, *, insecure_tcp: bool) -> TcpHost:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise InvalidParameter(f"invalid bind address ({address}): no IP address: {name}") from None
-    if not loopback and not insecure_tcp:
-        raise InvalidParameter(
-            f"{address}: without TLS, which is not implemented yet, whoever reaches this address is root on "
-            "this host; only loopback is allowed unless insecure-tcp is set"
-        )
-    return TcpHost(host, port or DEFAULT_TCP_PORT)
+    if not loopback and not anywhere:
+        raise InvalidParameter(f"{address}: {_EXPOSED}")
+    return TcpHost(host, port or (DEFAULT_TLS_PORT if tls else DEFAULT_TCP_PORT))
 
 
 def _group_id(group: str) -> int:
@@ -206,7 +233,7 @@ def _listen_tcp(address: str, port: int) -> socket.socket:
         raise System(f"listen tcp {address}:{port}: bind: {reason}") from error
 
 
-def _inherited(wanted: int | None, environment: Mapping[str, str]) -> list[socket.socket]:
+def _inherited(wanted: int | None, environment: Mapping[str, str], *, anywhere: bool) -> list[socket.socket]:
     count = int(environment.get("LISTEN_FDS", "0"))
     if environment.get("LISTEN_PID") != str(os.getpid()) or count == 0:
         raise System("no sockets found via socket activation: make sure the service was started by systemd")
@@ -217,4 +244,8 @@ def _inherited(wanted: int | None, environment: Mapping[str, str]) -> list[socke
     for fd in fds if wanted is None else (wanted,):
         os.set_inheritable(fd, False)
         sockets.append(socket.socket(fileno=fd))
+        if sockets[-1].family != socket.AF_UNIX and not anywhere:
+            address = sockets[-1].getsockname()[0]
+            if not ipaddress.ip_address(address).is_loopback:
+                raise System(f"fd://{fd} is tcp://{address}: {_EXPOSED}")
     return sockets

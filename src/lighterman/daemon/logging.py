@@ -1,10 +1,11 @@
 """What the operator reads: one line for each thing that changed, on standard error.
 
 On a terminal or in a file a line starts with the time; under systemd the journal has the time, and takes the
-level from the `<6>` before the text (sd-daemon(3)). A line made while a request is served ends with its id,
-so that all lines of one request can be found.
+level from the `<6>` before the text (sd-daemon(3)); as JSON it is an object with the same in it. A line made
+while a request is served ends with its id, so that all lines of one request can be found.
 """
 
+import json
 import logging
 import os
 import sys
@@ -42,12 +43,29 @@ class JournalFormatter(LineFormatter):
         return f"<{_PRIORITIES.get(record.levelno, 6)}>"
 
 
+class JsonFormatter(logging.Formatter):
+    """An object a line: time, level, msg, and request and error where there are any. Keys as dockerd's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "level": logging.getLevelName(record.levelno).lower(),
+            "msg": record.getMessage(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+        }
+        if id := request_id.get():
+            told["request"] = id
+        if record.exc_info:
+            told["error"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False)
+
+
 def set_up(
     config: EngineConfig, stream: TextIO = sys.stderr, environment: Mapping[str, str] = os.environ
 ) -> None:
     """Send the log of all rooms to `stream`, from the configured level on."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JournalFormatter() if _is_journal(stream, environment) else LineFormatter())
+    handler.setFormatter(_formatter(config, stream, environment))
     logging.basicConfig(handlers=[handler], force=True)
     logging.captureWarnings(True)
     set_level(config)
@@ -58,6 +76,12 @@ def set_level(config: EngineConfig) -> None:
     level = logging.DEBUG if config.debug else LEVELS[config.log_level]
     logging.getLogger().setLevel(max(level, logging.INFO))
     logging.getLogger("lighterman").setLevel(level)
+
+
+def _formatter(config: EngineConfig, stream: TextIO, environment: Mapping[str, str]) -> logging.Formatter:
+    if config.log_format == "json":
+        return JsonFormatter()
+    return JournalFormatter() if _is_journal(stream, environment) else LineFormatter()
 
 
 def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lighterman.daemon.config import EngineConfig
 from lighterman.errdefs import System
 from lighterman.linux.mountinfo import read_mountinfo
 
@@ -30,6 +31,33 @@ def prepare_process() -> None:
         fd = int(name)
         if fd > 2 and Path(f"/proc/self/fd/{fd}").exists():
             os.set_inheritable(fd, False)
+
+
+def adjust_oom_score(score: int) -> None:
+    """How soon the kernel kills this process when memory runs out; 0 leaves what a supervisor has set.
+
+    Raises: System: below what it is, the kernel wants CAP_SYS_RESOURCE.
+    """
+    if score == 0:
+        return
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+    except OSError as error:
+        raise System(f"oom-score-adjust {score} cannot be set: {error.strerror}") from error
+
+
+def set_proxies(config: EngineConfig) -> None:
+    """Let the configured proxies be those of the environment, for all that asks registries.
+
+    Helpers inherit them too. Source: overrideProxyEnv of moby.
+    """
+    for name, value in (
+        ("HTTP_PROXY", config.http_proxy),
+        ("HTTPS_PROXY", config.https_proxy),
+        ("NO_PROXY", config.no_proxy),
+    ):
+        if value:
+            os.environ[name] = os.environ[name.lower()] = value
 
 
 def claim_data_root(root: Path) -> None:

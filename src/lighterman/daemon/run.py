@@ -9,34 +9,44 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from socket import socket
+from typing import TYPE_CHECKING
 
 import sdnotify
 import uvloop
 
 from lighterman import __version__, api
+from lighterman.api import Listener, Rooms
+from lighterman.api.debug import dump_stacks
 from lighterman.daemon import logging as lines
+from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import EngineConfig
-from lighterman.daemon.listeners import Host, UnixHost, open_listeners, parse_hosts
+from lighterman.daemon.listeners import Host, UnixHost, listen_metrics, open_listeners, parse_hosts
 from lighterman.daemon.process import (
+    adjust_oom_score,
     claim_data_root,
     claim_exec_root,
     held_alone,
     pidfile,
     prepare_process,
+    set_proxies,
 )
+from lighterman.daemon.reload import Reload
 from lighterman.daemon.watchdog import watched
 from lighterman.daemon.wiring import wired
 from lighterman.errdefs import System
 
+if TYPE_CHECKING:
+    from lighterman.api.metrics import Metrics
+
 log = logging.getLogger(__name__)
 
 
-def run(config: EngineConfig) -> None:
-    """Serve until SIGTERM or SIGINT.
+def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
+    """Serve until SIGTERM or SIGINT; `read` gives the configuration anew when SIGHUP asks for it.
 
     Raises: EngineError when the engine cannot start; the text is for the operator.
     """
@@ -44,6 +54,8 @@ def run(config: EngineConfig) -> None:
     if os.geteuid() != 0:
         raise System("the engine needs root")
     prepare_process()
+    adjust_oom_score(config.oom_score_adjust)
+    set_proxies(config)
     lines.set_up(config)
     data_root, exec_root = Path(config.data_root), Path(config.exec_root)
     with ExitStack() as held:
@@ -52,18 +64,34 @@ def run(config: EngineConfig) -> None:
         claim_exec_root(exec_root)
         held.enter_context(held_alone(exec_root / "lock", f"exec root {exec_root}"))
         held.enter_context(pidfile(Path(config.pidfile)))
-        listeners = open_listeners(hosts, group=config.group)
+        listeners = open_listeners(
+            hosts, group=config.group, anywhere=config.may_listen_anywhere, tls=tls_context(config)
+        )
         held.enter_context(_unlinked(hosts))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False) as runner:
-            runner.run(_serve(config, hosts, listeners))
+            runner.run(_serve(config, read, hosts, listeners))
 
 
-async def _serve(config: EngineConfig, hosts: Iterable[Host], listeners: list[socket]) -> None:
+async def _serve(
+    config: EngineConfig, read: Callable[[], EngineConfig], hosts: Iterable[Host], listeners: list[Listener]
+) -> None:
     began_s = time.monotonic()
     stop = _stop_signal()
     supervisor = sdnotify.SystemdNotifier()
-    with watched(asyncio.get_running_loop()) if config.debug else nullcontext():
-        async with wired(config) as rooms, api.serve(rooms, listeners, grace_s=config.shutdown_timeout):
+    async with AsyncExitStack() as opened:
+        debugging = opened.enter_context(ExitStack())
+        if config.debug:
+            debugging.enter_context(watched(asyncio.get_running_loop()))
+        engine = await opened.enter_async_context(wired(config))
+        metrics = await _measured(config, engine.rooms, opened)
+        serving = api.serve(
+            engine.rooms,
+            listeners,
+            grace_s=config.shutdown_timeout,
+            most_connections=config.max_connections,
+            observe=metrics.observe if metrics else None,
+        )
+        async with serving as front:
             # What has been made by now lives as long as the daemon: the collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -71,10 +99,21 @@ async def _serve(config: EngineConfig, hosts: Iterable[Host], listeners: list[so
                 "op=start-engine version=%s duration_ms=%.0f", __version__, (time.monotonic() - began_s) * 1e3
             )
             _say_where(hosts, config)
+            _on_signal(signal.SIGHUP, Reload(config, read, engine, front, debugging))
+            _on_signal(signal.SIGUSR1, partial(dump_stacks, Path(config.exec_root)))
             supervisor.notify("READY=1")
             name = await stop
             supervisor.notify("STOPPING=1")
             log.info("op=stop-engine signal=%s: containers go on", name)
+
+
+async def _measured(config: EngineConfig, rooms: Rooms, opened: AsyncExitStack) -> "Metrics | None":
+    """What counts for Prometheus, served from now on; None when nobody asked for it."""
+    if not config.metrics_addr:
+        return None
+    from lighterman.api.metrics import measured  # a megabyte that most engines need not have
+
+    return await opened.enter_async_context(measured(listen_metrics(config.metrics_addr), rooms))
 
 
 def _stop_signal() -> "asyncio.Future[str]":
@@ -90,14 +129,13 @@ def _stop_signal() -> "asyncio.Future[str]":
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, arrived, number)
-    loop.add_signal_handler(signal.SIGHUP, _reload)
+    for number in (signal.SIGHUP, signal.SIGUSR1):  # before the engine is up they end nothing
+        _on_signal(number, lambda: None)
     return stop
 
 
-def _reload() -> None:
-    log.info(
-        "SIGHUP: the configuration is read at start only; restart the engine, containers go on meanwhile"
-    )
+def _on_signal(number: signal.Signals, act: Callable[[], None]) -> None:
+    asyncio.get_running_loop().add_signal_handler(number, act)
 
 
 def _say_where(hosts: Iterable[Host], config: EngineConfig) -> None:

@@ -11,26 +11,29 @@ import asyncio
 import logging
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from lighterman import __version__, containers
-from lighterman.api import EngineInfo, Rooms
+from lighterman.api import EngineInfo, Rooms, versions
 from lighterman.apitypes.container import LogConfig
 from lighterman.containers import Container, Containers, Settings, resolve_log_config
 from lighterman.content import Content, Workers
-from lighterman.daemon.config import EngineConfig, conflict_free_labels
+from lighterman.daemon.config import EngineConfig
+from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
+from lighterman.daemon.validation import conflict_free_labels
 from lighterman.db import Database, Rows
 from lighterman.events import Events
-from lighterman.images import Images, ImageUser
+from lighterman.images import Images, ImageUser, Limits
 from lighterman.lib.effects import in_thread
 from lighterman.linux import apparmor
 from lighterman.linux.host import Host, probe_host
 from lighterman.linux.process import raise_open_files
 from lighterman.networks import DEFAULT_POOLS, AddressPool, NetworkConfig, Networks
 from lighterman.oci.apparmor import DEFAULT_PROFILE, default_profile
+from lighterman.plugins import Plugins, Surroundings
 from lighterman.registry import LOOPBACK, Registry
 from lighterman.runtime import Exit, Running, Runtime
 from lighterman.snapshots import Snapshots
@@ -47,6 +50,9 @@ class Upward:
     def __init__(self) -> None:
         self._containers: asyncio.Future[Containers] = asyncio.get_running_loop().create_future()
         self._rows: Iterable[Container] = ()
+        self.plugins: Plugins | None = None
+        self.users_of_driver: list[Callable[[str], Sequence[str]]] = []
+        """Of rooms: who, there, uses the plugin of this name."""
 
     def read(self, cs: Containers) -> None:
         """The rows are read: who uses what can be asked, while the recovery goes on."""
@@ -72,8 +78,23 @@ class Upward:
             if any(mounted.name == name for mounted in container.mounts)
         ]
 
+    def plugin_users(self, name: str) -> Sequence[str]:
+        """Volumes, networks and containers that need the plugin of this name."""
+        return [user for users in self.users_of_driver for user in users(name)]
+
+    def logging_to(self, driver: str) -> Sequence[str]:
+        """The ids of the containers that run and log to a driver."""
+        return [
+            container.id
+            for container in self._rows
+            if container.runs and container.host_config.log_config.type == driver
+        ]
+
     async def on_exit(self, container_id: str, end: Exit) -> None:
-        """A container's process has ended."""
+        """A container's process has ended, or a plugin's."""
+        if self.plugins is not None and container_id in self.plugins:
+            await self.plugins.on_exit(container_id, end)
+            return
         await containers.on_exit(await asyncio.shield(self._containers), container_id, end)
 
     async def on_exec_exit(self, container_id: str, exec_id: str, end: Exit) -> None:
@@ -85,8 +106,24 @@ class Upward:
         self._containers.add_done_callback(lambda known: containers.on_detach(known.result(), container_id))
 
 
+class Wired:
+    """The rooms, and how they are brought to work by another configuration while they are open."""
+
+    def __init__(self, rooms: Rooms, registry: Registry) -> None:
+        self.rooms = rooms
+        self._registry = registry
+
+    def configure(self, config: EngineConfig) -> None:
+        """Let the rooms work by `config` from now on: what is under way goes on as it began."""
+        rooms = self.rooms
+        rooms.containers.settings = container_settings(config)
+        rooms.images.limit(transfer_limits(config))
+        self._registry.configure(insecure=insecure_registries(config), mirrors=config.registry_mirrors)
+        self.rooms = replace(rooms, engine=engine_info(config, rooms.engine.id, rooms.runtime))
+
+
 @asynccontextmanager
-async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
+async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
     """All rooms, recovered and ready to serve; they are closed, last first, when the block ends.
 
     Raises: EngineError when a room cannot start.
@@ -114,17 +151,35 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
         content = Content(data_root)
         snapshots = Snapshots(content, db, workers)
         opened.push_async_callback(snapshots.close)
+        registry = Registry(insecure=insecure_registries(config), mirrors=config.registry_mirrors)
         images = await Images.open(
             db=db,
             events=events,
             content=content,
             snapshots=snapshots,
             workers=workers,
-            registry=Registry(
-                insecure=(*LOOPBACK, *config.insecure_registries), mirrors=config.registry_mirrors
-            ),
+            registry=registry,
             users=upward.image_users,
+            limits=transfer_limits(config),
         )
+        plugins = upward.plugins = Plugins(
+            Surroundings(
+                db=db,
+                events=events,
+                content=content,
+                workers=workers,
+                snapshots=snapshots,
+                registry=registry,
+                runtime=runtime,
+                host=host,
+                exec_root=exec_root,
+                users=upward.plugin_users,
+                lease=images.lease,
+                version=__version__,
+                cgroup_parent=config.cgroup_parent,
+            )
+        )
+        opened.push_async_callback(plugins.close)
         networks = await Networks.open(
             db=db, events=events, exec_root=exec_root, config=network_config(config)
         )
@@ -146,22 +201,25 @@ async def wired(config: EngineConfig) -> AsyncIterator[Rooms]:
         )
         opened.push_async_callback(cs.close)
         upward.read(cs)
-        await _recover(cs)
+        upward.users_of_driver += [upward.logging_to]
+        await _recover(cs, plugins)
         upward.known(cs)
         swarm = Swarm(swarm_engine(config, cs))
         opened.push_async_callback(swarm.close)
         await swarm.open()
-        yield Rooms(
+        rooms = Rooms(
             containers=cs,
             images=images,
             networks=networks,
             volumes=volumes,
+            plugins=plugins,
             events=events,
             runtime=runtime,
             swarm=swarm,
             host=host,
             engine=engine_info(config, await _engine_id(db), runtime),
         )
+        yield Wired(rooms, registry)
 
 
 def _confining(host: Host) -> Host:
@@ -176,14 +234,18 @@ def _confining(host: Host) -> Host:
     return host
 
 
-async def _recover(cs: Containers) -> None:
+async def _recover(cs: Containers, plugins: Plugins) -> None:
     """Bring what the last engine left and what the rows say together, from the processes up."""
-    found = await cs.runtime.recover()
+    runs = await cs.runtime.recover()
+    plugin_ids, plugin_roots = await plugins.recover()
+    found = [run for run in runs if run.id not in plugin_ids]
     running = {
         run.id: run.state.pid for run in found if run.exec_id is None and isinstance(run.state, Running)
     }
     await cs.networks.reconcile(running)
-    await cs.snapshots.reconcile({container.id for container in cs}, set(running))
+    keep = {container.id for container in cs} | plugin_roots
+    await cs.snapshots.reconcile(keep, set(running) | plugin_roots)
+    await plugins.reconcile([run for run in runs if run.id in plugin_ids])
     await cs.volumes.reconcile(
         [
             (mounted.name, container.id)
@@ -238,6 +300,20 @@ def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
     )
 
 
+def insecure_registries(config: EngineConfig) -> tuple[str, ...]:
+    """Networks and hosts whose certificates need not be right: loopback is always one."""
+    return (*LOOPBACK, *config.insecure_registries)
+
+
+def transfer_limits(config: EngineConfig) -> Limits:
+    """The part of the configuration that concerns registries."""
+    return Limits(
+        downloads=config.max_concurrent_downloads,
+        uploads=config.max_concurrent_uploads,
+        download_attempts=config.max_download_attempts,
+    )
+
+
 def container_settings(config: EngineConfig) -> Settings:
     """The part of the configuration that concerns containers.
 
@@ -254,13 +330,15 @@ def container_settings(config: EngineConfig) -> Settings:
         dns_search=config.dns_search,
         dns_opts=config.dns_opts,
         cgroup_parent=config.cgroup_parent,
-        init_path=_init_path(),
+        init_path=_init_path(config),
+        seccomp_profile=seccomp_profile(config),
+        defaults=container_defaults(config),
     )
 
 
-def _init_path() -> str:
+def _init_path(config: EngineConfig) -> str:
     """A static init: it is mounted into containers that have no library of the host's."""
-    return shutil.which("tini-static") or shutil.which("docker-init") or ""
+    return config.init_path or shutil.which("tini-static") or shutil.which("docker-init") or ""
 
 
 def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> EngineInfo:
@@ -275,7 +353,12 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         logging_driver=config.log_driver,
         labels=conflict_free_labels(config.labels),
         debug=config.debug,
-        insecure_registries=(*LOOPBACK, *config.insecure_registries),
+        insecure_registries=insecure_registries(config),
         registry_mirrors=tuple(f"{mirror.rstrip('/')}/" for mirror in config.registry_mirrors),
-        init_path=_init_path(),
+        init_path=_init_path(config),
+        experimental=config.experimental,
+        api=versions.Span(versions.parse(config.min_api_version), versions.parse(config.api_max)),
+        seccomp_profile=config.seccomp_profile or "default",
+        no_new_privileges=config.no_new_privileges,
+        features=config.features,
     )

@@ -52,6 +52,8 @@ class Events:
         self._kept: deque[Event] = deque(_ROWS.load(db).values(), maxlen=KEPT)
         self._last_ns = self._kept[-1].time_nano if self._kept else 0
         self._listeners: set[Listener] = set()
+        self.published = 0
+        """Since the start of this engine."""
 
     @property
     def listeners(self) -> int:
@@ -62,6 +64,7 @@ class Events:
         """Tell that `action` happened to the object `actor_id` of the API's `kind` ("container", ...)."""
         now_ns = max(time.time_ns(), self._last_ns + 1)  # unique and rising: it is the row's key too
         self._last_ns = now_ns
+        self.published += 1
         legacy: dict[str, str] = {}
         if kind in ("container", "image"):
             legacy = {"status": action, "id": actor_id}

@@ -44,7 +44,12 @@ class Registry:
         mirrors: Sequence[str] = (),
         certs_d: str = CERTS_D,
     ) -> None:
-        self._endpoints = Endpoints(insecure=insecure, mirrors=mirrors, certs_d=certs_d)
+        self._certs_d = certs_d
+        self.configure(insecure=insecure, mirrors=mirrors)
+
+    def configure(self, *, insecure: Sequence[str], mirrors: Sequence[str]) -> None:
+        """From the next request on, these are insecure and these are the mirrors."""
+        self._endpoints = Endpoints(insecure=insecure, mirrors=mirrors, certs_d=self._certs_d)
 
     async def endpoints(self, reference: Reference, *, mirrors: bool = True) -> list[Endpoint]:
         """Where the repository of `reference` may be found, the best place first. Raises: System."""

@@ -28,8 +28,7 @@ from lighterman.apitypes.system import (
     SystemInfo,
     SystemVersion,
 )
-from lighterman.containers import Containers, list_containers
-from lighterman.containers.life import Paused, Running
+from lighterman.containers import list_containers, states
 from lighterman.containers.log_options import offered
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.effects import in_thread
@@ -104,7 +103,7 @@ async def info(request: Request, rooms: Rooms) -> Answer:
 def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> SystemInfo:
     """What `/info` tells; `backing` is the file system below the data root."""
     engine, host, limits = rooms.engine, rooms.host, rooms.host.limits
-    running, paused, stopped = _counts(rooms.containers)
+    running, paused, stopped = states(rooms.containers)
     runtimes = rooms.runtime.version()
     return SystemInfo(
         id=engine.id,
@@ -164,17 +163,9 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         containerd_commit=Commit(),
         runc_commit=Commit(*[next(iter(runtimes.values()), "")] * 2),
         init_commit=Commit(),
-        security_options=security_options(host),
+        security_options=security_options(host, engine),
         warnings=limit_warnings(limits, forwarding=_is_forwarding()) or None,
     )
-
-
-def _counts(containers: Containers) -> tuple[int, int, int]:
-    """How many run, are paused, and have no process."""
-    lives = [container.life for container in containers]
-    running = sum(isinstance(life, Running) for life in lives)
-    paused = sum(isinstance(life, Paused) for life in lives)
-    return running, paused, len(lives) - running - paused
 
 
 def registries(engine: EngineInfo) -> RegistryConfig:
@@ -193,10 +184,15 @@ def registries(engine: EngineInfo) -> RegistryConfig:
     )
 
 
-def security_options(host: Host) -> list[str]:
-    options = ["name=apparmor"] if host.features.apparmor else []
-    options += ["name=seccomp,profile=default"] if host.features.seccomp else []
-    return options + (["name=cgroupns"] if host.cgroup_mode == "v2" else [])
+def security_options(host: Host, engine: EngineInfo) -> list[str]:
+    """What confines containers that ask for nothing. Source: fillSecurityOptions of moby."""
+    options = {
+        "name=apparmor": host.features.apparmor,
+        f"name=seccomp,profile={engine.seccomp_profile}": host.features.seccomp,
+        "name=cgroupns": host.cgroup_mode == "v2",
+        "name=no-new-privileges": engine.no_new_privileges,
+    }
+    return [text for text, holds in options.items() if holds]
 
 
 def limit_warnings(limits: LimitSupport, *, forwarding: bool) -> list[str]:
@@ -232,6 +228,7 @@ async def data_usage(request: Request, rooms: Rooms) -> Answer:
         if "container" in wanted
         else None,
         volumes=await rooms.volumes.usage() if "volume" in wanted else None,
+        build_cache=(await rooms.builds().usage() or None) if "build-cache" in wanted else None,
     )
     return reply(told)
 

@@ -1,0 +1,83 @@
+"""Flags and daemon.json, brought together in one frozen `EngineConfig`, or refused in dockerd's words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from lighterman.daemon.config import FIXED, NESTED, REFUSED, EngineConfig, as_go, options, refuse
+from lighterman.daemon.validation import validate
+from lighterman.errdefs import InvalidParameter
+
+_JOINED = frozenset({"runtimes"})  # given by flag and file, these are joined: dockerd does so too
+
+
+def configure(flags: Mapping[str, Any], file: bytes | None, file_name: str = "") -> EngineConfig:
+    """The configuration from the options given as flags (by key, in the file's shape) and daemon.json.
+
+    Raises: InvalidParameter in dockerd's words for broken JSON, unknown keys, conflicts and bad values.
+    """
+    given = _read(file, file_name) if file is not None else {}
+    conflicts = [
+        f"{key}: (from flag: {as_go(flags[key])}, from file: {as_go(given[key])})"
+        for key in flags
+        if key in given and key not in _JOINED
+    ]
+    if conflicts:
+        raise InvalidParameter(
+            f"unable to configure the Docker daemon with file {file_name}: the following directives are "
+            f"specified both as a flag and in the configuration file: {', '.join(conflicts)}"
+        )
+    merged = {**given, **flags}
+    for key in _JOINED & given.keys() & flags.keys():
+        merged[key] = {**given[key], **flags[key]}
+    if "default-ulimits" in merged:
+        merged["default-ulimits"] = _with_ulimit_keys(merged["default-ulimits"])
+    try:
+        config = msgspec.convert({key: merged[key] for key in merged if key not in FIXED}, EngineConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"unable to configure the Docker daemon: {error}") from error
+    validate(config)
+    return config
+
+
+def _read(file: bytes, name: str) -> dict[str, Any]:
+    where = f"unable to configure the Docker daemon with file {name}"
+    if not (text := file.removeprefix(b"\xef\xbb\xbf").strip()):
+        return {}
+    try:
+        given = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidParameter(f"{where}: invalid JSON: {error}") from error
+    for key in NESTED.keys() & given.keys():
+        given |= _inner(key, given.pop(key), where)
+    known = {option.key for option in options()} | REFUSED.keys() | FIXED.keys()
+    if unknown := sorted(given.keys() - known):
+        raise InvalidParameter(
+            f"{where}: the following directives don't match any configuration option: {', '.join(unknown)}"
+        )
+    for key, value in given.items():
+        try:
+            refuse(key, value)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"{where}: {error}") from None
+    return given
+
+
+def _with_ulimit_keys(wish: Any) -> Any:
+    """Name, Hard and Soft in any case, as Go reads them and files in the wild write them."""
+    if not isinstance(wish, dict):
+        return wish
+    return {
+        name: {key.capitalize(): number for key, number in limit.items()}
+        if isinstance(limit, dict)
+        else limit
+        for name, limit in wish.items()
+    }
+
+
+def _inner(key: str, value: Any, where: str) -> dict[str, Any]:
+    """What the nested `key` holds. Raises: InvalidParameter."""
+    if not isinstance(value, dict) or value.keys() - set(NESTED[key]):
+        raise InvalidParameter(f"{where}: {key}: expected an object of {', '.join(NESTED[key])}")
+    return value
