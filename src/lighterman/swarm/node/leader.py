@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lighterman.swarm.errors import NoLeader
+from lighterman.swarm.orchestrate.lead import lead as orchestrate
 from lighterman.swarm.state import Kind, Node, Put, State
 from lighterman.swarm.store import Lead, OutOfSequence, Refused, Store
 
@@ -32,6 +33,7 @@ def duties(manager: "Manager") -> Lead:
     async def lead(store: Store) -> None:
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(orchestrate(store))
                 group.create_task(_keep_roles(manager, store))
                 group.create_task(_keep_apart(manager))
         except ExceptionGroup as errors:
