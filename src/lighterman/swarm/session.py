@@ -314,6 +314,8 @@ class AttachWanted(FromAgent, frozen=True, tag="attach"):
     """The network's id or name."""
     addresses: tuple[str, ...] = ()
     """Those that were wished, without prefix length."""
+    aliases: tuple[str, ...] = ()
+    """What others find it by: its name, its short id and its aliases. They become those of its endpoint."""
 
 
 class DetachWanted(FromAgent, frozen=True, tag="detach"):
