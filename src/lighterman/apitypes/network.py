@@ -38,7 +38,7 @@ class NetworkContainer(Wire, frozen=True):
 
 
 class Network(Wire, frozen=True):
-    """What inspect and list answer; `containers` is filled by inspect only."""
+    """What inspect and list answer; `containers` is filled by inspect only. Nulls are the swarm's."""
 
     name: str
     id: str
@@ -52,9 +52,9 @@ class Network(Wire, frozen=True):
     ingress: bool
     config_from: ConfigReference
     config_only: bool
-    containers: dict[str, NetworkContainer]
-    options: dict[str, str]
-    labels: dict[str, str]
+    containers: dict[str, NetworkContainer] | None
+    options: dict[str, str] | None
+    labels: dict[str, str] | None
 
 
 class NetworkCreateBody(Wire, frozen=True):

@@ -1,42 +1,116 @@
-"""Networks."""
+"""Networks: this node's, and on a manager those of the swarm."""
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from lighterman import containers
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
-from lighterman.apitypes.network import NetworkConnectBody, NetworkCreateBody, NetworkDisconnectBody
-from lighterman.errdefs import NotFound
+from lighterman.apitypes.network import (
+    Network,
+    NetworkConnectBody,
+    NetworkCreateBody,
+    NetworkCreateResponse,
+    NetworkDisconnectBody,
+    NetworkPruneResponse,
+)
+from lighterman.errdefs import Conflict, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from lighterman.swarm.store import Store
+
+
+def _store(rooms: Rooms) -> "Store | None":
+    """The swarm's memory on a manager that can work; None anywhere else."""
+    if rooms.swarm.node is None:
+        return None
+    try:
+        return rooms.swarm.manager.store
+    except Unavailable:
+        return None
 
 
 async def list_(request: Request, rooms: Rooms) -> Answer:
-    """NetworkList. Below 1.28 each network comes with its containers."""
-    found = rooms.networks.list(request.filters())
+    """NetworkList, the swarm's first. Below 1.28 each network comes with its containers."""
+    filters = request.filters()
+    found = rooms.networks.list(filters)
     if request.version < (1, 28):
         found = [rooms.networks.inspect(network.id) for network in found]
+    store = _store(rooms)
+    if store is not None:
+        from lighterman.swarm.control import networks
+
+        of_swarm = networks.list_(store.state, filters)
+        known = {network.id for network in of_swarm}
+        found = of_swarm + [network for network in found if network.id not in known]
     return reply(found)
 
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """NetworkInspect."""
-    network = rooms.networks.inspect(request.names["id"])
+    network = _found(rooms, request.names["id"])
     if request.text("scope") not in ("", network.scope):
         raise NotFound(f"network {request.names['id']} not found")
     return reply(network)
 
 
+def _found(rooms: Rooms, ref: str) -> Network:
+    """This node's network, or the swarm's with what is in it here. Raises NotFound."""
+    store, here, missing = _store(rooms), None, None
+    try:
+        here = rooms.networks.inspect(ref)
+    except NotFound as error:
+        missing = error
+    if store is not None and (here is None or here.scope == "swarm"):
+        from lighterman.swarm.control import networks
+
+        of_swarm = networks.find(store.state, here.id if here else ref)
+        if of_swarm is not None:
+            shown = networks.shown(store.state, of_swarm)
+            return replace(shown, containers=here.containers if here else None)
+    if here is None:
+        assert missing is not None
+        raise missing
+    return here
+
+
 async def create(request: Request, rooms: Rooms) -> Answer:
     """NetworkCreate."""
-    return reply(await rooms.networks.create(await request.body(NetworkCreateBody)), 201)
+    body = await request.body(NetworkCreateBody)
+    if rooms.swarm.node is None or not (body.driver == "overlay" or body.scope == "swarm" or body.ingress):
+        return reply(await rooms.networks.create(body), 201)
+    store = rooms.swarm.manager.store
+    from lighterman.swarm.control import networks
+
+    if any(network.name == body.name for network in rooms.networks.list(request.filters())):
+        raise Conflict(f"network with name {body.name} already exists")
+    return reply(NetworkCreateResponse(await networks.create(store, body)), 201)
 
 
 async def delete(request: Request, rooms: Rooms) -> Answer:
     """NetworkDelete."""
-    await rooms.networks.remove(request.names["id"])
+    network = _found(rooms, request.names["id"])
+    if network.scope != "swarm":
+        await rooms.networks.remove(network.id)
+        return Reply(204)
+    store = rooms.swarm.manager.store
+    from lighterman.swarm.control import networks
+
+    await networks.remove(store, network.id)
     return Reply(204)
 
 
 async def prune(request: Request, rooms: Rooms) -> Answer:
-    """NetworkPrune."""
-    return reply(await rooms.networks.prune(request.filters()))
+    """NetworkPrune, the swarm's networks too."""
+    pruned = await rooms.networks.prune(request.filters())
+    store = _store(rooms)
+    if store is not None:
+        from lighterman.swarm.control import networks
+
+        deleted = [*(pruned.networks_deleted or []), *await networks.prune(store, request.filters())]
+        pruned = NetworkPruneResponse(deleted or None)
+    return reply(pruned)
 
 
 async def connect(request: Request, rooms: Rooms) -> Answer:

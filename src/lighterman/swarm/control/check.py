@@ -26,7 +26,7 @@ _MILLISECOND_NS = 1_000_000
 
 def check(spec: ServiceSpec) -> None:
     """Raises: InvalidArgument, Unknown, in the order in which SwarmKit looks."""
-    _check_name(spec.name)
+    check_name(spec.name)
     task = spec.task_template
     _check_resources(task.resources)
     _check_restart(task.restart_policy)
@@ -47,7 +47,10 @@ def check(spec: ServiceSpec) -> None:
     _check_endpoint(spec.endpoint_spec)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises: InvalidArgument for what cannot be a name in DNS."""
+    if not name:
+        raise InvalidArgument("meta: name must be provided")
     if not _DNS_NAME.fullmatch(name):
         raise InvalidArgument("name must be valid as a DNS name component")
     if len(name) > _LONGEST_NAME:
