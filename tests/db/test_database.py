@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lighterman.db import Database, Put, Rows
+from lighterman.db import BadRow, Database, Migration, Put, Rows
+from lighterman.errdefs import System
 from lighterman.linux.mount import mount, umount
 
 
@@ -52,8 +53,84 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     Database(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(sqlite3.DatabaseError, match="newer"):
+    with pytest.raises(System, match=r"written by a newer Lighterman \(rows of version 99, this one knows"):
         Database(path)
+
+
+def test_a_file_that_is_none_of_ours_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(b"no database at all, but long enough" * 100)
+    with pytest.raises(System, match=r"state\.db cannot be used: file is not a database"):
+        Database(path)
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(System, match="was not written by Lighterman"):
+        Database(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+
+
+async def test_a_bad_row_is_named(tmp_path: Path) -> None:
+    db = Database(tmp_path / "state.db")
+    await db.write(BOATS.put("good", Boat("Anna", [])), Put("facts", "bad", b"\xc1"))
+    with pytest.raises(BadRow, match=r"the row 'bad' of facts in state\.db cannot be read: "):
+        BOATS.load(db)
+    db.close()
+
+
+class OldBoat(msgspec.Struct):
+    title: str
+    crew: int
+
+
+OLD_BOATS: Rows[OldBoat] = Rows("facts", OldBoat)
+RENAMED = Migration(
+    "facts", "boats have names", lambda _, boat: {"name": boat["title"], "crew": boat["crew"]}
+)
+MANNED = Migration(
+    "facts",
+    "crews have names",
+    lambda _, boat: boat | {"crew": ["?"] * boat["crew"]} if boat["crew"] else None,
+)
+
+
+async def of_old(path: Path) -> None:
+    old = Database(path, migrations=())
+    await old.write(OLD_BOATS.put("a", OldBoat("Anna", 2)), OLD_BOATS.put("b", OldBoat("Berta", 0)))
+    old.close()
+
+
+async def test_rows_of_an_older_engine_are_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    await of_old(path)
+    db = Database(path, migrations=(RENAMED, MANNED))
+    assert BOATS.load(db) == {"a": Boat("Anna", ["?", "?"])}
+    db.close()
+    Database(path, migrations=(RENAMED, MANNED)).close()  # once is enough
+    kept = Database(tmp_path / "state.db.v1", migrations=())
+    assert OLD_BOATS.load(kept) == {"a": OldBoat("Anna", 2), "b": OldBoat("Berta", 0)}
+    kept.close()
+
+
+async def test_each_step_is_done_once(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    await of_old(path)
+    Database(path, migrations=(RENAMED,)).close()
+    db = Database(path, migrations=(RENAMED, MANNED))
+    assert BOATS.load(db) == {"a": Boat("Anna", ["?", "?"])}
+    db.close()
+
+
+async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    await of_old(path)
+    broken = Migration("facts", "boats fly", lambda _, boat: boat["wings"])
+    with pytest.raises(BadRow, match=r"the row 'a' of facts .*: boats fly: KeyError"):
+        Database(path, migrations=(RENAMED, broken))
+    again = Database(path, migrations=())
+    assert OLD_BOATS.load(again) == {"a": OldBoat("Anna", 2), "b": OldBoat("Berta", 0)}
+    again.close()
 
 
 @pytest.mark.engine

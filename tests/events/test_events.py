@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lighterman.db import Database
+from lighterman.db import Database, Put
 from lighterman.errdefs import Unavailable
 from lighterman.events import Events
 from lighterman.lib.filters import Filters
@@ -101,3 +101,8 @@ async def test_filters_find_the_object_they_name(
             "container", "exec_start: sh -c ls", "c123", {"image": "busybox:1", "name": "boat", "a": "b"}
         )
         assert matches(await listener.next(), Filters(filters)) is heard
+
+
+async def test_an_engine_can_do_without_a_past_that_cannot_be_read(db: Database) -> None:
+    await db.write(Put("events", "00000000000000000001", b"\xc1"))
+    assert [event async for event in Events(db).stream(ALL, since_ns=0, until_ns=1)] == []

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lighterman.db.migrations import MIGRATIONS, Migration, migrate
+from lighterman.errdefs import System
+
 TABLES = (
     "containers",
     "images",
@@ -20,10 +23,11 @@ TABLES = (
     "events",
     "plugins",
     "facts",
+    "build_steps",
+    "build_caches",
 )
 """Each holds `(key TEXT PRIMARY KEY, doc BLOB)`. `facts` holds single values, such as the engine's id."""
 
-SCHEMA_VERSION = 1
 _ROOM_PAGES = 256
 """Of 4 KiB: a full disk stops no removal of a few hundred containers."""
 
@@ -63,24 +67,31 @@ class Database:
     the rest may lose its last moments in a power cut, never in a crash of the engine.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+        """Raises: System: the file is no database, or of a newer engine. BadRow: it cannot be migrated."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(path, migrations)
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise System(f"{path} cannot be used: {error}") from error
+            raise
+        self._writer = threading.Thread(target=self._write_all, name="db-writer", daemon=True)
+        self._writer.start()
+
+    def _prepare(self, path: Path, migrations: Sequence[Migration]) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"{path} was written by a newer Lighterman (schema {version})")
+        migrate(self._connection, path, migrations)
         for table in TABLES:
             self._connection.execute(
                 f'CREATE TABLE IF NOT EXISTS "{table}" '
                 "(key TEXT PRIMARY KEY, doc BLOB NOT NULL) WITHOUT ROWID"
             )
-        self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         self._keep_room()
-        self._writer = threading.Thread(target=self._write_all, name="db-writer", daemon=True)
-        self._writer.start()
 
     def rows(self, table: str) -> list[tuple[str, bytes]]:
         """All rows in the order of their keys. For the start of a room only: it blocks."""

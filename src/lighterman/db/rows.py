@@ -4,7 +4,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from lighterman.db.database import Database, Delete, Put
+from lighterman.db.database import Delete, Put
+from lighterman.db.errors import BadRow
+from lighterman.db.reading import Readable
 
 T = TypeVar("T")
 
@@ -17,9 +19,15 @@ class Rows(Generic[T]):
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kind)
         self._encoder = msgspec.msgpack.Encoder()
 
-    def load(self, db: Database) -> dict[str, T]:
-        """All rows by key. Raises msgspec.ValidationError when a row is not a `T`. Blocks: at start only."""
-        return {key: self._decoder.decode(doc) for key, doc in db.rows(self._table)}
+    def load(self, db: Readable) -> dict[str, T]:
+        """All rows by key. Raises BadRow when a row is not a `T`. Blocks: at start only."""
+        return {key: self._decoded(key, doc) for key, doc in db.rows(self._table)}
+
+    def _decoded(self, key: str, doc: bytes) -> T:
+        try:
+            return self._decoder.decode(doc)
+        except msgspec.DecodeError as error:
+            raise BadRow(self._table, key, str(error)) from error
 
     def put(self, key: str, value: T) -> Put:
         """The change that stores `value`; encoded now, so later changes of it do not matter."""

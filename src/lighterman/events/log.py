@@ -1,20 +1,22 @@
 """The log of events and its listeners."""
 
 import asyncio
+import logging
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from lighterman.apitypes.event import Actor, Event
-from lighterman.db import Database, Rows
+from lighterman.db import BadRow, Database, Rows
 from lighterman.errdefs import Unavailable
 from lighterman.events.matching import matches
 from lighterman.lib.filters import Filters
 
 KEPT = 1000
 QUEUE_LIMIT = 4096
+log = logging.getLogger(__name__)
 _ROWS: Rows[Event] = Rows("events", Event)
 
 
@@ -49,7 +51,7 @@ class Events:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._kept: deque[Event] = deque(_ROWS.load(db).values(), maxlen=KEPT)
+        self._kept: deque[Event] = deque(_history(db), maxlen=KEPT)
         self._last_ns = self._kept[-1].time_nano if self._kept else 0
         self._listeners: set[Listener] = set()
         self.published = 0
@@ -118,6 +120,15 @@ class Events:
                 except TimeoutError:
                     return
                 yield event
+
+
+def _history(db: Database) -> Iterable[Event]:
+    """What was kept; nothing when it cannot be read, since an engine can do without its past."""
+    try:
+        return _ROWS.load(db).values()
+    except BadRow as error:
+        log.warning("the history of events is lost: %s", error)
+        return ()
 
 
 def _key(instant_ns: int) -> str:
