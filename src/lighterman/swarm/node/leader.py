@@ -72,6 +72,7 @@ async def _change_role(manager: "Manager", store: Store, node: Node) -> None:
             return
         if node.id == store.node_id:
             log.info("op=demote node=%s: another manager is to lead, and does it", node.id)
+            await manager.lead_from_elsewhere((await manager.etcd.status()).header.member_id)
             await store.resign()
             return
         try:

@@ -34,7 +34,16 @@ from lighterman.swarm.node.wire import (
     RootAnswer,
 )
 from lighterman.swarm.session import AgentChannel, ManagerChannel
-from lighterman.swarm.store import Etcd, Keyring, Member, MemberConfig, Refused, Store, removal_keeps_quorum
+from lighterman.swarm.store import (
+    Etcd,
+    EtcdMember,
+    Keyring,
+    Member,
+    MemberConfig,
+    Refused,
+    Store,
+    removal_keeps_quorum,
+)
 
 CATCH_UP_S = 15.0
 _RETRY_S = 0.1
@@ -189,7 +198,7 @@ class Manager:
         for member in await self.etcd.members():
             if member.name == who.node_id or wish.peer_url in member.peer_urls:
                 await self.etcd.remove(member.id)  # it was one before, and has lost its data
-        member_id, members = await self.etcd.add_learner(wish.peer_url)
+        member_id, members = await self._add_learner(wish.peer_url)
         named = tuple(
             (member.name or who.node_id, member.peer_urls[0])
             for member in members
@@ -204,6 +213,23 @@ class Manager:
             data_keys=self.keys.data_keys,
             unlock_key=authority.unlock_key,
         )
+
+    async def _add_learner(self, url: str) -> tuple[int, list[EtcdMember]]:
+        """etcd has one learner at a time: wait for the one before, and remove it if it never comes.
+
+        Raises: NoLeader, Refused.
+        """
+        for _ in range(int(CATCH_UP_S / _RETRY_S)):
+            try:
+                return await self.etcd.add_learner(url)
+            except Refused as error:
+                if "too many learner" not in str(error):
+                    raise
+            await asyncio.sleep(_RETRY_S)
+        for member in await self.etcd.members():
+            if member.is_learner:
+                await self.etcd.remove(member.id)
+        return await self.etcd.add_learner(url)
 
     async def promote(self, wish: MemberWish, who: Identity) -> Done:
         """Give a member its vote as soon as it has caught up. Raises: Refused, NoLeader."""

@@ -115,6 +115,7 @@ class Node:
         self._manages = asyncio.Event()  # the manager is up
         self._error = ""
         self._later = Background()
+        self._writing = asyncio.Lock()
         self._changing = asyncio.Lock()  # one change of role or certificate at a time
 
     # What is known of it
@@ -187,7 +188,7 @@ class Node:
             base,
             control_available=True,
             nodes=len(state.nodes),
-            managers=sum(node.role == "manager" for node in state.nodes.values()),
+            managers=sum(each is not None for each in there),
             cluster=cluster.inspect_info(manager) if state.cluster is not None else None,
             warnings=[cluster.TWO_MANAGERS] if sum(each is not None for each in there) == 2 else [],
         )
@@ -211,7 +212,7 @@ class Node:
             try:
                 await node._start_manager()
                 await node.manager.store.commit(born.writes)
-                await in_thread(node._write_books)
+                await node._save()
             except BaseException:
                 await node._stop()
                 await in_thread(node._books.clear)
@@ -259,7 +260,7 @@ class Node:
         try:
             if answer.role == "manager":
                 await node._become_manager()
-            await in_thread(node._write_books)
+            await node._save()
         except BaseException:
             await node._stop()
             await in_thread(node._books.clear)
@@ -411,7 +412,7 @@ class Node:
         self._listener = _bound(place.listen)
         await self._start_manager(force_new_cluster=True)
         await birth.forget_others(self.manager.store)
-        await in_thread(self._write_books)
+        await self._save()
         self._begin()
 
     # The manager
@@ -467,8 +468,12 @@ class Node:
         delay_s = 0.2
         while True:
             try:
-                if self._manager is None:
+                if self._manager is None and self.keys.data_keys:
                     await self._start_manager()
+                elif self._manager is None:
+                    await self._become_manager()
+                    await self._save()
+                    log.info("op=change-role node=%s role=manager", self.id)
                 assert self._manager is not None
                 self._error, delay_s = "", 0.2
                 keeping = asyncio.create_task(self._keep_books(self._manager))
@@ -482,7 +487,7 @@ class Node:
             except (EngineError, OSError) as error:
                 self._error = str(error)
                 log.warning("manager: %s", error)
-                if isinstance(error, MemberEnded) and await self._is_demoted():
+                if isinstance(error, MemberEnded | RemoteRefusal) and await self._is_demoted():
                     return
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
@@ -540,7 +545,7 @@ class Node:
                 authority = manager.store.state.authority
                 if authority is not None and authority.unlock_key != self._unlock_key:
                     self._unlock_key = authority.unlock_key
-                    await in_thread(self._write_books)
+                    await self._save()
                 while not any(kind is Kind.AUTHORITY for kind, _ in await changes.next()):
                     pass
 
@@ -601,11 +606,13 @@ class Node:
     async def _take_root(self, root: str) -> None:
         async with self._changing:
             self.membership = replace(self.membership, root=root)
-            await in_thread(self._write_books)
+            await self._save()
             await self._use_certificate()
 
     async def _save(self) -> None:
-        await in_thread(self._write_books)
+        """Write the books as they are now; two writers would take each other's files."""
+        async with self._writing:
+            await in_thread(self._write_books)
 
     # The certificate
 
@@ -644,20 +651,16 @@ class Node:
                 answer = await self._manager.issue(wish, self.identity, "")
             else:
                 answer = await self._ask_others(ISSUE_PATH, wish, IssueAnswer)
-            former = self.identity.role
             keys = replace(self.keys, certificate=answer.certificate, key=key)
             if answer.role == "worker":
                 keys = Keys(certificate=answer.certificate, key=key)
                 self._unlock_key = b""
             self._keys = keys
             self.membership = replace(self.membership, root=answer.root)
-            await in_thread(self._write_books)
+            await self._save()
             await self._use_certificate()
-            if answer.role == "manager" and former == "worker":
-                await self._become_manager()
-                await in_thread(self._write_books)
+            if answer.role == "manager" and (self._managing is None or self._managing.done()):
                 self._managing = asyncio.create_task(self._manage())
-                log.info("op=change-role node=%s role=manager", self.id)
 
     async def _use_certificate(self) -> None:
         """New connections show the new certificate."""

@@ -9,7 +9,7 @@ slept writes nothing.
 conditions of writes, `store` holds it together. gRPC and protobuf are known here only.
 """
 
-from lighterman.swarm.store.client import Etcd, OutcomeUnknown, Refused
+from lighterman.swarm.store.client import Etcd, EtcdMember, OutcomeUnknown, Refused
 from lighterman.swarm.store.keyring import DataKey, Keyring, new_data_key
 from lighterman.swarm.store.member import Member, MemberConfig, removal_keeps_quorum
 from lighterman.swarm.store.store import Changes, Lead, ManagerRecord, Store
@@ -19,6 +19,7 @@ __all__ = [
     "Changes",
     "DataKey",
     "Etcd",
+    "EtcdMember",
     "Fenced",
     "Keyring",
     "Lead",

@@ -20,6 +20,7 @@ from lighterman.errdefs import System
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.store import etcd_pb2 as pb
 
+EtcdMember = pb.Member
 DEADLINE_S = 5.0
 """A put without a majority would hang for 7 s in etcd."""
 PAGE = 1000

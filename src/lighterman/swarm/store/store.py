@@ -85,6 +85,7 @@ class Store:
         self._lease_until_s = 0.0
         self._leader: tuple[str, int] = ("", 0)  # node id, revision of its election
         self._managers: dict[str, ManagerRecord] = {}
+        self._last_addrs: dict[str, str] = {}  # of managers, those that are away too
         self._caught_up = asyncio.Event()
         self._vacant = asyncio.Event()  # nobody leads
         self._granted = asyncio.Event()
@@ -115,11 +116,15 @@ class Store:
         return self._managers
 
     def manager_status(self, node_id: str) -> ManagerStatus | None:
-        """What the API tells of a manager that is there; None of other nodes."""
+        """What the API tells of a manager, whether it is there or only should be; None of a worker."""
         record = self._managers.get(node_id)
-        if record is None:
+        if record is not None:
+            return ManagerStatus(leader=node_id == self.leader_id, reachability="reachable", addr=record.addr)
+        node, status = self.state.nodes.get(node_id), self.state.node_statuses.get(node_id)
+        if node is None or node.role != "manager":
             return None
-        return ManagerStatus(leader=node_id == self.leader_id, reachability="reachable", addr=record.addr)
+        addr = self._last_addrs.get(node_id) or f"{status.addr if status else ''}:2377"
+        return ManagerStatus(reachability="unreachable", addr=addr)
 
     @contextlib.contextmanager
     def changes(self) -> Iterator[Changes]:
@@ -240,6 +245,7 @@ class Store:
     def _take_manager(self, node_id: str, record: bytes) -> None:
         if record:
             self._managers[node_id] = msgspec.msgpack.decode(record, type=ManagerRecord)
+            self._last_addrs[node_id] = self._managers[node_id].addr
         else:
             self._managers.pop(node_id, None)
 
