@@ -39,6 +39,7 @@ class LogOptions:
     until: str = ""
     tail: str = "all"
     framed: bool = True  # in frames, unless it has a terminal
+    each_framed: bool = False  # one frame for each entry, with a terminal too: for who takes them apart
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     kept = kept_log(cs, container)
     if kept is None:
         raise Unimplemented("configured logging driver does not support reading")
-    wished = select(options, framed=options.framed and not container.config.tty, now_ns=time.time_ns())
+    framed = options.each_framed or (options.framed and not container.config.tty)
+    wished = select(options, framed=framed, now_ns=time.time_ns())
     follow = options.follow and container.runs
     return _follow(cs, container, kept, wished) if follow else _read(kept, wished)
 
