@@ -47,9 +47,14 @@ def version() -> None:
 @click.option(
     "--data-root", default=EngineConfig().data_root, show_default=True, help="Where layers would lie."
 )
+@click.option("--store", is_flag=True, help="Verify all images, layers and blobs below it, to the byte.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def check(data_root: str, as_json: bool) -> None:
-    """Tell what this host offers, and what to install."""
+def check(data_root: str, store: bool, as_json: bool) -> None:
+    """Tell what this host offers, and what to install; or whether what is stored is whole."""
+    if store:
+        from lighterman.daemon.check import store as store_check
+
+        sys.exit(store_check.main(Path(data_root), as_json))
     from lighterman.daemon import check as host_check
 
     sys.exit(host_check.main(Path(data_root), as_json))

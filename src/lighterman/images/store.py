@@ -24,7 +24,7 @@ Users = Callable[[str], Sequence[ImageUser]]
 """The containers made from an image id; handed in by the wiring."""
 
 
-class _ImageRow(Struct, frozen=True):
+class ImageRow(Struct, frozen=True):
     document: bytes
     """The configuration to the byte: the id is its digest."""
     tagged_ns: int | None = None
@@ -34,12 +34,12 @@ class _ImageRow(Struct, frozen=True):
     manifest_type: str = ""
 
 
-class _ReferenceRow(Struct, frozen=True):
+class ReferenceRow(Struct, frozen=True):
     image: str
 
 
-_IMAGES: Rows[_ImageRow] = Rows("images", _ImageRow)
-_REFERENCES: Rows[_ReferenceRow] = Rows("references", _ReferenceRow)
+IMAGES: Rows[ImageRow] = Rows("images", ImageRow)
+REFERENCES: Rows[ReferenceRow] = Rows("references", ReferenceRow)
 
 
 class Store:
@@ -50,7 +50,7 @@ class Store:
         self._events = events
         self.snapshots = snapshots
         self.users = users
-        self._rows = _IMAGES.load(db)
+        self._rows = IMAGES.load(db)
         self._images: dict[str, Image] = {}
         self._names: dict[Reference, str] = {}
         self._references: dict[str, set[Reference]] = {}
@@ -69,12 +69,12 @@ class Store:
                 self._images[image_id] = image
             else:
                 del self._rows[image_id]
-                self._db.write_soon(_IMAGES.delete(image_id))
-        for text, named in _REFERENCES.load(self._db).items():
+                self._db.write_soon(IMAGES.delete(image_id))
+        for text, named in REFERENCES.load(self._db).items():
             if named.image in self._images:
                 self._name(parse_reference(text), named.image)
             else:
-                self._db.write_soon(_REFERENCES.delete(text))
+                self._db.write_soon(REFERENCES.delete(text))
         await self.collect()
 
     # --- asking ---
@@ -159,9 +159,9 @@ class Store:
         async with self._changing:
             if image := self._images.get(image_id):
                 return image
-            row = _ImageRow(document, parent=parent)
+            row = ImageRow(document, parent=parent)
             image = self._image(image_id, row)
-            await self._db.write(_IMAGES.put(image_id, row))
+            await self._db.write(IMAGES.put(image_id, row))
             self._rows[image_id], self._images[image_id] = row, image
             self.snapshots.revive(image.chain)
             return image
@@ -172,7 +172,7 @@ class Store:
             self._need(image_id)
             row = structs.replace(self._rows[image_id], manifest=manifest, manifest_type=media_type)
             if row != self._rows[image_id]:
-                await self._db.write(_IMAGES.put(image_id, row))
+                await self._db.write(IMAGES.put(image_id, row))
                 self._rows[image_id] = row
 
     async def point(self, references: Iterable[Reference], image_id: str) -> None:
@@ -181,8 +181,8 @@ class Store:
             self._need(image_id)
             wanted = [reference for reference in references if self._names.get(reference) != image_id]
             if wanted:
-                row = _ReferenceRow(image_id)
-                await self._db.write(*(_REFERENCES.put(str(name), row) for name in wanted))
+                row = ReferenceRow(image_id)
+                await self._db.write(*(REFERENCES.put(str(name), row) for name in wanted))
             for reference in wanted:
                 self._name(reference, image_id)
 
@@ -195,7 +195,7 @@ class Store:
             self._need(image.id)
             row = structs.replace(self._rows[image.id], tagged_ns=time.time_ns())
             await self._db.write(
-                _REFERENCES.put(str(reference), _ReferenceRow(image.id)), _IMAGES.put(image.id, row)
+                REFERENCES.put(str(reference), ReferenceRow(image.id)), IMAGES.put(image.id, row)
             )
             self._rows[image.id] = row
             self._name(reference, image.id)
@@ -204,7 +204,7 @@ class Store:
     async def untag(self, references: Sequence[Reference]) -> None:
         """Take names away. Idempotent."""
         async with self._changing:
-            await self._db.write(*(_REFERENCES.delete(str(reference)) for reference in references))
+            await self._db.write(*(REFERENCES.delete(str(reference)) for reference in references))
             for reference in references:
                 self._unname(reference)
 
@@ -218,8 +218,8 @@ class Store:
             if image is None:
                 return []
             names = list(self._references.get(image_id, ()))
-            changes: list[Change] = [_IMAGES.delete(image_id)]
-            await self._db.write(*changes, *(_REFERENCES.delete(str(name)) for name in names))
+            changes: list[Change] = [IMAGES.delete(image_id)]
+            await self._db.write(*changes, *(REFERENCES.delete(str(name)) for name in names))
             for name in names:
                 self._unname(name)
             del self._images[image_id], self._rows[image_id]
@@ -258,7 +258,7 @@ class Store:
 
     # --- inside ---
 
-    def _image(self, image_id: str, row: _ImageRow) -> Image:
+    def _image(self, image_id: str, row: ImageRow) -> Image:
         document = read_document(row.document)
         chain = chain_ids(document.rootfs.diff_ids if document.rootfs else ())
         layers = [self.snapshots.layer(chain_id) for chain_id in chain]

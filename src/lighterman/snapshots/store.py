@@ -46,8 +46,8 @@ TRASH_DELAY_S = 1.0
 """Removed trees are unlinked together, and not while somebody waits for the next container."""
 SHORT_OF_BYTES = 256 << 20
 """With less on the disk what was removed is wanted back at once."""
-_NO_PARENT = "-"
-_SCRATCH = "scratch"
+NO_PARENT = "-"
+SCRATCH = "scratch"
 """The directory below `layers/` whose init layer is for containers that have no image layers."""
 
 
@@ -301,7 +301,7 @@ class Snapshots:
         return [self._diff(link) for link in chain(self._layers, top)]
 
     def _init(self, parent: str | None) -> Path:
-        directory = self._layers[parent].directory if parent else _SCRATCH
+        directory = self._layers[parent].directory if parent else SCRATCH
         return self._layers_root / directory / "init"
 
     def _lowers(self, parent: str | None) -> list[Path]:
@@ -309,7 +309,7 @@ class Snapshots:
 
     def _lower_names(self, parent: str | None) -> list[str]:
         """The directories below a snapshot, topmost first; as texts, since every inspect asks."""
-        topmost = self._layers[parent].directory if parent else _SCRATCH
+        topmost = self._layers[parent].directory if parent else SCRATCH
         below = (self._layers[chain_id].directory for chain_id in chain(self._layers, parent))
         root = self._layers_root
         return [f"{root}/{topmost}/init/diff", *(f"{root}/{directory}/diff" for directory in below)]
@@ -359,7 +359,7 @@ class Snapshots:
         for name, mode in (("diff", 0o755), ("work", 0o700), ("merged", 0o700)):
             (ingest / name).mkdir(mode=mode)
         copy_root(self._init(parent) / "diff", ingest / "diff")
-        os.symlink(parent or _NO_PARENT, ingest / "parent")
+        os.symlink(parent or NO_PARENT, ingest / "parent")
         os.chmod(ingest, 0o710)
         os.rename(ingest, self._root / key)
 
@@ -412,7 +412,7 @@ class Snapshots:
                 for point in overlay.mount_points(path):
                     overlay.close_all(overlay.detach_all(point))
                 self._content.discard(path)
-        known = {layer.directory for layer in self._layers.values()} | {_SCRATCH}
+        known = {layer.directory for layer in self._layers.values()} | {SCRATCH}
         for path in self._layers_root.iterdir():
             if path.name not in known:
                 self._content.discard(path)
@@ -467,4 +467,4 @@ def _row(new: NewLayer) -> Layer:
 
 def _parent(snapshot: Path) -> str | None:
     text = os.readlink(snapshot / "parent")
-    return None if text == _NO_PARENT else text
+    return None if text == NO_PARENT else text
