@@ -45,6 +45,15 @@ class Overlays:
         self._record = record
         self._erase = erase
 
+    @property
+    def rows(self) -> list[NetworkRow]:
+        """The networks of the swarm that are known here."""
+        return self._catalog.overlays
+
+    def knows(self, network_id: str) -> bool:
+        """Whether containers can be in this one."""
+        return network_id in self._builder.balancer.pictures
+
     async def know(self, row: NetworkRow) -> None:
         """Let a network of the swarm be there, as it is now; its link follows from its id."""
         if self._catalog.rows.get(row.id) == row:

@@ -219,6 +219,10 @@ class Networks:
         """The container has another name: inspect shows it, others find it. Nothing without a sandbox."""
         await self._sandboxes.rename(sandbox_id, name)
 
+    def in_network(self, network_id: str) -> Sequence[Sandbox]:
+        """Those that are connected to this network."""
+        return [each for each in self._sandboxes.connected if each.in_network(network_id)]
+
     def sandbox(self, id: str) -> Sandbox | None:
         """What is reserved for this container."""
         return self._sandboxes.get(id)
