@@ -18,13 +18,12 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lighterman import containers
 from lighterman.apitypes.swarm import Peer as InfoPeer
 from lighterman.apitypes.swarm import SwarmInfo, SwarmInitBody, SwarmJoinBody
 from lighterman.errdefs import EngineError, InvalidParameter, System, Unavailable
 from lighterman.lib.background import Background
 from lighterman.lib.effects import in_thread
-from lighterman.lib.filters import parse_filters
+from lighterman.swarm.agent import Agent, forget_all
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.certificates import Identity
 from lighterman.swarm.ca.tokens import parse_key, parse_token
@@ -53,6 +52,7 @@ from lighterman.swarm.node.addresses import (
 )
 from lighterman.swarm.node.books import Books, Keys, Membership
 from lighterman.swarm.node.channels import connect
+from lighterman.swarm.node.describe import describe
 from lighterman.swarm.node.listener import Listener, bind, server_context
 from lighterman.swarm.node.manager import Manager, MemberEnded, ended, peer_url, write_private
 from lighterman.swarm.node.wire import (
@@ -89,7 +89,6 @@ from lighterman.swarm.state import Kind
 JOIN_LIMIT_S = 20.0
 _LONGEST_DELAY_S = 10.0
 _MANAGER_PATIENCE_S = 10.0
-NODE_LABEL = "com.docker.swarm.node.id"
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -361,14 +360,8 @@ class Node:
                 return
 
     async def _remove_tasks(self) -> None:
-        """The containers of the node's tasks go with it."""
-        cs = self.engine.containers
-        found = await containers.list_containers(
-            cs, all=True, filters=parse_filters(f'{{"label":["{NODE_LABEL}={self.id}"]}}')
-        )
-        for each in found:
-            with contextlib.suppress(EngineError):
-                await containers.remove(cs, each.id, force=True, volumes=True)
+        """The containers of the node's tasks go with it, and networks."""
+        await forget_all(self.engine.containers)
 
     async def _stop(self) -> None:
         """End everything; what was begun is ended in order: first who asks, then who answers."""
@@ -573,9 +566,14 @@ class Node:
         raise ChannelClosed(problem)
 
     async def _attend(self) -> None:
-        from lighterman.swarm.node.attend import attend
-
-        await attend(self)
+        agent = Agent(
+            self.engine.containers,
+            self.id,
+            connect=self.connect,
+            description=lambda: describe(self),
+            data_path=lambda: self.membership.data_path or self.membership.local,
+        )
+        await agent.run()
 
     def heard(self, frame: ManagerFrame) -> bool:
         """Take what a manager says of the node itself; whether that was all of it."""
