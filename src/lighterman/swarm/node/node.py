@@ -77,6 +77,7 @@ from lighterman.swarm.session import (
     AgentFrame,
     ChannelClosed,
     Expelled,
+    Hello,
     ManagerFrame,
     ManagersChanged,
     Peer,
@@ -114,6 +115,7 @@ class Node:
         self._manages = asyncio.Event()  # the manager is up
         self._error = ""
         self._later = Background()
+        self.session: _OwnFrames | None = None  # the newest one of the agent
         self._writing = asyncio.Lock()
         self._changing = asyncio.Lock()  # one change of role or certificate at a time
 
@@ -661,9 +663,16 @@ class Node:
                 self._managing = asyncio.create_task(self._manage())
 
     async def _use_certificate(self) -> None:
-        """New connections show the new certificate."""
+        """New connections show the new certificate, and the swarm hears of it."""
         if self._manager is not None and self._listener is not None:
             await self._listener.serve(await in_thread(self._server_context), self._manager)
+        if self.session is not None:
+            with contextlib.suppress(ChannelClosed):
+                await self.session.send(self.hello())
+
+    def hello(self) -> Hello:
+        """What this node says of itself."""
+        return Hello(describe(self), self.membership.data_path)
 
     # Its books, and whom it asks
 
@@ -707,6 +716,7 @@ class _OwnFrames:
 
     def __init__(self, channel: AgentChannel, node: Node) -> None:
         self._channel, self._node = channel, node
+        node.session = self
 
     async def send(self, frame: AgentFrame) -> None:
         await self._channel.send(frame)
