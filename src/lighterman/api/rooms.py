@@ -1,7 +1,8 @@
 """What the handlers call: the services of this engine, brought together once by the wiring."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lighterman.api.versions import ALL, Span
 from lighterman.containers import Containers
@@ -13,6 +14,9 @@ from lighterman.plugins import Plugins
 from lighterman.runtime import Runtime
 from lighterman.swarm import Swarm
 from lighterman.volumes import Volumes
+
+if TYPE_CHECKING:
+    from lighterman.build import Builds
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,5 @@ class Rooms:
     swarm: Swarm
     host: Host
     engine: EngineInfo
+    builds: Callable[[], "Builds"]
+    """The room of builds, loaded by the first call, which blocks."""

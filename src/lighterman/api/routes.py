@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lighterman.api import debug, versions
 from lighterman.api.handlers import (
     archives,
+    build,
     containers,
     execs,
     images,

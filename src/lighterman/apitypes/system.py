@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, UnsetType, field
 
+from lighterman.apitypes.build import BuildCache
 from lighterman.apitypes.container import ContainerSummary
 from lighterman.apitypes.image import ImageSummary
 from lighterman.apitypes.volume import Volume
@@ -151,5 +152,5 @@ class DataUsage(Wire, frozen=True):
     images: Sequence[ImageSummary] | None
     containers: Sequence[ContainerSummary] | None
     volumes: Sequence[Volume] | None
-    build_cache: Sequence[dict[str, str]] | None = None
+    build_cache: Sequence[BuildCache] | None = None
     builder_size: int = 0

@@ -61,6 +61,20 @@ def resolve_identity(user: str, group_add: Sequence[str], passwd: str, group: st
     )
 
 
+def user_number(name: str, passwd: str) -> int | None:
+    """The uid of a user by name or number; None: there is no such name."""
+    if name.isdecimal():
+        return _checked(int(name))
+    return next((account.uid for account in _accounts(passwd) if account.name == name), None)
+
+
+def group_number(name: str, group: str) -> int | None:
+    """The gid of a group by name or number; None: there is no such name."""
+    if name.isdecimal():
+        return _checked(int(name))
+    return next((each.gid for each in _groups(group) if each.name == name), None)
+
+
 def _account(name: str, accounts: tuple[_Account, ...], *, named: bool) -> _Account:
     for account in accounts:
         if account.name == name or str(account.uid) == name:

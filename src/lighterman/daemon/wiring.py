@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lighterman import __version__, containers
 from lighterman.api import EngineInfo, Rooms, versions
@@ -28,6 +29,7 @@ from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.images import Images, ImageUser, Limits
 from lighterman.lib.effects import in_thread
+from lighterman.lib.once import Once
 from lighterman.linux import apparmor
 from lighterman.linux.host import Host, probe_host
 from lighterman.linux.process import raise_open_files
@@ -39,6 +41,9 @@ from lighterman.runtime import Exit, Running, Runtime
 from lighterman.snapshots import Snapshots
 from lighterman.swarm import Engine, Swarm
 from lighterman.volumes import Volumes
+
+if TYPE_CHECKING:
+    from lighterman.build import Builds
 
 log = logging.getLogger(__name__)
 _FACTS: Rows[str] = Rows("facts", str)
@@ -218,8 +223,16 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             swarm=swarm,
             host=host,
             engine=engine_info(config, await _engine_id(db), runtime),
+            builds=Once(lambda: _builds(cs, content, db)),
         )
         yield Wired(rooms, registry)
+
+
+def _builds(cs: Containers, content: Content, db: Database) -> "Builds":
+    """The room of builds: most engines never need it, and it weighs."""
+    from lighterman.build import Builds
+
+    return Builds(cs, content, db)
 
 
 def _confining(host: Host) -> Host:

@@ -1,8 +1,8 @@
 """The room's one service: a door to the verbs beside it."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from lighterman import __version__
 from lighterman.apitypes.image import (
@@ -97,6 +97,18 @@ class Images:
     def __len__(self) -> int:
         """How many images there are (`Images` of /info)."""
         return len(self._store)
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self._store)
+
+    def names(self, image_id: str) -> Sequence[Reference]:
+        """What an image is called, in the order of the names."""
+        return self._store.references(image_id)
+
+    @property
+    def host_platform(self) -> Platform:
+        """What this host runs."""
+        return self._host
 
     def list(
         self, filters: Filters, *, all: bool = False, shared_size: bool = False

@@ -76,6 +76,30 @@ class Steps:
         finally:
             await to_end(in_thread(content.discard, ingest))
 
+    async def restored(self, parent: Image | None, target: Image, step: Step) -> Image:
+        """The image that `target` was when it had one step more than `parent`. Raises: System.
+
+        Source: restoreCachedImage of moby's image/cache.
+        """
+        done = len(parent.document.history) if parent else 0
+        history = target.document.history[: done + 1]
+        layers = sum(not item.empty_layer for item in history)
+        document = Document(
+            architecture=target.document.architecture,
+            author=target.document.author,
+            config=step.container_config,
+            created=history[-1].created,
+            docker_version=self._version,
+            history=history,
+            os=target.document.os,
+            os_version=target.document.os_version,
+            rootfs=RootFS("layers", list(target.diff_ids[:layers])),
+            variant=target.document.variant,
+        )
+        raw = msgspec.json.encode(document)
+        async with self._layers.lease(target.chain):
+            return await self._store.add(image_id(raw), raw, parent=parent.id if parent else "")
+
     async def squashed(self, image: Image, base: Image | None) -> Image:
         """The image with all layers above `base` in one. Raises: System."""
         below = base.chain if base else ()

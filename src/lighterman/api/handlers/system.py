@@ -13,6 +13,7 @@ from lighterman.api import gates, versions
 from lighterman.api.decode import decode, encode
 from lighterman.api.request import PLAIN_TEXT, Answer, Reply, Request, Stream, ended, reply
 from lighterman.api.rooms import EngineInfo, Rooms
+from lighterman.apitypes.build import BuildCache
 from lighterman.apitypes.event import Event
 from lighterman.apitypes.registry import AuthConfig, AuthResponse
 from lighterman.apitypes.system import (
@@ -228,9 +229,14 @@ async def data_usage(request: Request, rooms: Rooms) -> Answer:
         if "container" in wanted
         else None,
         volumes=await rooms.volumes.usage() if "volume" in wanted else None,
-        build_cache=(await rooms.builds().usage() or None) if "build-cache" in wanted else None,
+        build_cache=await _build_cache(rooms) if "build-cache" in wanted else None,
     )
     return reply(told)
+
+
+async def _build_cache(rooms: Rooms) -> list[BuildCache] | None:
+    builds = await in_thread(rooms.builds)
+    return await builds.usage() or None
 
 
 async def auth(request: Request, rooms: Rooms) -> Answer:

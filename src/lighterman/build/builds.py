@@ -1,0 +1,142 @@
+"""The room's one service: builds, and what they leave to be found again."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
+
+from lighterman.apitypes.build import BuildCache, BuildPruned
+from lighterman.apitypes.image import Progress
+from lighterman.build.build import Build, aux
+from lighterman.build.cache import StepCache
+from lighterman.build.caches import Caches
+from lighterman.build.context import Context, received, take_dockerfile
+from lighterman.build.outline import Outline, outline
+from lighterman.build.output import Output, Part, Tell, messages
+from lighterman.build.prune import kept, prune
+from lighterman.build.stage import Built, short
+from lighterman.build.wish import BuildWish
+from lighterman.containers import Containers
+from lighterman.content import Content
+from lighterman.db import Database
+from lighterman.errdefs import InvalidParameter
+from lighterman.images import Image
+from lighterman.lib.dockerfile import Arg, Dockerfile, parse
+from lighterman.lib.effects import in_thread
+from lighterman.lib.filters import Filters
+from lighterman.reference import Reference
+
+CLIENT_SESSION = "client-session"
+
+
+class Builds:
+    """The builds of one engine."""
+
+    def __init__(self, containers: Containers, content: Content, db: Database) -> None:
+        self._containers = containers
+        self._content = content
+        self.cache = StepCache(db, containers.images)
+        self.caches = Caches(db, content, containers.workers)
+
+    async def build(self, wish: BuildWish, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
+        """Make an image of a Dockerfile and its context. Awaited until the first step is told.
+
+        What fails before raises (InvalidParameter, System); what fails after is the last message. Closing the
+        stream ends the build, and nothing of it is left but the steps that went well. Source: ImageBuild.
+        """
+        names = wish.names()
+
+        async def work(tell: Tell) -> None:
+            if not wish.quiet:
+                await self._build(wish, names, body, tell)
+                return
+            said: list[Progress] = []
+
+            async def keep(message: Progress) -> None:
+                said.append(message)
+
+            try:
+                image = await self._build(wish, names, body, keep)
+            except Exception:
+                for message in said:
+                    await tell(message)
+                raise
+            await tell(Progress(stream=f"{image.id}\n"))
+
+        return await messages(work)
+
+    async def usage(self) -> list[BuildCache]:
+        """What a later build can use again. Raises: System."""
+        return [each.told for each in await kept(self._containers, self.cache, self.caches)]
+
+    async def prune(self, filters: Filters, *, keep_bytes: int = 0, all: bool = False) -> BuildPruned:
+        """Remove what no image with a name needs. Raises: InvalidParameter, System. Source: BuildPrune."""
+        return await prune(self._containers, self.cache, self.caches, filters, keep_bytes=keep_bytes, all=all)
+
+    async def _build(
+        self, wish: BuildWish, names: list[Reference], body: AsyncIterator[bytes], tell: Tell
+    ) -> Image:
+        async with AsyncExitStack() as stack:
+            context, text = await self._source(stack, wish, body)
+            dockerfile = parse(text)
+            planned = outline(dockerfile, wish.build_args, wish.labels, wish.target)
+            output, holds = Output(tell), stack.enter_context(ExitStack())
+            build = Build(
+                wish,
+                planned,
+                context,
+                output,
+                containers=self._containers,
+                content=self._content,
+                cache=self.cache,
+                caches=self.caches,
+                holds=holds,
+            )
+            await _tell_beginning(output.part(), dockerfile, planned)
+            built = await build.run()
+            return await self._finish(wish, names, planned, built, output.part())
+
+    async def _source(
+        self, stack: AsyncExitStack, wish: BuildWish, body: AsyncIterator[bytes]
+    ) -> tuple[Context | None, bytes]:
+        """The context, and the text of the Dockerfile."""
+        if wish.remote:
+            raise InvalidParameter(f"remoteURL ({wish.remote}) could not be recognized as URL")
+        context = await stack.enter_async_context(received(self._content, self._containers.workers, body))
+        return context, await in_thread(take_dockerfile, context, wish.dockerfile)
+
+    async def _finish(
+        self, wish: BuildWish, names: list[Reference], planned: Outline, built: Built, part: Part
+    ) -> Image:
+        images = self._containers.images
+        declared = frozenset(
+            name
+            for instruction in (
+                *planned.arguments,
+                *(each for stage in planned.stages for each in stage.instructions),
+            )
+            if isinstance(instruction, Arg)
+            for name, _ in instruction.arguments
+        )
+        if unused := planned.known.unused(declared):
+            await part.say(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
+        image = built.image
+        if image is None:
+            raise InvalidParameter("No image was generated. Is your Dockerfile empty?")
+        if wish.squash:
+            image = await images.steps.squashed(image, built.base)
+            if wish.aux:
+                await part.message(aux(image))
+        self.cache.mark_result(image.id)
+        await part.say(f"Successfully built {short(image)}\n")
+        for name in names:
+            await images.tag(image.id, str(name))
+            await part.say(f"Successfully tagged {name.familiar()}\n")
+        return image
+
+
+async def _tell_beginning(part: Part, dockerfile: Dockerfile, planned: Outline) -> None:
+    for warning in dockerfile.warnings:
+        await part.complain(f"{warning}\n")
+    for number, arg in enumerate(planned.arguments, 1):
+        await part.say(f"Step {number}/{planned.steps} : {arg.original}")
+        await part.say("\n")
+    await part.end()

@@ -1,0 +1,122 @@
+"""`RUN --mount`: places that a step finds and that do not become part of its image.
+
+A *bind* shows the context, a stage or an image; written to, it forgets what was written. A *cache* is a
+directory that outlives builds (`caches.py`). A *tmpfs* is memory. What a runtime makes to mount on is taken
+away again.
+"""
+
+import os
+import posixpath
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lighterman.apitypes.container import Mount
+from lighterman.build.caches import Caches
+from lighterman.content.rooted import open_in_root
+from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.lib.dockerfile import RunMount
+from lighterman.lib.effects import in_thread
+from lighterman.snapshots import Drafts
+
+
+@dataclass(frozen=True)
+class MountPlan:
+    """What the container of a step is given, and what the cache has to know of it."""
+
+    mounts: list[Mount]
+    stubs: tuple[bytes, ...]
+
+
+def target_of(mount: RunMount, working_dir: str) -> str:
+    """Where in the root it is seen. Raises: InvalidParameter. Pure."""
+    if not mount.target:
+        raise InvalidParameter(f"a mount of type {mount.kind} needs a target")
+    target = posixpath.normpath(posixpath.join("/", working_dir, mount.target))
+    if target in ("/", "//"):
+        raise InvalidParameter("invalid mount target /")
+    return target
+
+
+def told(mount: RunMount) -> str:
+    """The mount as the cache of steps knows it. Pure."""
+    return repr(mount)
+
+
+def check(mount: RunMount) -> None:
+    """Raises: InvalidParameter, Unimplemented: what no build without a session can have."""
+    if mount.kind in ("secret", "ssh") and mount.required:
+        what = mount.id or mount.source or posixpath.basename(mount.target) or "default"
+        raise InvalidParameter(f"{mount.kind} {what}: not found: the client offers none to this build")
+    if mount.kind == "cache" and mount.source_from:
+        raise Unimplemented("from= of a cache mount is not implemented yet")
+
+
+async def prepared(
+    stack: AsyncExitStack,
+    mounts: Sequence[RunMount],
+    *,
+    working_dir: str,
+    root: Path,
+    place: Callable[[str], Awaitable[Path]],
+    drafts: Drafts,
+    caches: Caches,
+) -> MountPlan:
+    """Everything that the step is to find, until `stack` ends. `root` shows what the step stands on.
+
+    Raises: InvalidParameter, System.
+    """
+    wished: list[Mount] = []
+    stubs: list[bytes] = []
+    for mount in mounts:
+        if mount.kind in ("secret", "ssh"):
+            continue  # it is not required, and there is none
+        target = target_of(mount, working_dir)
+        stubs += await in_thread(_missing, root, target)
+        if mount.kind == "tmpfs":
+            wished.append(Mount(type="tmpfs", target=target))
+            continue
+        if mount.kind == "cache":
+            source = await stack.enter_async_context(caches.held(mount, target))
+        else:
+            source = await place(mount.source_from)
+            if not mount.read_only:
+                source = (await stack.enter_async_context(drafts.draft_over([source]))).root
+            source = await in_thread(_inside, source, mount.source)
+        wished.append(Mount(type="bind", source=str(source), target=target, read_only=mount.read_only))
+    return MountPlan(wished, tuple(dict.fromkeys(stubs)))
+
+
+def _inside(root: Path, path: str) -> Path:
+    """The file or directory in a root, with links resolved in it. Raises: InvalidParameter."""
+    if not path or path == "/":
+        return root
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = open_in_root(top, os.fsencode(path.lstrip("/") or "."), os.O_PATH)
+    except OSError as error:
+        raise InvalidParameter(f"the source {path} of a mount: not found") from error
+    finally:
+        os.close(top)
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{fd}"))
+    finally:
+        os.close(fd)
+
+
+def _missing(root: Path, target: str) -> list[bytes]:
+    """The parts of the way to a target that are not there, relative: the runtime will make them."""
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        missing: list[bytes] = []
+        parts = target.strip("/").split("/")
+        for end in range(1, len(parts) + 1):
+            path = os.fsencode("/".join(parts[:end]))
+            try:
+                os.close(open_in_root(top, path, os.O_PATH))
+            except OSError:
+                missing.append(path)
+        return missing
+    finally:
+        os.close(top)
