@@ -28,7 +28,7 @@ def updatable(state: State, service: Service, tasks: list[Task], *, rolling_back
     alive = [task for task in tasks if task.desired <= TaskState.RUNNING]
     if alive or rolling_back or not tasks:
         return alive
-    newest = max(tasks, key=lambda task: state.seen(task).since_ns)
+    newest = max(reversed(tasks), key=lambda task: (state.seen(task).since_ns, task.created_ns))
     return [] if should_restart(state, newest) else [newest]
 
 
