@@ -25,6 +25,7 @@ TABLES = (
     "facts",
     "build_steps",
     "build_caches",
+    "swarm_tasks",
 )
 """Each holds `(key TEXT PRIMARY KEY, doc BLOB)`. `facts` holds single values, such as the engine's id."""
 

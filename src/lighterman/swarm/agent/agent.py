@@ -69,9 +69,9 @@ class Agent:
 
     async def run(self) -> NoReturn:
         """Do what the swarm wants of this node, for ever. Cancelled, it lets go of tasks that run on."""
-        await self._worker.open()
-        self._cs.networks.attacher = self._attachments
         try:
+            await self._worker.open()
+            self._cs.networks.attacher = self._attachments
             await self._keep_session()
         finally:
             self._cs.networks.attacher = None
@@ -94,6 +94,8 @@ class Agent:
                     await channel.close()
             except ChannelClosed as closed:
                 log.info("op=session outcome=lost: %s", closed)
+            except Exception:  # what runs must not be given up for it
+                log.exception("op=session outcome=failed")
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
 
