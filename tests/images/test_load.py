@@ -13,7 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.content.archives import archive, file, symlink
+from tests.content.archives import archive, file, hardlink, symlink
 from tests.images.shelf import Shelf, config, digest, heard, ids, layer, opened, put, said, saved, sent
 from tests.support.waiting import until
 
@@ -269,6 +269,16 @@ async def test_an_import_of_no_archive_leaves_nothing(shelf: Shelf) -> None:
         await shelf.images.import_(sent(b"no archive" * 100), ImportWish())
     assert ids(shelf) == []
     assert shelf.rooms.content.digests() == set()
+
+
+@pytest.mark.parametrize("member", [file("../x"), file("a/../../x"), file(".wh..."), hardlink("h", "../x")])
+async def test_a_hostile_import_is_refused_and_leaves_nothing(
+    shelf: Shelf, member: tuple[Entry, bytes]
+) -> None:
+    with pytest.raises(InvalidParameter, match="outside of the archive's root"):
+        await shelf.images.import_(sent(archive(file("good"), member)), ImportWish())
+    assert ids(shelf) == []
+    assert [os.listdir(shelf.rooms.root / name) for name in ("layers", "ingest")] == [[], []]
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(shelf: Shelf) -> None:

@@ -231,6 +231,52 @@ async def test_a_registry_that_lies_leaves_an_error_and_nothing_else(
     assert nothing_is_left(shelf)
 
 
+def only_layers(answer: Callable[[Handler], None]) -> Callable[[Handler, bytes], None]:
+    return lambda handler, blob: handler.whole(blob) if blob[:1] == b"{" else answer(handler)
+
+
+HOSTILE: dict[str, tuple[Callable[[Handler], None], str]] = {
+    "headers without an end": (Handler.endless_headers, ""),
+    "a body without an end": (Handler.endless_body, "more than"),
+    "a circle": (lambda handler: handler.redirect(handler.path), "stopped after 10 redirects"),
+    "a file": (lambda handler: handler.redirect("file:///etc/passwd"), 'unsupported protocol scheme "file"'),
+    "no answer": (lambda handler: None, "EOF"),
+}
+
+
+@pytest.mark.parametrize("of", ["manifest", "layer"])
+@pytest.mark.parametrize(("answer", "said"), HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_hostile_registry_is_left_alone(
+    shelf: Shelf, registry: Registry, answer: Callable[[Handler], None], said: str, of: str
+) -> None:
+    put(registry, "1")
+    if of == "manifest":
+        registry.manifest_answer = lambda handler, name: answer(handler)
+        with pytest.raises(EngineError) as refused:
+            await pull(shelf, registry)
+        told = str(refused.value)
+    else:
+        registry.blob_answer = only_layers(answer)
+        told = str((await pull(shelf, registry))[-1].error)
+    assert said in told
+    assert nothing_is_left(shelf)
+
+
+async def test_a_manifest_of_another_kind_than_it_says_is_refused(shelf: Shelf, registry: Registry) -> None:
+    put(registry, "1")
+    registry.manifests["1"] = LIST, registry.manifests["1"][1]
+    with pytest.raises(InvalidParameter, match="manifest says it is"):
+        await pull(shelf, registry)
+    assert nothing_is_left(shelf)
+
+
+async def test_a_token_server_that_is_a_file_is_not_opened(shelf: Shelf, registry: Registry) -> None:
+    put(registry, "1")
+    registry.challenge = 'Bearer realm="file:///etc/passwd",service="s"'
+    with pytest.raises(EngineError, match="unsupported protocol scheme"):
+        await pull(shelf, registry)
+
+
 async def test_a_layer_that_the_configuration_does_not_know_is_refused(
     shelf: Shelf, registry: Registry
 ) -> None:

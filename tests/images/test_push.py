@@ -201,6 +201,15 @@ async def test_an_insecure_registry_may_have_any_certificate(tmp_path: Path) -> 
             await heard(await shelf.images.pull(f"{host}/a:1"))
 
 
+async def test_a_registry_may_have_an_ipv6_address(shelf: Shelf, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "six", ipv6=True) as host:
+        image_id = await put(shelf, f"{host}/a:1")
+        await push(shelf, f"{host}/a:1")
+        await shelf.images.delete(image_id, force=True)
+        await heard(await shelf.images.pull(f"{host}/a:1"))
+        assert shelf.images.find(f"{host}/a:1").id == image_id
+
+
 async def test_a_mirror_is_asked_before_and_its_failure_is_not_the_end(tmp_path: Path, plain: str) -> None:
     with docker_registry(tmp_path / "m") as mirror:
         hosts = tmp_path / "certs.d" / plain / "hosts.toml"

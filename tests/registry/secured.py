@@ -67,14 +67,14 @@ def identity(name: str) -> Identity:
 
 
 @contextmanager
-def docker_registry(directory: Path, **settings: Any) -> Iterator[str]:
-    """A registry with its storage in `directory`; `host:port`."""
+def docker_registry(directory: Path, *, ipv6: bool = False, **settings: Any) -> Iterator[str]:
+    """A registry on loopback with its storage in `directory`; `host:port`."""
     directory.mkdir(exist_ok=True)
     program = shutil.which("docker-registry")
     assert program, "docker-registry is missing"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET) as probe:
+        probe.bind(("::1" if ipv6 else "127.0.0.1", 0))
+        host = f"{'[::1]' if ipv6 else '127.0.0.1'}:{probe.getsockname()[1]}"
     http = {"addr": host, **settings.pop("http", {})}
     configuration = {
         "version": "0.1",
@@ -97,11 +97,11 @@ def docker_registry(directory: Path, **settings: Any) -> Iterator[str]:
 
 
 def _wait(host: str, process: "subprocess.Popen[bytes]") -> None:
-    address, _, port = host.partition(":")
+    address, _, port = host.rpartition(":")
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection((address, int(port)), timeout=1).close()
+            socket.create_connection((address.strip("[]"), int(port)), timeout=1).close()
         except OSError:
             time.sleep(0.02)
         else:

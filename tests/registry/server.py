@@ -32,6 +32,7 @@ class Registry(ThreadingHTTPServer):
         """A `WWW-Authenticate`; then only those of `welcome` come in."""
         self.welcome: set[str] = set()
         self.blob_answer: Callable[[Handler, bytes], None] = Handler.whole
+        self.manifest_answer: Callable[[Handler, str], None] = Handler.manifest
         self.tokens: dict[str, Any] = {}
 
     def put(self, raw_config: bytes, layers: Sequence[bytes], *tags: str) -> bytes:
@@ -77,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/v2/":
             self.whole(b"{}")
         elif path.startswith("/v2/x/manifests/"):
-            self.manifest(path.rpartition("/")[2])
+            self.server.manifest_answer(self, path.rpartition("/")[2])
         elif path == "/v2/x/tags/list":
             tags = [name for name in self.server.manifests if ":" not in name]
             self.whole(json.dumps({"name": "x", "tags": tags}).encode())
@@ -99,6 +100,27 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def redirect(self, to: str) -> None:
+        self.send_response(307)
+        self.send_header("Location", to)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def endless_headers(self) -> None:
+        """Until the client hangs up."""
+        self.send_response(200)
+        self.flush_headers()
+        while True:
+            self.wfile.write(b"X-More: " + b"x" * 1000 + b"\r\n")
+
+    def endless_body(self) -> None:
+        """Until the client hangs up."""
+        self.send_response(200)
+        self.send_header("Content-Type", MANIFEST)
+        self.end_headers()
+        while True:
+            self.wfile.write(b" " * 65536)
 
     def refuse(self, status: int, code: str, message: str) -> None:
         body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()

@@ -18,7 +18,9 @@ NAME_MAX = 255
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-*)[a-z0-9]+)*"
 _DOMAIN_COMPONENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_DOMAIN = rf"{_DOMAIN_COMPONENT}(?:\.{_DOMAIN_COMPONENT})*(?::[0-9]+)?"
+_IPV6 = r"\[[a-fA-F0-9:]+\]"
+"""Of a later grammar than dockerd 20.10's, which had none for it."""
+_DOMAIN = rf"(?:{_DOMAIN_COMPONENT}(?:\.{_DOMAIN_COMPONENT})*|{_IPV6})(?::[0-9]+)?"
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")

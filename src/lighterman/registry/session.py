@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import msgspec
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientSession, NonHttpUrlClientError, TooManyRedirects
 from msgspec import Struct
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -158,6 +158,13 @@ class Session:
                 return Response(
                     str(response.url), response.status, response.reason or "", response.headers, said
                 )
+        except TooManyRedirects as error:
+            raise RegistryError(f'{method.capitalize()} "{url}": stopped after 10 redirects') from error
+        except NonHttpUrlClientError as error:  # where a redirect or a token server is to be
+            scheme = URL(str(error)).scheme
+            raise RegistryError(
+                f'{method.capitalize()} "{error}": unsupported protocol scheme "{scheme}"'
+            ) from error
         except (ClientError, OSError) as error:
             target = URL(url)
             text = request_error(method, url, target.host or "", target.port or 0, _cause(error))
