@@ -159,12 +159,22 @@ async def test_a_refusal_is_plain_http_and_closes_the_connection(serve: Serve) -
     assert answer.headers["Connection"] == "close"
 
 
-async def test_a_takeover_behind_an_unanswered_request_is_refused(peer: Peer) -> None:
-    heard = await peer.raw(
-        b"GET /_ping HTTP/1.1\r\nHost: test\r\n\r\n" + ATTACH + b"Connection: close\r\n\r\n"
-    )
-    assert b"HTTP/1.1 400 Bad Request" in heard
-    assert heard.endswith(b'{"message":"a request that takes over its connection cannot be pipelined"}\n')
+async def test_a_takeover_behind_an_unanswered_request_waits_for_its_turn(peer: Peer) -> None:
+    heard = await talk(peer, b"GET /_ping HTTP/1.1\r\nHost: test\r\n\r\n" + ATTACH + b"\r\nearly")
+    answer, stream = heard.split(b"OK", 1)[0], heard[heard.index(RAW_HEAD) :]
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert stream == RAW_HEAD + b"earlybye"
+
+
+async def test_a_takeover_may_follow_as_soon_as_the_answer_before_is_read(peer: Peer) -> None:
+    for _ in range(50):
+        reader, writer = await peer.connect()
+        writer.write(b"GET /_ping HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
+        writer.write(ATTACH + b"\r\n")
+        writer.write_eof()
+        assert await reader.read() == RAW_HEAD + b"bye"
+        writer.close()
 
 
 async def test_streams_outlive_the_server(serve: Serve) -> None:

@@ -20,9 +20,10 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from lighterman.api.request import RAW_STREAM
 from lighterman.errdefs import InvalidParameter
@@ -93,11 +94,17 @@ class Hijack:
 class Connection(web.RequestHandler):
     """aiohttp's connection, with the stream cut at requests that will be hijacked.
 
-    It rests on these attributes of aiohttp's: `_waiter`, `_messages`, `_request_count` (is a request being
-    answered?), `_force_close`, and that `connection_lost` lets everything go.
+    It rests on these attributes of aiohttp's: `_messages`, the requests that were parsed and have to wait,
+    `_force_close`, and that `connection_lost` lets everything go.
+
+    A client may send its next request before aiohttp is done with the answer that it has read: one that will
+    be hijacked is held back until then.
     """
 
-    __slots__ = ("_counted", "_crowd", "_deadline", "_partial", "_server_name", "hijack", "place")
+    __slots__ = (
+        *("_body", "_counted", "_crowd", "_deadline", "_partial", "_server_name", "_unanswered"),
+        *("hijack", "place"),
+    )
 
     def __init__(self, manager: "Server", **options: Any) -> None:
         super().__init__(manager, **options)
@@ -106,20 +113,17 @@ class Connection(web.RequestHandler):
         self._counted = False
         self._partial = bytearray()
         self._deadline: asyncio.TimerHandle | None = None
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """Of the request that was parsed last."""
+        self._unanswered = 0
+        """Requests that were parsed and have no whole answer yet."""
         self.hijack: Hijack | None = None
         self.place = manager.place
-
-    @property
-    def _is_idle(self) -> bool:
-        """Whether the next byte begins a request."""
-        waits = self._waiter is not None and not self._waiter.done()
-        return not self._messages and (waits or self._request_count == 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if not self._crowd.has_room:
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(_CROWDED)
+            cast(asyncio.Transport, transport).write(_CROWDED)  # uvloop's are of no class of asyncio's
             transport.close()
             return
         self._crowd.connected += 1
@@ -153,24 +157,37 @@ class Connection(web.RequestHandler):
             self.hijack.early += data
             if len(self.hijack.early) > EARLY_LIMIT_BYTES and self.transport is not None:
                 self.transport.pause_reading()
-        elif data and (self._partial or self._is_idle):
+        elif data and (self._partial or (self._body.is_eof() and not self._messages)):
             if self._deadline is None:
                 self._await_head()
             searched = max(0, len(self._partial) - 2)  # the end of a head may lie across two reads
             self._partial += data
-            end = _HEAD_END.search(self._partial, 0 if is_hijack(self._partial) else searched)
-            if end is not None:
-                self._feed(end.end())
-            elif len(self._partial) > HEAD_LIMIT_BYTES:
-                self._parse(bytes(self._partial))
+            self._look(0 if is_hijack(self._partial) else searched)
         else:
-            super().data_received(data)
+            self._hand_on(data)
+
+    def _look(self, searched: int = 0) -> None:
+        """Go on if what was gathered has a whole head; no end of it lies before `searched`."""
+        end = _HEAD_END.search(self._partial, searched)
+        if end is not None:
+            self._feed(end.end())
+        elif len(self._partial) > HEAD_LIMIT_BYTES:
+            self._parse(bytes(self._partial))
 
     def _feed(self, body_start: int) -> None:
         """Give what was gathered to the parser, but of a request that will be hijacked only what is HTTP."""
         data = bytes(self._partial)
         if not is_hijack(data):
-            self._parse(data)
+            end = body_end(data, body_start) or len(data)
+            self._parse(data[:end])
+            if end < len(data):  # a request behind a request: it waits for its turn
+                self._partial += data[end:]
+                self._look()
+            return
+        if self._unanswered:
+            self._head_came()
+            if len(data) > EARLY_LIMIT_BYTES and self.transport is not None:
+                self.transport.pause_reading()
             return
         head, end = data[:body_start], body_end(data, body_start)
         if end is not None:
@@ -185,7 +202,25 @@ class Connection(web.RequestHandler):
     def _parse(self, data: bytes) -> None:
         self._partial.clear()
         self._head_came()
+        self._hand_on(data)
+
+    def _hand_on(self, data: bytes) -> None:
+        waiting = len(self._messages)
         super().data_received(data)
+        if len(self._messages) > waiting:
+            self._unanswered += len(self._messages) - waiting
+            self._body = self._messages[-1][1]
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; then the turn of a request that was held back has come."""
+        finished = await super().finish_response(request, resp, start_time)
+        self._unanswered -= 1
+        if self._partial and not self._unanswered and self.transport is not None:
+            self.transport.resume_reading()
+            self._look()
+        return finished
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio's own type
         """The end of what the client sends: of the connection, or only of stdin if it will be a stream."""
