@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 HANDSHAKE_LIMIT_S = 10.0
 PIECE_BYTES = 1 << 16
@@ -35,8 +36,7 @@ class Wrapping(asyncio.Protocol):
         self._ended = False  # the client has sent everything
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._outside = transport
+        self._outside = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(HANDSHAKE_LIMIT_S, self._give_up, "no handshake in time")
 
@@ -149,11 +149,10 @@ class _Inside(asyncio.Protocol):
         self.is_full = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self.resume_writing()
-        if self._ends:
-            transport.write_eof()
+        if self._ends and self._transport is not None:
+            self._transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
         self._wrapping.encrypt(data)
