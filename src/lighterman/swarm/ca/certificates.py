@@ -7,6 +7,7 @@ all texts are PEM.
 """
 
 import datetime as dt
+import functools
 import hashlib
 import ipaddress
 from dataclasses import dataclass
@@ -164,6 +165,7 @@ def digest(certificate: str) -> str:
     return hashlib.sha256(certificate.encode()).hexdigest()
 
 
+@functools.lru_cache(maxsize=16)
 def issuer_of(root: str) -> tuple[bytes, bytes]:
     """Subject and public key of a root, in DER: how the API names who has signed."""
     loaded = _load(root)

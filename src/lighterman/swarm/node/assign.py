@@ -33,7 +33,7 @@ MTU_OPTION = "com.docker.network.driver.mtu"
 ENCRYPTED_OPTION = "encrypted"
 _OWN = frozenset({Kind.TASK, Kind.TASK_STATUS, Kind.TEMPLATE, Kind.SECRET, Kind.CONFIG})
 """Kinds of which a change concerns certain nodes only."""
-_NOBODYS = frozenset({Kind.SESSION, Kind.NODE_STATE, Kind.AUTHORITY})
+_NOBODYS = frozenset({Kind.SESSION, Kind.NODE_STATE})
 
 
 class Assigned(NamedTuple):

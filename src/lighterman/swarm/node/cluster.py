@@ -60,7 +60,8 @@ def inspect(manager: "Manager") -> Swarm:
     """Raises: NotReady."""
     state = manager.store.state
     cluster, authority = cluster_of(state), authority_of(state)
-    subject, public_key = certificates.issuer_of(authority.certificate)
+    signs = authority.rotation.certificate if authority.rotation else authority.certificate
+    subject, public_key = certificates.issuer_of(signs)
     hidden = replace(cluster.spec.ca_config, signing_ca_cert="", signing_ca_key="")
     return Swarm(
         id=cluster.id,

@@ -56,6 +56,7 @@ _COALESCE_S = 0.02
 _REPORTS_AT_ONCE = 100
 _LEASE_PATIENCE_S = 5.0
 _LINES_AHEAD = 256
+_RENEWAL_S = 15.0
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +76,8 @@ class Live:
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     peers: tuple[Peer, ...] = ()
     trusts: str = ""
+    renews_until_s: float = 0.0
+    """It was asked for another certificate: it has so long before it is asked again."""
 
 
 @dataclass
@@ -221,9 +224,11 @@ class Dispatcher:
             await live.channel.send(RoleChanged(node.role))
             live.role, spoke = node.role, True
         root, renew = self._trust(live.node_id)
+        renew = renew and time.monotonic() > live.renews_until_s
         if root != live.trusts or renew:
             await live.channel.send(TrustChanged(root, renew))
             live.trusts, spoke = root, True
+            live.renews_until_s = time.monotonic() + _RENEWAL_S if renew else live.renews_until_s
         if (peers := self.peers()) != live.peers:
             await live.channel.send(ManagersChanged(peers))
             live.peers, spoke = peers, True

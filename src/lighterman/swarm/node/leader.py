@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lighterman.apitypes.swarm import JoinTokens
+from lighterman.swarm.ca import certificates
+from lighterman.swarm.ca.tokens import new_token
 from lighterman.swarm.errors import NoLeader
+from lighterman.swarm.node import rotation
 from lighterman.swarm.orchestrate.lead import lead as orchestrate
-from lighterman.swarm.state import Kind, Node, Put, State
+from lighterman.swarm.state import Kind, Node, Put, State, Write
 from lighterman.swarm.store import Lead, OutOfSequence, Refused, Store
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 _LOOK_AGAIN_S = 5.0
 _APART_AFTER_S = 3.0
+_ROTATING = frozenset({Kind.AUTHORITY, Kind.NODE, Kind.NODE_STATUS})
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +40,7 @@ def duties(manager: "Manager") -> Lead:
             async with asyncio.TaskGroup() as group:
                 group.create_task(orchestrate(store))
                 group.create_task(_keep_roles(manager, store))
+                group.create_task(_finish_rotations(store))
                 group.create_task(_keep_apart(manager))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
@@ -44,7 +50,36 @@ def duties(manager: "Manager") -> Lead:
 
 def must_renew(state: State, node_id: str) -> bool:
     """Whether the node's certificate has to be of another root by now."""
-    return False
+    next_root = state.authority.rotation if state.authority else None
+    status = state.node_statuses.get(node_id)
+    if next_root is None or status is None:
+        return False
+    _, public_key = certificates.issuer_of(next_root.certificate)
+    return status.description.tls_info.cert_issuer_public_key != public_key
+
+
+def rotation_writes(state: State, now_ns: int) -> list[Write]:
+    """The end of a rotation: nodes are all of the next root, which is the present one now, as tokens say."""
+    authority, cluster = state.authority, state.cluster
+    if authority is None or cluster is None or authority.rotation is None:
+        return []
+    if any(id not in state.node_statuses or must_renew(state, id) for id in state.nodes):
+        return []
+    authority_after = rotation.finished(authority)
+    digest = certificates.digest(authority_after.certificate)
+    tokens = JoinTokens(new_token(digest), new_token(digest))
+    return [
+        Put(
+            Kind.AUTHORITY,
+            msgspec.structs.replace(authority_after, updated_ns=now_ns),
+            state.revision_of(Kind.AUTHORITY, authority.id),
+        ),
+        Put(
+            Kind.CLUSTER,
+            msgspec.structs.replace(cluster, join_tokens=tokens, updated_ns=now_ns),
+            state.revision_of(Kind.CLUSTER, cluster.id),
+        ),
+    ]
 
 
 def role_changes(state: State) -> list[Node]:
@@ -83,6 +118,18 @@ async def _change_role(manager: "Manager", store: Store, node: Node) -> None:
     changed = msgspec.structs.replace(node, role=node.spec.role, updated_ns=time.time_ns())
     await store.commit([Put(Kind.NODE, changed, revision)], fenced=True)
     log.info("op=change-role node=%s role=%s", node.id, node.spec.role)
+
+
+async def _finish_rotations(store: Store) -> None:
+    with store.changes() as changes:
+        while True:
+            writes = rotation_writes(store.state, time.time_ns())
+            if writes:
+                with contextlib.suppress(OutOfSequence):
+                    await store.commit(writes, fenced=True)
+                    log.info("op=rotate-root outcome=ok")
+            while not any(kind in _ROTATING for kind, _ in await changes.next()):
+                pass
 
 
 async def _keep_apart(manager: "Manager") -> None:

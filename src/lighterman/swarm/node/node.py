@@ -112,7 +112,7 @@ class Node:
         self._managing: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()  # a session stands, or stood
-        self._manages = asyncio.Event()  # the manager is up
+        self._settled = asyncio.Event()  # whom its agent turns to: the manager is up, or the node is none
         self._error = ""
         self._later = Background()
         self.session: _OwnFrames | None = None  # the newest one of the agent
@@ -289,11 +289,10 @@ class Node:
         if self.is_expired:
             self._error = str(CertificatesExpired())
             return
-        loop = asyncio.get_running_loop()
         if self.is_manager:
-            self._managing = loop.create_task(self._manage())
-        self._agent = loop.create_task(self._attend())
-        self._renewing = loop.create_task(self._keep_young())
+            self._managing = self._later.start(self._manage)
+        self._agent = self._later.start(self._attend)
+        self._renewing = self._later.start(self._keep_young)
 
     async def _wait_ready(self, limit_s: float) -> None:
         """Raises: JoinTimeout."""
@@ -443,7 +442,7 @@ class Node:
         if running.done():
             running.result()
         self._manager, self._running = manager, running
-        self._manages.set()
+        self._settled.set()
 
     async def _ask_for_vote(self, member_id: int) -> None:
         """A member without a vote hears nothing: a manager that has one gives it, when it has caught up."""
@@ -456,7 +455,7 @@ class Node:
         if self._manager is not None:
             await ended(self._running)
             self._manager = None
-            self._manages.clear()
+            self._settled.clear()
 
     async def _manage(self) -> None:
         """Be a manager as long as the node has the role, and again when it breaks."""
@@ -477,7 +476,7 @@ class Node:
                 finally:
                     await ended(keeping)
                 self._manager = None
-                self._manages.clear()
+                self._settled.clear()
                 self._running.result()
             except (EngineError, OSError) as error:
                 self._error = str(error)
@@ -501,6 +500,7 @@ class Node:
             if self.identity.role == "worker":
                 self._error = ""
                 log.info("op=change-role node=%s role=worker", self.id)
+                self._settled.set()
                 self._later.start(self._end_as_manager)
                 return True
             await asyncio.sleep(0.5)
@@ -554,7 +554,7 @@ class Node:
         if self.is_manager:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_MANAGER_PATIENCE_S):
-                    await self._manages.wait()
+                    await self._settled.wait()
             if self._manager is not None and self._manager.up.is_set():
                 return _OwnFrames(self._manager.connect(), self)
         others = list(self._others())
@@ -660,7 +660,7 @@ class Node:
             await self._save()
             await self._use_certificate()
             if answer.role == "manager" and (self._managing is None or self._managing.done()):
-                self._managing = asyncio.create_task(self._manage())
+                self._managing = self._later.start(self._manage)
 
     async def _use_certificate(self) -> None:
         """New connections show the new certificate, and the swarm hears of it."""

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,6 +43,14 @@ class ManagerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """host:port of its listener."""
     member_id: int = 0
     version: str = ""
+
+
+class _Leader(NamedTuple):
+    """Who leads; `term` is the revision of its election, 0 without a leader."""
+
+    node_id: str = ""
+    term: int = 0
+    lease: int = 0
 
 
 class Changes:
@@ -83,7 +92,7 @@ class Store:
         self._subscribers: set[Changes] = set()
         self._lease = 0
         self._lease_until_s = 0.0
-        self._leader: tuple[str, int] = ("", 0)  # node id, revision of its election
+        self._leader = _Leader()
         self._managers: dict[str, ManagerRecord] = {}
         self._last_addrs: dict[str, str] = {}  # of managers, those that are away too
         self._caught_up = asyncio.Event()
@@ -97,13 +106,13 @@ class Store:
     def is_leader(self) -> bool:
         """Whether this manager decides, as far as it knows; `fenced` writes are safe in any case."""
         return (
-            bool(self._lease) and self._leader[0] == self.node_id and time.monotonic() < self._lease_until_s
+            bool(self._lease) and self._leader.lease == self._lease and time.monotonic() < self._lease_until_s
         )
 
     @property
     def leader_id(self) -> str:
         """The node id of the leader; "" when there is none just now."""
-        return self._leader[0]
+        return self._leader.node_id
 
     @property
     def has_quorum(self) -> bool:
@@ -163,7 +172,7 @@ class Store:
         if fenced:
             if not self.is_leader:
                 raise Fenced
-            term = self._leader[1]
+            term = self._leader.term
         if not self._lease and any(write.kind in keys.LEASED for write in writes):
             raise NoLeader
         plan = planned(writes, state=self.state, keyring=self._keyring, lease=self._lease, term=term)
@@ -216,7 +225,7 @@ class Store:
         return [
             *(keys.object_key(kind, id) for kind, id in self.state),
             *(keys.MANAGERS + id.encode() for id in self._managers),
-            *([keys.LEADER] if self._leader[0] else []),
+            *([keys.LEADER] if self._leader.node_id else []),
         ]
 
     async def _take(self, events: Sequence[pb.Event], up_to: int = 0) -> None:
@@ -224,7 +233,10 @@ class Store:
         for event in events:
             key, is_put = event.kv.key, event.type == pb.Event.PUT
             if key == keys.LEADER:
-                self._leader = (event.kv.value.decode(), event.kv.create_revision) if is_put else ("", 0)
+                kv = event.kv
+                self._leader = (
+                    _Leader(kv.value.decode(), kv.create_revision, kv.lease) if is_put else _Leader()
+                )
                 (self._vacant.clear if is_put else self._vacant.set)()
             elif key.startswith(keys.MANAGERS):
                 self._take_manager(
@@ -289,11 +301,14 @@ class Store:
 
     async def resign(self) -> None:
         """Let another manager lead. Raises: Fenced, NoLeader."""
-        term = pb.Compare(target=pb.Compare.CREATE, key=keys.LEADER, create_revision=self._leader[1])
         self._stands_back_until_s = time.monotonic() + _STAND_BACK_S
+        await self._clear_leader()
+        raise Fenced
+
+    async def _clear_leader(self) -> None:
+        term = pb.Compare(target=pb.Compare.CREATE, key=keys.LEADER, create_revision=self._leader.term)
         gone = pb.Op(delete=pb.DeleteRequest(key=keys.LEADER))
         await self.etcd.txn(pb.TxnRequest(compare=[term], success=[gone]))
-        raise Fenced
 
     async def _register(self) -> None:
         key = keys.MANAGERS + self.node_id.encode()
@@ -319,8 +334,12 @@ class Store:
         """Become the leader if there is none; whether this manager leads now."""
         if time.monotonic() < self._stands_back_until_s:
             return False
-        if self._leader[0]:
-            return self._leader[0] == self.node_id
+        former = self._leader
+        if former.node_id == self.node_id and former.lease != self._lease:
+            # It is of a life before this one, and would go with that one's lease.
+            await self._clear_leader()
+        elif former.node_id:
+            return self.is_leader
         put = pb.PutRequest(key=keys.LEADER, value=self.node_id.encode(), lease=self._lease)
         free = pb.Compare(target=pb.Compare.CREATE, key=keys.LEADER, create_revision=0)
         answer = await self.etcd.txn(pb.TxnRequest(compare=[free], success=[pb.Op(put=put)]))
