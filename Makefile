@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 PYTHON := .venv/bin/python
 ENGINE_PACKAGES := crun runc libnftables1 nftables
-TEST_PACKAGES := apparmor busybox-static git iproute2 iptables docker.io docker-cli docker-registry skopeo
+TEST_PACKAGES := apparmor busybox-static git iproute2 iptables docker.io docker-cli docker-compose docker-registry skopeo
 
 run: .venv/engine
 	@packaging/packages.sh $(ENGINE_PACKAGES)

@@ -178,10 +178,10 @@ class Connection(web.RequestHandler):
         """Give what was gathered to the parser, but of a request that will be hijacked only what is HTTP."""
         data = bytes(self._partial)
         if not is_hijack(data):
-            end = body_end(data, body_start) or len(data)
-            self._parse(data[:end])
-            if end < len(data):  # a request behind a request: it waits for its turn
-                self._partial += data[end:]
+            whole = body_end(data, body_start) or len(data)
+            self._parse(data[:whole])
+            if whole < len(data):  # a request behind a request: it waits for its turn
+                self._partial += data[whole:]
                 self._look()
             return
         if self._unanswered:
