@@ -177,9 +177,10 @@ class Networks:
             ipv6_subnet=v6[0],
             labels=network.spec.labels,
             options=options,
-            peers=tuple(self._peers(nodes)),
+            peers=tuple(self._peers(id, nodes)),
             endpoints=tuple(self._endpoints(there)),
             services=tuple(self._services(network, {task.service_id for task, _, _ in there})),
+            data_path_port=state.cluster.data_path_port if state.cluster else 4789,
         )
 
     def _attached(self) -> dict[str, list[tuple[Task, tuple[str, ...], tuple[str, ...]]]]:
@@ -193,11 +194,12 @@ class Networks:
                         found.append((task, place.addresses, place.aliases))
         return self._tasks
 
-    def _peers(self, nodes: Collection[str]) -> Iterator[NetworkPeer]:
+    def _peers(self, network_id: str, nodes: Collection[str]) -> Iterator[NetworkPeer]:
         for id in sorted(nodes):
-            status = self._state.node_statuses.get(id)
+            status, own = self._state.node_statuses.get(id), self._state.node_addresses.get(id)
             if status is not None and (status.data_path_addr or status.addr):
-                yield NetworkPeer(id, status.data_path_addr or status.addr)
+                address = own.addresses.get(network_id, "") if own else ""
+                yield NetworkPeer(id, status.data_path_addr or status.addr, address)
 
     def _endpoints(
         self, there: Iterable[tuple[Task, tuple[str, ...], tuple[str, ...]]]

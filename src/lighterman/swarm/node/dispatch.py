@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from lighterman.errdefs import EngineError
+from lighterman.swarm.control import attachments
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.node.assign import (
@@ -292,12 +294,16 @@ class Dispatcher:
     # Plain containers
 
     async def _attach(self, live: Live, wish: AttachWanted) -> None:
-        await live.channel.send(
-            AttachRefused(wish.request_id, "containers cannot be attached to networks of the swarm yet")
-        )
+        try:
+            await attachments.attach(self._store, live.node_id, wish)
+        except EngineError as error:
+            await live.channel.send(AttachRefused(wish.request_id, str(error)))
 
     async def _detach(self, live: Live, task_id: str) -> None:
-        """No attachment was made."""
+        try:
+            await attachments.detach(self._store, live.node_id, task_id)
+        except EngineError as error:  # the node says it again with its next session
+            log.warning("op=detach task=%s node=%s: %s", task_id, live.node_id, error)
 
     # Logs
 
