@@ -7,7 +7,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PYTHON := .venv/bin/python
-ENGINE_PACKAGES := crun runc libnftables1 nftables
+ENGINE_PACKAGES := crun etcd-server runc libnftables1 nftables
 TEST_PACKAGES := apparmor busybox-static git iproute2 iptables docker.io docker-cli docker-compose docker-registry skopeo
 
 run: .venv/engine

@@ -44,3 +44,8 @@ if [ ! -e "$policy" ]; then
 fi
 echo "installing ${available[*]}" >&2
 apt-get install --quiet=2 --yes --no-install-recommends "${available[@]}" </dev/null >/dev/null
+
+# A manager of a swarm starts an etcd of its own: the service that comes with the program is nobody's wish.
+if [[ " ${available[*]} " == *" etcd-server "* ]]; then
+    rm -f /etc/systemd/system/multi-user.target.wants/etcd.service /etc/systemd/system/etcd2.service
+fi

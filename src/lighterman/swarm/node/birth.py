@@ -142,6 +142,7 @@ async def forget_others(store: Store) -> None:
         if node.id != store.node_id and "manager" in (node.role, node.spec.role)
     ]
     await store.commit(writes)
+    await store.forget_managers()
 
 
 def erase_member(engine: Engine) -> None:

@@ -20,7 +20,7 @@ from lighterman.swarm.state import Change, State, Write
 from lighterman.swarm.state.state import TYPES, Key
 from lighterman.swarm.store import etcd_pb2 as pb
 from lighterman.swarm.store import keys
-from lighterman.swarm.store.client import Compacted, Etcd, OutcomeUnknown, Refused
+from lighterman.swarm.store.client import Compacted, Etcd, OutcomeUnknown, Refused, range_end
 from lighterman.swarm.store.keyring import Keyring
 from lighterman.swarm.store.transaction import Fenced, planned
 
@@ -298,6 +298,19 @@ class Store:
             if leading is not None:
                 await _ended(leading)
             await self._let_go()
+
+    async def forget_managers(self) -> None:
+        """Nobody leads, and no manager is there, until they say so: their leases would hold that for a while.
+
+        Raises: NoLeader.
+        """
+        gone = [
+            pb.DeleteRequest(key=keys.LEADER),
+            pb.DeleteRequest(key=keys.MANAGERS, range_end=range_end(keys.MANAGERS)),
+        ]
+        await self.etcd.txn(pb.TxnRequest(success=[pb.Op(delete=each) for each in gone]))
+        if self._lease:
+            await self._register()
 
     async def resign(self) -> None:
         """Let another manager lead. Raises: Fenced, NoLeader."""
