@@ -14,7 +14,7 @@ from typing import NoReturn
 from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import Containers
 from lighterman.errdefs import Unavailable
-from lighterman.swarm.agent.attachments import Attachments
+from lighterman.swarm.agent.attachments import Attachments, container_of
 from lighterman.swarm.agent.logs import read_logs
 from lighterman.swarm.agent.runner import TaskRow
 from lighterman.swarm.agent.worker import Place, Worker
@@ -26,6 +26,7 @@ from lighterman.swarm.session import (
     Assignments,
     AttachRefused,
     ChannelClosed,
+    DetachWanted,
     Expelled,
     Hello,
     LogsUnwanted,
@@ -34,6 +35,7 @@ from lighterman.swarm.session import (
     TaskReport,
     Welcome,
 )
+from lighterman.swarm.state.tasks import WORDS, TaskState
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.1, 8.0
 _REPORTS_AT_ONCE = 500
@@ -147,12 +149,19 @@ class Agent:
 
     def _send(self, frame: AgentFrame) -> None:
         """Raises: Unavailable without a session."""
-        if self._frames is None:
-            raise Unavailable("the swarm cannot be reached: no manager is connected with this node")
-        self._frames.put_nowait(frame)
+        try:
+            if self._frames is not None:
+                self._frames.put_nowait(frame)
+                return
+        except asyncio.QueueFull:
+            pass
+        raise Unavailable("the swarm cannot be reached: no manager is connected with this node")
 
     async def _tell(self, frames: "asyncio.Queue[AgentFrame]") -> None:
         """States of tasks, as they come; of several of one task the last is enough."""
+        for row in self._worker.rows:
+            if is_left(row):
+                await frames.put(DetachWanted(row.task.id))
         while True:
             await self._news.wait()
             self._news.clear()
@@ -160,6 +169,12 @@ class Agent:
             for at in range(0, len(unsaid), _REPORTS_AT_ONCE):
                 part = unsaid[at : at + _REPORTS_AT_ONCE]
                 await frames.put(Statuses(tuple(TaskReport(row.task.id, row.status) for row in part)))
+
+
+def is_left(row: TaskRow) -> bool:
+    """Whether it stands for a plain container that has left: the manager may not have heard of it."""
+    over = WORDS.get(row.status.state, TaskState.NEW) >= TaskState.COMPLETE
+    return over and bool(container_of(row.task))
 
 
 class _Session:
