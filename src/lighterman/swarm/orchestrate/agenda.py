@@ -157,6 +157,9 @@ class Agenda:
             for task in state.tasks_of_service(service_id):
                 round.desire(task, TaskState.REMOVE)
             round.draft.delete(Kind.SERVICE_STATUS, service_id)
+            self._services.update(
+                status.id for status in state.service_statuses.values() if status.endpoint_error
+            )  # its ports and addresses are free now
         reap(round, service_id)
 
     def _assign(self, round: Round) -> None:
