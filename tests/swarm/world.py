@@ -4,7 +4,7 @@ etcd is what is played here, and the nodes; the rules are the real ones.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -59,7 +59,7 @@ class Memory:
     def __init__(self) -> None:
         self.state = State()
         self.revision = 0
-        self.managers: dict[str, object] = {}
+        self.managers: Mapping[str, object] = {}
 
     def put(self, kind: Kind, value: Stored | None, id: str = "") -> None:
         """What somebody else has written."""

@@ -13,10 +13,11 @@ from lighterman.swarm.control import view
 from lighterman.swarm.control.check import check_name
 from lighterman.swarm.control.find import one
 from lighterman.swarm.control.refusals import AlreadyExists, FailedPrecondition, InvalidArgument, NotSupported
+from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.orchestrate.allocate import PREDEFINED, ingress_network, needs_ingress
 from lighterman.swarm.state import Delete, Kind, Network, Put, State, TaskState
-from lighterman.swarm.store import NameTaken, Store
+from lighterman.swarm.store import NameTaken
 
 _PER_NODE = ("macvlan", "ipvlan", "bridge", "host")
 """Drivers whose networks are made on each node from a configuration that is there."""

@@ -10,9 +10,10 @@ from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view
 from lighterman.swarm.control.find import by_label, by_prefix
 from lighterman.swarm.control.refusals import FailedPrecondition
+from lighterman.swarm.control.stores import Store
 from lighterman.swarm.control.tasks import node_of
 from lighterman.swarm.state import Delete, Kind, Node, Put, State
-from lighterman.swarm.store import OutOfSequence, Store
+from lighterman.swarm.store import OutOfSequence
 
 FILTERS = ("name", "id", "label", "role", "membership", "node.label")
 ROLES = ("worker", "manager")

@@ -12,9 +12,10 @@ from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view
 from lighterman.swarm.control.find import by_label, one
 from lighterman.swarm.control.refusals import AlreadyExists, InvalidArgument
+from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.state import Config, Delete, Kind, Put, Secret, Service, State
-from lighterman.swarm.store import NameTaken, OutOfSequence, Store
+from lighterman.swarm.store import NameTaken, OutOfSequence
 
 LARGEST_SECRET = 500 * 1024
 LARGEST_CONFIG = 1000 * 1024

@@ -21,6 +21,7 @@ from lighterman.swarm.control.refusals import (
     NotSupported,
 )
 from lighterman.swarm.control.spec import complete, targets, with_defaults, with_targets
+from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.orchestrate.allocate import PREDEFINED, ingress_network, needs_ingress
 from lighterman.swarm.state import (
@@ -34,7 +35,7 @@ from lighterman.swarm.state import (
     TaskState,
     template_of,
 )
-from lighterman.swarm.store import NameTaken, OutOfSequence, Store
+from lighterman.swarm.store import NameTaken, OutOfSequence
 
 FILTERS = ("name", "id", "label", "mode", "runtime")
 

@@ -6,10 +6,10 @@ from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view
 from lighterman.swarm.control.find import by_label, by_prefix, one
 from lighterman.swarm.control.refusals import NoSuchObject
+from lighterman.swarm.control.stores import Store
 from lighterman.swarm.orchestrate.slots import is_dirty
 from lighterman.swarm.state import Ambiguous, Kind, Node, Service, State, Task
 from lighterman.swarm.state.tasks import WORDS
-from lighterman.swarm.store import Store
 
 FILTERS = ("name", "id", "label", "service", "node", "desired-state", "_up-to-date", "runtime")
 """`_up-to-date` is how clients follow an update; it is in no documentation."""
