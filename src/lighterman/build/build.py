@@ -22,7 +22,7 @@ from lighterman.build.stage import Built, StageRun
 from lighterman.build.wish import BuildWish
 from lighterman.containers import Containers
 from lighterman.content import Content, Workers
-from lighterman.errdefs import NotFound, System
+from lighterman.errdefs import InvalidParameter, NotFound, System
 from lighterman.images import Image, Images, Step
 from lighterman.lib.dockerfile import Heredoc, expand
 from lighterman.lib.effects import in_thread
@@ -96,7 +96,12 @@ class Build:
 
     def platform(self, wanted: str) -> Platform:
         """What is made of nothing is for this. Raises: InvalidParameter."""
-        return parse_platform(wanted, host=self.host_platform) if wanted else self.host_platform
+        if not wanted:
+            return self.host_platform
+        try:
+            return parse_platform(wanted, host=self.host_platform)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"failed to parse platform {wanted}: {error}") from error
 
     async def base(self, name: str, platform: str, part: Part) -> Image | None:
         """The image of a name, pulled if it is not here or if a build has to; None is `scratch`.

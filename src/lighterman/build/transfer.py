@@ -20,6 +20,8 @@ from lighterman.lib.dockerfile import Add, Transfer
 from lighterman.lib.effects import in_thread
 from lighterman.snapshots import Draft
 
+_CHOWN = "unable to convert uid/gid chown string to host mapping:"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -133,15 +135,14 @@ def _owner(root: Path, text: str) -> tuple[int, int]:
     """Who `user[:group]` is in the files of an image. Raises: InvalidParameter. Source: parseChownFlag."""
     user, colon, group = text.partition(":")
     if ":" in group:
-        raise InvalidParameter(f"invalid chown string format: {text}")
+        raise InvalidParameter(f"{_CHOWN} invalid chown string format: {text}")
     group = group if colon else user
-    trouble = "unable to convert uid/gid chown string to host mapping: can't find"
     uid = user_number(user, read_text(root, "/etc/passwd"))
     gid = group_number(group, read_text(root, "/etc/group"))
     if uid is None:
-        raise InvalidParameter(f"{trouble} uid for user {user}: no such user: {user}")
+        raise InvalidParameter(f"{_CHOWN} can't find uid for user {user}: no such user: {user}")
     if gid is None:
-        raise InvalidParameter(f"{trouble} gid for group {group}: no such group: {group}")
+        raise InvalidParameter(f"{_CHOWN} can't find gid for group {group}: no such group: {group}")
     return uid, gid
 
 

@@ -1,8 +1,8 @@
 """The files of one root are copied into another: COPY and ADD.
 
 What is in the way is replaced, directories are merged, links on the way to the target are followed in its
-root. Owners are taken over last, as dockerd does: the kernel takes setuid bits and capabilities away from what
-becomes another's. Source: performCopyForInfo, fixPermissions and TarUntar of moby 20.10, measured.
+root. Owners are taken over last, as dockerd does: the kernel takes setuid bits and capabilities away from
+what becomes another's. Source: performCopyForInfo, fixPermissions and TarUntar of moby 20.10, measured.
 """
 
 import os

@@ -99,11 +99,11 @@ class _Finder:
             # a directory that the archive left out has none
             return self._sums.get(path) or path.decode(errors="backslashreplace")
         is_link = stat.S_ISLNK(os.fstat(fd).st_mode)
-        entry = tarsum.entry_of(fd, path, read_link(fd) if is_link else b"")
-        if entry is None:
+        begun = tarsum.begin_of(fd, path, read_link(fd) if is_link else b"")
+        if begun is None:
             return path.decode(errors="backslashreplace")
-        digest = tarsum.begin(entry)
-        if entry.size:
+        digest, size = begun
+        if size:
             data = readable(fd)
             try:
                 for chunk in read(data):

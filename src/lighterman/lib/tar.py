@@ -51,6 +51,8 @@ class Entry:
     major: int = 0
     minor: int = 0
     xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    type_bits: int = 0
+    """Of the mode, beyond 07777: archives of Go programs say the kind there once more. They mean nothing."""
 
 
 class TarReader:
@@ -195,10 +197,11 @@ def _parse(header: bytes) -> Entry:
     size = _number(header[124:136])
     if size < 0:
         raise TarError("invalid tar header")
+    mode = _number(header[100:108])
     return Entry(
         name,
         kind,
-        _number(header[100:108]) & 0o7777,
+        mode & 0o7777,
         _number(header[108:116]),
         _number(header[116:124]),
         size,
@@ -206,6 +209,7 @@ def _parse(header: bytes) -> Entry:
         header[157:257].split(b"\0", 1)[0],
         _number(header[329:337]) if device else 0,
         _number(header[337:345]) if device else 0,
+        type_bits=mode & ~0o7777,
     )
 
 
