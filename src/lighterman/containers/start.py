@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lighterman.containers.links import Link, names_of, variables
 from lighterman.containers.log_options import kept_file, places_in, shipped
 from lighterman.containers.logs import log_facts
 from lighterman.containers.merge import given
-from lighterman.containers.mounts import BindMount
+from lighterman.containers.mounts import BindMount, VolumeMount
 from lighterman.containers.networking import renew_links
 from lighterman.containers.plan_start import StartPlan, plan_start
 from lighterman.containers.remove import dismantle
@@ -202,6 +202,9 @@ def _look_up(plan: StartPlan, root: Path) -> _LookedUp:
     for mount in plan.mounts:
         if isinstance(mount, BindMount) and mount.create_source and not os.path.exists(mount.source):
             os.makedirs(mount.source, 0o755)
+        elif isinstance(mount, VolumeMount):
+            with suppress(InvalidParameter):  # a file is in the way: the runtime has words for it
+                make_directory(root, mount.target)  # by crun it would be 01755, and stay in a built image
     devices, rules = find_devices(wish)
     return _LookedUp(
         user=find_user(root, config.user, wish.group_add or ()),
