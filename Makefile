@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 PYTHON := .venv/bin/python
 ENGINE_PACKAGES := crun etcd-server runc libnftables1 nftables
-TEST_PACKAGES := apparmor busybox-static git iproute2 iptables docker.io docker-cli docker-compose docker-registry skopeo
+TEST_PACKAGES := apparmor busybox-static git iproute2 iptables docker.io docker-cli docker-compose docker-registry podman skopeo
 
 run: .venv/engine
 	@packaging/packages.sh $(ENGINE_PACKAGES)

@@ -57,6 +57,13 @@ def test_files_keep_owner_mode_time_and_attributes(root: Path) -> None:
     assert stat.S_IMODE((root / "bin").stat().st_mode) == 0o1777
 
 
+def test_a_file_in_a_directory_with_setgid_has_the_group_that_the_archive_gives_it(root: Path) -> None:
+    shared, given = directory("d", 0o2755), file("d/f")
+    shared[0].gid = 8
+    unpacked(root, shared, given)
+    assert ((root / "d").stat().st_gid, (root / "d/f").stat().st_gid) == (8, 0)
+
+
 def test_a_directory_has_its_own_time_whatever_was_put_into_it(root: Path) -> None:
     unpacked(root, directory("d", mtime_ns=10**18), file("d/f"))
     assert (root / "d").stat().st_mtime_ns == 10**18

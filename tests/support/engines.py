@@ -177,6 +177,21 @@ class Engine(Daemon):
             *self.options,
         ]
 
+    def store_complaints(self) -> list[str]:
+        """What `lighterman check --store` finds wrong with its data root."""
+        command = [
+            sys.executable,
+            "-m",
+            "lighterman",
+            "check",
+            "--store",
+            "--json",
+            f"--data-root={self.data}",
+        ]
+        told = subprocess.run(command, check=False, capture_output=True, text=True)
+        complaints: list[str] = json.loads(told.stdout)["complaints"]
+        return complaints
+
 
 class Reference(Daemon):
     """The distribution's dockerd with a containerd of its own. It survives `kill()` by live-restore."""

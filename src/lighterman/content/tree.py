@@ -147,9 +147,9 @@ class Tree:
             for piece in data:
                 while piece:
                     piece = piece[os.write(fd, piece) :]
-            # in this order: chown clears setuid and capabilities, writing changes the time
-            if entry.uid or entry.gid:
-                os.fchown(fd, entry.uid, entry.gid)
+            # in this order: chown clears setuid and capabilities, writing changes the time; never without it:
+            # in a directory with setgid a new file has the directory's group
+            os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
             if entry.xattrs:
                 _set_xattrs(fd, entry)

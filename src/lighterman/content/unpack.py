@@ -26,7 +26,7 @@ ENTRIES_MAX = 10_000_000
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a layer holds: bytes of its files, and entries."""
+    """What a layer holds: bytes of its files and links, and entries."""
 
     size_bytes: int
     entries: int
@@ -42,7 +42,9 @@ def unpack(root: int, reader: tar.TarReader, *, bytes_max: int) -> Unpacked:
     try:
         size = entries = 0
         while (entry := reader.next()) is not None:
-            size, entries = size + entry.size, entries + 1
+            # a link takes as many bytes as its target's name has: so dockerd counts, by what lstat(2) says
+            link = len(entry.link) if entry.kind == tar.SYMBOLIC_LINK else 0
+            size, entries = size + entry.size + link, entries + 1
             if size > bytes_max or entries > ENTRIES_MAX:
                 raise Refused(f"the archive unpacks to more than {bytes_max} bytes or {ENTRIES_MAX} files")
             tree.add(entry, reader.data())

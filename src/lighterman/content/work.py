@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -281,8 +280,7 @@ def _count(directory: int) -> Counted:
             if found.st_ino in seen or found.st_dev != device:
                 continue
             seen.add(found.st_ino)
-            if stat.S_ISREG(found.st_mode):
-                size += found.st_size
+            size += found.st_size
     return Counted(size, len(seen))
 
 
