@@ -1,0 +1,153 @@
+"""Several nodes: they join, change their roles, get lost and come back. Engines on hosts of their own."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.swarm import Cluster, Host
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    made = Cluster()
+    first = made.host().init()
+    made.host().join(first, "manager")
+    made.host().join(first, "manager")
+    made.host().join(first, "worker")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hosts(cluster: Cluster) -> Iterator[list[Host]]:
+    """Three managers and a worker; all of them there before and after the test."""
+    _settled(cluster.hosts)
+    yield cluster.hosts
+    for host in cluster.hosts:
+        if not host.engine.process:
+            host.engine.start()
+    _settled(cluster.hosts)
+
+
+def _settled(hosts: list[Host]) -> None:
+    for host in hosts:
+        hosts[0].sees(host, "ready")
+        hosts[0].sees_manager(host, "reachable" if host is not hosts[3] else "")
+
+
+def test_each_manager_knows_all_nodes(hosts: list[Host]) -> None:
+    for manager in hosts[:3]:
+        assert set(manager.nodes()) == {host.address for host in hosts}
+    worker = hosts[3].http("GET", "/nodes")
+    assert worker.status == 503
+    assert "Worker nodes can't be used to view or modify cluster state." in worker.json["message"]
+    assert hosts[3].info["ControlAvailable"] is False
+    assert {peer["Addr"] for peer in hosts[3].info["RemoteManagers"]} == {
+        f"{host.address}:2377" for host in hosts[:3]
+    }
+
+
+def test_who_shows_a_wrong_token_stays_outside(cluster: Cluster, hosts: list[Host]) -> None:
+    good = hosts[0].token("worker")
+    wrong_secret = good[:-25] + "0" * 25
+    wrong_root = good[:9] + "0" * 50 + good[59:]
+    outside = cluster.host()
+    try:
+        for token, text in ((wrong_secret, "A valid join token is necessary"), (wrong_root, "fingerprint")):
+            to = f"{hosts[0].address}:2377"
+            refused = outside.docker("swarm", "join", "--token", token, to, check=False)
+            assert (refused.code, text in refused.stderr) == (1, True), refused
+            assert outside.info["LocalNodeState"] == "inactive"
+    finally:
+        cluster.hosts.remove(outside)
+        outside.engine.close()
+    assert len(hosts[0].nodes()) == 4
+
+
+def test_a_worker_becomes_a_manager_and_a_worker_again(hosts: list[Host]) -> None:
+    first, worker = hosts[0], hosts[3]
+    first.docker("node", "promote", worker.id)
+    first.sees_manager(worker, "reachable")
+    until(lambda: len(worker.nodes()) == 4, what="it to answer as a manager")
+    first.docker("node", "demote", worker.id)
+    first.sees_manager(worker, "")
+    until(lambda: worker.info["ControlAvailable"] is False, what="it to be no manager")
+    first.sees(worker, "ready")
+
+
+def test_another_manager_leads_when_the_leader_is_killed(hosts: list[Host]) -> None:
+    leader = next(host for host in hosts if host.address == hosts[0].leader())
+    others = [host for host in hosts[:3] if host is not leader]
+    leader.engine.kill()
+    until(lambda: others[0].leader() not in ("", leader.address), what="another leader", timeout_s=10)
+    others[1].docker("swarm", "update", "--task-history-limit", "7")
+    others[0].sees_manager(leader, "unreachable")
+    leader.engine.start()
+    leader.sees(leader, "ready")
+    assert leader.http.ok("GET", "/swarm")["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"] == 7
+
+
+def test_a_manager_without_a_majority_reads_and_does_not_write(hosts: list[Host]) -> None:
+    alone = hosts[1]
+    with alone.cut():
+        until(lambda: hosts[0].leader() not in ("", alone.address), what="a leader of the majority")
+        spec = alone.http.ok("GET", "/swarm")["Spec"]
+        version = alone.http.ok("GET", "/swarm")["Version"]["Index"]
+        refused = alone.http("POST", f"/swarm/update?version={version}", spec)
+        assert refused.status == 503
+        assert "The swarm does not have a leader." in refused.json["message"]
+        hosts[0].docker("swarm", "update", "--task-history-limit", "9")
+    until(
+        lambda: alone.http.ok("GET", "/swarm")["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"] == 9,
+        what="it to know what was decided without it",
+    )
+
+
+def test_a_node_that_is_silent_is_down_and_comes_back(hosts: list[Host]) -> None:
+    worker = hosts[3]
+    worker.engine.kill()
+    hosts[0].sees(worker, "down")
+    worker.engine.start()
+    hosts[0].sees(worker, "ready")
+
+
+def test_a_new_root_reaches_all_nodes(hosts: list[Host]) -> None:
+    hosts[0].docker("swarm", "ca", "--rotate", timeout_s=25)
+    root = hosts[0].http.ok("GET", "/swarm")["TLSInfo"]
+    until(
+        lambda: all(node["Description"]["TLSInfo"] == root for node in hosts[2].nodes().values()),
+        what="every node to be of the new root",
+    )
+    for host in hosts:
+        host.engine.restart_killed()
+    hosts[0].sees(hosts[3], "ready")
+
+
+def test_a_worker_that_left_is_down_and_can_be_removed(cluster: Cluster, hosts: list[Host]) -> None:
+    extra = cluster.host().join(hosts[0])
+    try:
+        hosts[0].sees(extra, "ready")
+        node = extra.id
+        refused = hosts[0].docker("node", "rm", node, check=False)
+        assert "is not down and can't be removed" in refused.stderr
+        extra.docker("swarm", "leave")
+        hosts[0].sees(extra, "down")
+        hosts[0].docker("node", "rm", node)
+        assert extra.address not in hosts[0].nodes()
+    finally:
+        cluster.hosts.remove(extra)
+        extra.engine.close()
+
+
+def test_a_majority_that_is_lost_is_left_behind(cluster: Cluster) -> None:
+    """The last test of this swarm: it ends the others' part in it."""
+    first, *others = cluster.hosts[:3]
+    for other in others:
+        other.engine.kill()
+    first.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", first.address, timeout_s=25)
+    until(lambda: first.leader() == first.address, what="it to lead alone")
+    first.docker("swarm", "update", "--task-history-limit", "4")
+    for other in others:
+        other.engine.start()
+        until(lambda other=other: other.info["ControlAvailable"] is False, what="it to be a worker")  # type: ignore[misc]
+        first.sees(other, "ready")
