@@ -42,8 +42,7 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
         from lighterman.swarm.control import networks
 
         of_swarm = networks.list_(store.state, filters)
-        known = {network.id for network in of_swarm}
-        found = of_swarm + [network for network in found if network.id not in known]
+        found = of_swarm + [network for network in found if network.scope != "swarm"]
     return reply(found)
 
 
@@ -69,6 +68,8 @@ def _found(rooms: Rooms, ref: str) -> Network:
         if of_swarm is not None:
             shown = networks.shown(store.state, of_swarm)
             return replace(shown, containers=here.containers if here else None)
+        if here is not None:  # it was removed, and this node is about to hear of it
+            raise NotFound(f"network {ref} not found")
     if here is None:
         assert missing is not None
         raise missing
