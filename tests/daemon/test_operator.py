@@ -1,0 +1,238 @@
+"""What an operator decides, seen through the unchanged docker command line: one engine with many options."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.certificates import Authority
+from tests.support.cli import DOCKER, Result
+from tests.support.engines import Engine, configured
+from tests.support.http import Http
+from tests.support.images import BUSYBOX, saved
+from tests.support.waiting import until
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
+]
+TLS_PORT, METRICS_PORT = 2376, 9323
+WISHES: dict[str, Any] = {
+    "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 4000, "Soft": 3000}},
+    "default-shm-size": "16m",
+    "default-ipc-mode": "shareable",
+    "default-cgroupns-mode": "private",
+    "no-new-privileges": True,
+    "init": True,
+    "labels": ["place=harbour"],
+    "metrics-addr": f"127.0.0.1:{METRICS_PORT}",
+    "proxies": {"https-proxy": "http://user:secret@proxy.example:3128", "no-proxy": "example.org"},
+    "log-format": "json",
+}
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def engine(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine()
+    try:
+        home = authority.issue(engine.root / "tls", client=False)
+        own = engine.root / "seccomp.json"
+        own.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NO_MKDIR]}))
+        tls = {f"tls{name}": str(home / f"{file}.pem") for name, file in FILES.items()}
+        settings = {**WISHES, **tls, "tlsverify": True, "seccomp-profile": str(own)}
+        path = configured(engine, **settings)
+        engine.options = [f"--config-file={path}", f"--host=tcp://127.0.0.1:{TLS_PORT}"]
+        engine.start()
+        archive = tmp_path_factory.mktemp("image") / "busybox.tar"
+        archive.write_bytes(saved([BUSYBOX]))
+        engine.docker("load", "-i", archive)
+        yield engine
+    finally:
+        engine.close()
+
+
+FILES = {"cacert": "ca", "cert": "cert", "key": "key"}
+NO_MKDIR = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
+
+
+def by_tls(engine: Engine, place: Path, *argv: str, stdin: bytes = b"") -> Result:
+    """docker --tlsverify in the engine's network, with the certificates of `place`."""
+    files = [f"--tls{name}={place}/{file}.pem" for name, file in FILES.items()]
+    command = [DOCKER, f"--host=tcp://127.0.0.1:{TLS_PORT}", "--tlsverify", *files, *argv]
+    env = {**engine.docker.env}
+    del env["DOCKER_HOST"]
+    done = subprocess.run(
+        engine.net.entered(command), input=stdin, capture_output=True, timeout=60, env=env, check=False
+    )
+    return Result(done.stdout.decode(), done.stderr.decode(), done.returncode)
+
+
+def test_docker_tlsverify_works_and_each_direction_of_a_stream_ends_alone(
+    engine: Engine, authority: Authority, tmp_path: Path
+) -> None:
+    place = authority.issue(tmp_path, client=True)
+    assert by_tls(engine, place, "version", "--format={{.Server.Os}}").stdout == "linux\n"
+    text = b"all of it\n" * 50_000
+    sent = by_tls(engine, place, "run", "--rm", "-i", "busybox", "wc", "-c", stdin=text)
+    assert (sent.code, sent.stdout.strip()) == (0, str(len(text)))
+    back = by_tls(engine, place, "run", "--rm", "-i", "busybox", "cat", stdin=text)
+    assert (back.code, back.stdout.encode()) == (0, text)
+
+
+def test_a_client_that_others_vouch_for_is_turned_away(
+    engine: Engine, authority: Authority, tmp_path: Path
+) -> None:
+    place = Authority("stranger").issue(tmp_path, client=True)
+    (place / "ca.pem").write_bytes((engine.root / "tls" / "ca.pem").read_bytes())
+    refused = by_tls(engine, place, "version")
+    assert refused.code == 1
+    assert "tls" in refused.stderr
+
+
+def test_containers_get_what_the_operator_decided(engine: Engine) -> None:
+    script = (
+        "ulimit -n; ulimit -Hn; grep NoNewPrivs /proc/self/status; df -k /dev/shm | tail -1; cat /proc/1/comm"
+    )
+    said = engine.docker.run("--rm", "busybox", "sh", "-c", script).split()
+    assert said[:4] == ["3000", "4000", "NoNewPrivs:", "1"]
+    assert said[5] == "16384"
+    assert "init" in said[-1]
+
+
+def test_a_container_that_says_otherwise_is_asked_first(engine: Engine) -> None:
+    script = "ulimit -n; grep NoNewPrivs /proc/self/status; cat /proc/1/comm; :"
+    said = engine.docker.run(
+        *("--rm", "--init=false", "--ulimit=nofile=50", "--security-opt=no-new-privileges=false"),
+        *("busybox", "sh", "-c", script),
+    ).split()
+    assert said == ["50", "NoNewPrivs:", "0", "sh"]
+
+
+def test_the_seccomp_profile_of_the_operator_holds_unless_another_is_named(engine: Engine) -> None:
+    refused = engine.docker("run", "--rm", "busybox", "mkdir", "/x", check=False)
+    assert "not supported" in refused.stderr
+    engine.docker.run("--rm", "--security-opt=seccomp=unconfined", "busybox", "mkdir", "/x")
+
+
+def test_info_tells_what_was_decided(engine: Engine) -> None:
+    info = engine.http.ok("GET", "/info")
+    assert info["Labels"] == ["place=harbour"]
+    assert (info["HttpsProxy"], info["NoProxy"]) == ("http://xxxxx:xxxxx@proxy.example:3128", "example.org")
+    assert f"name=seccomp,profile={engine.root}/seccomp.json" in info["SecurityOptions"]
+    assert "name=no-new-privileges" in info["SecurityOptions"]
+
+
+def test_metrics_are_served_for_prometheus(engine: Engine) -> None:
+    engine.http.ok("GET", "/containers/json")
+    with engine.net.connect(("127.0.0.1", METRICS_PORT)) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: client.recv(1 << 16), b"")).decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 OK\r\n")
+    assert "text/plain" in head
+    assert 'engine_daemon_container_states_containers{state="running"} 0.0\n' in body
+    assert 'lighterman_request_seconds_count{code="200",operation="ContainerList"}' in body
+    assert "process_resident_memory_bytes" in body
+
+
+def test_lines_of_the_log_are_objects(engine: Engine) -> None:
+    lines = [json.loads(line) for line in engine.log.splitlines() if line.startswith("{")]
+    assert any(line["msg"].startswith("op=start-engine") and line["level"] == "info" for line in lines)
+
+
+def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: Engine) -> None:
+    assert engine.process is not None
+    path = engine.root / "daemon.json"
+    before = path.read_text()
+    settings = {
+        **json.loads(before),
+        "labels": ["place=sea"],
+        "default-shm-size": "8m",
+        "debug": True,
+        "mtu": 1400,
+    }
+    assert engine.http("GET", "/debug/vars").status == 404
+    listening = engine.http.stream("GET", '/events?filters={"event":["reload"]}')
+    path.write_text(json.dumps(settings))
+    engine.process.send_signal(signal.SIGHUP)
+    event = json.loads(listening.readline())
+    listening.close()
+    assert (event["Type"], event["Action"]) == ("daemon", "reload")
+    told = event["Actor"]["Attributes"]
+    assert (told["labels"], told["debug"], told["default-shm-size"]) == ('["place=sea"]', "true", "8388608")
+    assert event["Actor"]["ID"] == engine.http.ok("GET", "/info")["ID"]
+    assert engine.http.ok("GET", "/info")["Labels"] == ["place=sea"]
+    assert engine.docker.run("--rm", "busybox", "df", "-k", "/dev/shm").split()[-5] == "8192"
+    assert engine.http.ok("GET", "/debug/vars")["pid"] == engine.process.pid
+    assert "restart the engine to bring in mtu" in engine.log
+    path.write_text('{"labels": 5}')
+    engine.process.send_signal(signal.SIGHUP)
+    until(lambda: "op=reload outcome=refused" in engine.log, what="the refusal", timeout_s=10)
+    assert engine.http.ok("GET", "/info")["Labels"] == ["place=sea"]
+    path.write_text(before)
+
+
+def test_a_signal_writes_down_what_every_task_does(engine: Engine) -> None:
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGUSR1)
+    until(lambda: list(engine.exec.glob("stacks-*.log")), what="the dump", timeout_s=10)
+    (dump,) = engine.exec.glob("stacks-*.log")
+    assert dump.stat().st_mode & 0o777 == 0o600
+    until(lambda: "thread MainThread" in dump.read_text(), what="the stacks", timeout_s=10)
+    dump.unlink()
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.30", "1.36", "1.40", "1.41", "1.44"])
+def test_docker_pinned_to_a_version_works(engine: Engine, version: str) -> None:
+    env = {**engine.docker.env, "DOCKER_API_VERSION": version}
+
+    def docker(*argv: str, stdin: bytes = b"") -> str:
+        done = subprocess.run(
+            [DOCKER, *argv], input=stdin, capture_output=True, timeout=60, env=env, check=False
+        )
+        assert done.returncode == 0, (argv, done.stderr)
+        return done.stdout.decode()
+
+    assert docker("version", "--format={{.Client.APIVersion}} {{.Server.APIVersion}}") == f"{version} 1.44\n"
+    name = f"of-{version}"
+    assert docker("run", "-i", f"--name={name}", "busybox", "cat", stdin=b"in and out") == "in and out"
+    docker("rename", name, f"{name}-again")
+    assert docker("logs", f"{name}-again") == "in and out"
+    assert f"{name}-again" in docker("ps", "-a", "--format={{.Names}}")
+    docker("run", "-d", "--name=sleeper", "busybox", "sleep", "60")
+    assert docker("exec", "sleeper", "echo", "hello") == "hello\n"
+    assert docker("stats", "--no-stream", "--format={{.Name}}", "sleeper") == "sleeper\n"
+    docker("stop", "-t", "0", "sleeper")
+    docker("rm", "-v", "sleeper", f"{name}-again")
+    assert "busybox" in docker("images", "--format={{.Repository}}")
+    docker("network", "create", "n")
+    assert docker("network", "inspect", "--format={{.Name}}", "n") == "n\n"
+    docker("network", "rm", "n")
+    docker("volume", "create", "kept")
+    if version != "1.24":  # no prune then
+        docker("volume", "prune", "-f")
+        assert ("kept" in docker("volume", "ls", "-q")) == (version == "1.44")
+    if "kept" in docker("volume", "ls", "-q"):
+        docker("volume", "rm", "kept")
+
+
+def test_without_a_version_1_36_is_meant(engine: Engine) -> None:
+    bare = Http(engine.socket, prefix="")
+    made = bare.ok(
+        "POST", "/containers/create", {"Image": "busybox", "HostConfig": {"Annotations": {"a": "b"}}}
+    )
+    shown = bare.ok("GET", f"/containers/{made['Id']}/json")
+    assert "Annotations" not in shown["HostConfig"]
+    assert "DNSNames" not in shown["NetworkSettings"]["Networks"]["bridge"]
+    newest = Http(engine.socket, prefix="/v1.44").ok("GET", f"/containers/{made['Id']}/json")
+    assert "DNSNames" in newest["NetworkSettings"]["Networks"]["bridge"]
+    assert bare("GET", "/v1.45/info").status == bare("GET", "/v1.23/info").status == 400
+    bare("DELETE", f"/containers/{made['Id']}")
