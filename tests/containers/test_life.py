@@ -37,6 +37,8 @@ MOVES: list[tuple[Life, Event, Life]] = [
     (Created(), StartRefused(127, "no such file"), Created(127, "no such file")),
     (Created(), Condemned(("v",)), Removing(Created(), ("v",))),
     (Running(7, 10), Froze(), Paused(7, 10)),
+    (Running(7, 10), Froze(for_now=True), Paused(7, 10, for_now=True)),
+    (Paused(7, 10, for_now=True), Thawed(), Running(7, 10)),
     (Running(7, 10), Ended(5, False, 20), Exited(*RAN)),
     (Running(7, 10), Ended(5, False, 20, again=True), Restarting(*RAN)),
     (Running(7, 10), Ended(137, True, 20), Exited(137, True, 10, 20)),

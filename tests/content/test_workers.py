@@ -169,7 +169,9 @@ async def test_jobs_run_side_by_side(workers: Workers, ingest: tuple[Path, int])
     assert len(answers) == 20
 
 
-async def test_usage_counts_bytes_once_and_follows_no_link(workers: Workers, ingest: tuple[Path, int]) -> None:
+async def test_usage_counts_bytes_once_and_follows_no_link(
+    workers: Workers, ingest: tuple[Path, int]
+) -> None:
     (ingest[0] / "d").mkdir()
     (ingest[0] / "d/f").write_bytes(b"12345")
     os.link(ingest[0] / "d/f", ingest[0] / "d/g")

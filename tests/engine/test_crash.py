@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from tests.engine.conftest import lasting
 from tests.support.cli import DockerCLI
-from tests.support.engines import Daemon
+from tests.support.engines import Daemon, Engine
 from tests.support.http import STDOUT, joined, read_all
 from tests.support.images import busybox_layer, heavy_layers, saved
 from tests.support.leaks import parent
@@ -351,6 +351,61 @@ def heavy(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
     return registry.push(path, "heavy:1")
 
 
+def whole(engine: Daemon) -> None:
+    """Nothing is wrong with what is stored."""
+    if isinstance(engine, Engine):
+        assert engine.store_complaints() == []
+
+
+@pytest.mark.parametrize("moment", ["Preparing", "Pushing"])
+@pytest.mark.usefixtures("spotless")
+def test_killed_amid_a_push_it_can_be_pushed_again(
+    engine: Daemon, docker: DockerCLI, registry: Registry, heavy: str, moment: str
+) -> None:
+    docker("pull", "-q", heavy)
+    target = f"{registry.name}/again-{moment.lower()}"
+    docker("tag", heavy, f"{target}:1")
+    with engine.http.stream("POST", f"/images/{target}/push?tag=1", {}) as told:
+        for line in told:
+            if json.loads(line).get("status") == moment:
+                break
+        engine.kill()
+    engine.start()
+    whole(engine)
+    docker("push", "-q", f"{target}:1")
+    docker("rmi", heavy, f"{target}:1")
+    docker("pull", "-q", f"{target}:1")
+    whole(engine)
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.2])
+@pytest.mark.parametrize("verb", ["commit", "import", "rmi"])
+@pytest.mark.usefixtures("spotless")
+def test_killed_amid_a_change_of_images_the_store_is_whole(
+    engine: Daemon, docker: DockerCLI, tmp_path: Path, verb: str, after_s: float
+) -> None:
+    match verb:
+        case "commit":
+            script = "i=0; while [ $i -lt 500 ]; do echo $i >/f$i; i=$((i+1)); done"
+            command = ["commit", docker.run("-d", "busybox", "sh", "-c", f"{script}; sleep 600"), "made:1"]
+        case "import":
+            (tmp_path / "root.tar").write_bytes(next(heavy_layers(1, 20_000_000)))
+            command = ["import", str(tmp_path / "root.tar"), "made:1"]
+        case _:
+            (tmp_path / "made.tar").write_bytes(saved(["made:1"], list(heavy_layers(3, 5_000_000))))
+            docker("load", "-i", tmp_path / "made.tar")
+            command = ["rmi", "made:1"]
+    client = docker.spawn(*command)
+    # a pause of any length is a moment of its own: none of them may leave anything
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        client.wait(timeout=after_s)
+    engine.kill()
+    client.communicate()
+    engine.start()
+    whole(engine)
+    assert docker(*command, check=False).code == 0 or verb == "rmi"
+
+
 @pytest.mark.usefixtures("spotless")
 def test_killed_amid_a_load_leaves_nothing(engine: Daemon, docker: DockerCLI, tmp_path: Path) -> None:
     data = saved(["loaded:1"], [busybox_layer(), *heavy_layers(2, 40_000_000)])
@@ -363,6 +418,7 @@ def test_killed_amid_a_load_leaves_nothing(engine: Daemon, docker: DockerCLI, tm
             client.stdin.close()
     engine.start()
     assert "loaded" not in docker.out("images")
+    whole(engine)
     docker("load", stdin=data)
 
 

@@ -67,7 +67,7 @@ async def _held(cs: Containers, container: Container, *, pause: bool) -> AsyncIt
     if not (pause and isinstance(container.life, Running)):
         yield
         return
-    frozen = await freeze(cs, container)
+    frozen = await freeze(cs, container, for_now=True)
     try:
         yield
     finally:

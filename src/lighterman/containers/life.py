@@ -30,6 +30,8 @@ class Paused(Struct, frozen=True, tag=True):
 
     pid: int
     started_ns: int
+    for_now: bool = False
+    """Only while the engine looks at its files: one that is killed meanwhile thaws it when it comes back."""
 
 
 class Exited(Struct, frozen=True, tag=True):
@@ -79,7 +81,7 @@ class StartRefused(Struct, frozen=True):
 
 
 class Froze(Struct, frozen=True):
-    pass
+    for_now: bool = False
 
 
 class Thawed(Struct, frozen=True):
@@ -127,8 +129,8 @@ def step(life: Life, event: Event) -> Life:
             return Created(code, error)
         case Exited() | Restarting(), StartRefused(code, error):
             return Exited(code, False, life.started_ns, life.finished_ns, error)
-        case Running(pid, started_ns), Froze():
-            return Paused(pid, started_ns)
+        case Running(pid, started_ns), Froze(for_now):
+            return Paused(pid, started_ns, for_now)
         case Paused(pid, started_ns), Thawed():
             return Running(pid, started_ns)
         case Running() | Paused(), Ended(code, oom_killed, at_ns, again=True):

@@ -4,6 +4,7 @@ from lighterman.containers.errors import NotRunning
 from lighterman.containers.life import Froze, Paused, Restarting, Running, Thawed
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict
+from lighterman.lib.effects import rollback
 
 
 async def pause(cs: Containers, ref: str) -> None:
@@ -28,10 +29,19 @@ async def unpause(cs: Containers, ref: str) -> None:
         await thaw(cs, container)
 
 
-async def freeze(cs: Containers, container: Container) -> Container:
-    """Freeze the processes of one that runs, with its lock held; as it is then."""
-    await cs.runtime.pause(container.id)
-    container = await cs.record(container, Froze())
+async def freeze(cs: Containers, container: Container, *, for_now: bool = False) -> Container:
+    """Freeze the processes of one that runs, with its lock held; as it is then.
+
+    `for_now`: whatever becomes of this engine, it does not stay so.
+    """
+    if for_now:  # the mark comes first: an engine that is killed in between thaws one that runs
+        async with rollback() as undo:
+            container = await cs.record(container, Froze(for_now))
+            undo.push_async_callback(cs.record, container, Thawed())
+            await cs.runtime.pause(container.id)
+    else:
+        await cs.runtime.pause(container.id)
+        container = await cs.record(container, Froze())
     cs.publish(container, "pause")
     return container
 

@@ -12,6 +12,7 @@ from lighterman.containers.attend import attend, attend_again
 from lighterman.containers.exited import ended, remove_at_end, start_later
 from lighterman.containers.health import at_start, is_probe
 from lighterman.containers.life import Creating, Exited, Paused, Removing, Restarting, Running, Started
+from lighterman.containers.pause import thaw
 from lighterman.containers.plan_start import prepare
 from lighterman.containers.probing import end_orphan
 from lighterman.containers.remove import dismantle, remove
@@ -60,6 +61,8 @@ async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adop
         case (Running() | Paused(), Adopted(pid)):
             if pid != container.pid:
                 container = await cs.record(container, life=Running(pid, container.life.started_ns))
+            elif isinstance(container.life, Paused) and container.life.for_now:
+                container = await thaw(cs, container)
             attend_again(cs, container)
         case (Running() | Paused(), Exit() as end):
             await ended(cs, container, end)
