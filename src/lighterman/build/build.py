@@ -9,26 +9,32 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lighterman.apitypes.container import Mount
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import Platform
+from lighterman.build import lent
 from lighterman.build.cache import StepCache, continues
 from lighterman.build.caches import Caches
 from lighterman.build.context import Context
 from lighterman.build.outline import Outline
 from lighterman.build.output import Output, Part
+from lighterman.build.remote import checked_out, download, parse_git_address
 from lighterman.build.stage import Built, StageRun
 from lighterman.build.wish import BuildWish
 from lighterman.containers import Containers
 from lighterman.content import Content, Workers
-from lighterman.errdefs import InvalidParameter, NotFound, System
+from lighterman.errdefs import EngineError, InvalidParameter, NotFound, System
 from lighterman.images import Image, Images, Step
-from lighterman.lib.dockerfile import Heredoc, expand
+from lighterman.lib.dockerfile import Heredoc, RunMount, expand
 from lighterman.lib.effects import in_thread
 from lighterman.reference import parse_reference
 from lighterman.registry import parse_platform
 from lighterman.snapshots import Drafts
+
+if TYPE_CHECKING:
+    from lighterman.build.session import Session
 
 
 class Build:
@@ -46,6 +52,7 @@ class Build:
         cache: StepCache,
         caches: Caches,
         holds: ExitStack,
+        session: "Session | None",
     ) -> None:
         self.wish = wish
         self.outline = outline
@@ -60,6 +67,7 @@ class Build:
         self._output = output
         self._cache = cache
         self._holds = holds
+        self._session = session
         self._stages: dict[int, asyncio.Task[Built]] = {}
         self._bases: dict[tuple[str, str], asyncio.Lock] = {}
         self._pulled: set[tuple[str, str]] = set()
@@ -124,6 +132,10 @@ class Build:
     async def _pull(self, name: str, platform: str, part: Part) -> None:
         reference = parse_reference(name).with_default_tag()
         auth = self.wish.auth_for(reference)
+        if auth is None and self._session is not None:
+            from lighterman.build.session import lends  # gRPC weighs
+
+            auth = await lends.credentials(self._session, reference.domain)
         pulled = await self.images.pull(str(reference), platform=platform, auth=auth)
         try:
             async for message in pulled:
@@ -212,11 +224,28 @@ class Build:
         stack.push_async_callback(in_thread, self._content.discard, directory)
         return directory
 
-    async def download(
-        self, stack: AsyncExitStack, url: str, destination: str, part: Part
-    ) -> tuple[Context, str]:
-        """A place with what lies at `url`, until `stack` ends, and what it is called there."""
-        raise System(f"ADD failed: {url} cannot be fetched yet")
+    async def download(self, stack: AsyncExitStack, url: str, destination: str) -> tuple[Context, str]:
+        """A place with what lies at `url`, until `stack` ends, and what it is called there.
+
+        Raises: InvalidParameter, NotFound, System.
+        """
+        directory = await self._directory(stack)
+        try:
+            found = await download(url, directory)
+        except EngineError as error:
+            raise type(error)(f"ADD failed: {error}") from error
+        if not found.named and destination.endswith("/"):
+            raise InvalidParameter(f"ADD failed: cannot determine filename for source {url}")
+        return Context(directory), found.path.name
+
+    async def repository(self, stack: AsyncExitStack, address: str) -> Context:
+        """A place with the files of a repository, until `stack` ends. Raises: InvalidParameter, System."""
+        checked = checked_out(parse_git_address(address), self._content, keep_git=False)
+        return Context(await stack.enter_async_context(checked))
+
+    async def lend(self, stack: AsyncExitStack, mount: RunMount, target: str) -> Mount | None:
+        """What the client lends a step, until `stack` ends. Raises: InvalidParameter, System."""
+        return await lent.lent(stack, self._session, self._content, mount, target)
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -1,17 +1,25 @@
 """The room's one service: builds, and what they leave to be found again."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, aclosing
 
 from lighterman.apitypes.build import BuildCache, BuildPruned
 from lighterman.apitypes.image import Progress
 from lighterman.build.build import Build, aux
 from lighterman.build.cache import StepCache
 from lighterman.build.caches import Caches
-from lighterman.build.context import Context, received, take_dockerfile
+from lighterman.build.context import (
+    DOCKERFILE_MAX_BYTES,
+    Context,
+    leave_out_ignored,
+    received,
+    take_dockerfile,
+)
 from lighterman.build.outline import Outline, outline
 from lighterman.build.output import Output, Part, Tell, messages
 from lighterman.build.prune import kept, prune
+from lighterman.build.remote import opened_context
+from lighterman.build.session import Session, Sessions
 from lighterman.build.stage import Built, short
 from lighterman.build.wish import BuildWish
 from lighterman.containers import Containers
@@ -35,6 +43,11 @@ class Builds:
         self._content = content
         self.cache = StepCache(db, containers.images)
         self.caches = Caches(db, content, containers.workers)
+        self.sessions = Sessions(content)
+
+    async def close(self) -> None:
+        """End all sessions."""
+        await self.sessions.close()
 
     async def build(self, wish: BuildWish, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
         """Make an image of a Dockerfile and its context. Awaited until the first step is told.
@@ -75,7 +88,8 @@ class Builds:
         self, wish: BuildWish, names: list[Reference], body: AsyncIterator[bytes], tell: Tell
     ) -> Image:
         async with AsyncExitStack() as stack:
-            context, text = await self._source(stack, wish, body)
+            session = await self._session(stack, wish)
+            context, text = await self._source(stack, wish, body, session)
             dockerfile = parse(text)
             planned = outline(dockerfile, wish.build_args, wish.labels, wish.target)
             output, holds = Output(tell), stack.enter_context(ExitStack())
@@ -89,19 +103,40 @@ class Builds:
                 cache=self.cache,
                 caches=self.caches,
                 holds=holds,
+                session=session,
             )
             await _tell_beginning(output.part(), dockerfile, planned)
             built = await build.run()
             return await self._finish(wish, names, planned, built, output.part())
 
+    async def _session(self, stack: AsyncExitStack, wish: BuildWish) -> Session | None:
+        if not wish.session:
+            return None
+        return await stack.enter_async_context(self.sessions.get(wish.session))
+
     async def _source(
-        self, stack: AsyncExitStack, wish: BuildWish, body: AsyncIterator[bytes]
+        self, stack: AsyncExitStack, wish: BuildWish, body: AsyncIterator[bytes], session: Session | None
     ) -> tuple[Context | None, bytes]:
         """The context, and the text of the Dockerfile."""
-        if wish.remote:
-            raise InvalidParameter(f"remoteURL ({wish.remote}) could not be recognized as URL")
-        context = await stack.enter_async_context(received(self._content, self._containers.workers, body))
+        workers = self._containers.workers
+        if wish.remote == CLIENT_SESSION:
+            body = await self._lent_context(stack, session)
+        elif wish.remote:
+            remote = await stack.enter_async_context(opened_context(wish.remote, self._content, workers))
+            if remote.is_dockerfile:
+                return None, await _text(remote.chunks)
+            body = remote.chunks
+        context = await stack.enter_async_context(received(self._content, workers, body))
+        if wish.remote:  # no client has left anything out
+            await in_thread(leave_out_ignored, context, wish.dockerfile)
         return context, await in_thread(take_dockerfile, context, wish.dockerfile)
+
+    async def _lent_context(self, stack: AsyncExitStack, session: Session | None) -> AsyncIterator[bytes]:
+        if session is None:
+            raise InvalidParameter("remote=client-session needs the id of a session")
+        from lighterman.build.session.files import context_archive  # gRPC weighs
+
+        return await stack.enter_async_context(aclosing(context_archive(session)))
 
     async def _finish(
         self, wish: BuildWish, names: list[Reference], planned: Outline, built: Built, part: Part
@@ -131,6 +166,16 @@ class Builds:
             await images.tag(image.id, str(name))
             await part.say(f"Successfully tagged {name.familiar()}\n")
         return image
+
+
+async def _text(chunks: AsyncIterator[bytes]) -> bytes:
+    """A Dockerfile that is all of a context."""
+    text = bytearray()
+    async for chunk in chunks:
+        text += chunk
+        if len(text) > DOCKERFILE_MAX_BYTES:
+            raise InvalidParameter(f"the Dockerfile is larger than {DOCKERFILE_MAX_BYTES} bytes")
+    return bytes(text)
 
 
 async def _tell_beginning(part: Part, dockerfile: Dockerfile, planned: Outline) -> None:

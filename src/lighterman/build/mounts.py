@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lighterman.apitypes.container import Mount
+from lighterman.build import lent
 from lighterman.build.caches import Caches
 from lighterman.content.rooted import open_in_root
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.dockerfile import RunMount
 from lighterman.lib.effects import in_thread
 from lighterman.snapshots import Drafts
+
+LENT = ("secret", "ssh")
+"""Kinds that come from the client."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class MountPlan:
 
 def target_of(mount: RunMount, working_dir: str) -> str:
     """Where in the root it is seen. Raises: InvalidParameter. Pure."""
-    if not mount.target:
+    wanted = lent.target_of(mount) if mount.kind in LENT else mount.target
+    if not wanted:
         raise InvalidParameter(f"a mount of type {mount.kind} needs a target")
-    target = posixpath.normpath(posixpath.join("/", working_dir, mount.target))
+    target = posixpath.normpath(posixpath.join("/", working_dir, wanted))
     if target in ("/", "//"):
         raise InvalidParameter("invalid mount target /")
     return target
@@ -45,10 +50,7 @@ def told(mount: RunMount) -> str:
 
 
 def check(mount: RunMount) -> None:
-    """Raises: InvalidParameter, Unimplemented: what no build without a session can have."""
-    if mount.kind in ("secret", "ssh") and mount.required:
-        what = mount.id or mount.source or posixpath.basename(mount.target) or "default"
-        raise InvalidParameter(f"{mount.kind} {what}: not found: the client offers none to this build")
+    """Raises: Unimplemented."""
     if mount.kind == "cache" and mount.source_from:
         raise Unimplemented("from= of a cache mount is not implemented yet")
 
@@ -60,6 +62,7 @@ async def prepared(
     working_dir: str,
     root: Path,
     place: Callable[[str], Awaitable[Path]],
+    lend: Callable[[RunMount, str], Awaitable[Mount | None]],
     drafts: Drafts,
     caches: Caches,
 ) -> MountPlan:
@@ -70,10 +73,14 @@ async def prepared(
     wished: list[Mount] = []
     stubs: list[bytes] = []
     for mount in mounts:
-        if mount.kind in ("secret", "ssh"):
-            continue  # it is not required, and there is none
         target = target_of(mount, working_dir)
+        if mount.kind in LENT:
+            if (wish := await lend(mount, target)) is None:
+                continue
+            wished.append(wish)
         stubs += await in_thread(_missing, root, target)
+        if mount.kind in LENT:
+            continue
         if mount.kind == "tmpfs":
             wished.append(Mount(type="tmpfs", target=target))
             continue

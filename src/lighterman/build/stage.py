@@ -20,6 +20,7 @@ from lighterman.build.cache import step_key
 from lighterman.build.context import Context
 from lighterman.build.outline import PlannedStage, stage_meant
 from lighterman.build.output import Part
+from lighterman.build.remote import is_git_source, is_url
 from lighterman.build.running import RunStep, run_step
 from lighterman.containers import make_directory, parse_signal
 from lighterman.errdefs import InvalidParameter
@@ -225,6 +226,11 @@ class StageRun:
             container_config=structs.replace(self._config, cmd=counted, entrypoint=None),
         )
         beside = [f"{name}={value}" for name, value in self._arguments.beside(self._config.env).items()]
+        beside += [
+            f"SSH_AUTH_SOCK={mounts.target_of(mount, self._config.working_dir)}"
+            for mount in run.mounts
+            if mount.kind == "ssh"
+        ]
         config = structs.replace(
             self._config, cmd=[_SCRIPT] if run.script else command, env=[*(self._config.env or ()), *beside]
         )
@@ -273,6 +279,7 @@ class StageRun:
                     working_dir=self._config.working_dir,
                     root=root,
                     place=directory,
+                    lend=lambda mount, target: build.lend(stack, mount, target),
                     drafts=build.drafts,
                     caches=build.caches,
                 )
@@ -307,7 +314,12 @@ class StageRun:
         is_add, found = isinstance(instruction, Add), []
         files: list[str] = []
         for source in instruction.sources:
-            if is_url(source) and not source_from:
+            if is_add and is_git_source(source):
+                place = await self._build.repository(stack, source)
+                found.append(
+                    await transfer.find(self._build.workers, instruction, place, ["."], unpack=False)
+                )
+            elif is_url(source):
                 if not is_add:
                     raise InvalidParameter("COPY failed: source can't be a URL for COPY")
                 found.append(await self._downloaded(instruction, source, stack))
@@ -323,8 +335,11 @@ class StageRun:
         return found
 
     async def _downloaded(self, instruction: Transfer, url: str, stack: AsyncExitStack) -> transfer.Found:
-        place, name = await self._build.download(stack, url, instruction.destination, self._part)
-        return await transfer.find(self._build.workers, instruction, place, [name], unpack=False)
+        place, name = await self._build.download(stack, url, instruction.destination)
+        await self._part.say("\n")
+        return transfer.of_web(
+            await transfer.find(self._build.workers, instruction, place, [name], unpack=False)
+        )
 
     async def _place(self, source_from: str, stack: AsyncExitStack, part: Part, word: str = "RUN") -> Context:
         """The root that `from` means; "" is the context."""
@@ -387,8 +402,3 @@ def _walked(path: str) -> list[str]:
         elif part not in ("", "."):
             done.append(part)
     return done
-
-
-def is_url(text: str) -> bool:
-    """Whether a source of ADD lies elsewhere."""
-    return text.startswith(("http://", "https://"))

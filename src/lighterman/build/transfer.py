@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from lighterman.build.context import Context
 from lighterman.containers import group_number, read_text, user_number
@@ -65,6 +66,12 @@ def _not_found(error: JobFailed, transfer: Transfer, *, of_context: bool) -> Eng
         case "refused":
             return InvalidParameter(f"{word(transfer)} failed: {error}")
     return System(f"{word(transfer)} failed: {error}")
+
+
+def of_web(found: Found) -> Found:
+    """The same for what was downloaded: in histories its digest has no kind before it."""
+    sources = (replace(source, digest=source.digest.removeprefix("file:")) for source in found.sources)
+    return Found(found.root, tuple(sources))
 
 
 def check(transfer: Transfer, found: Sequence[Found]) -> None:

@@ -20,6 +20,8 @@ class BuildWish:
     tags: tuple[str, ...] = ()
     remote: str = ""
     """Where the context is, if it does not come with the request."""
+    session: str = ""
+    """Of a client that lends files, secrets or credentials."""
     quiet: bool = False
     no_cache: bool = False
     cache_from: tuple[str, ...] = ()

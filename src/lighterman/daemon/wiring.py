@@ -212,6 +212,8 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         swarm = Swarm(swarm_engine(config, cs))
         opened.push_async_callback(swarm.close)
         await swarm.open()
+        builds = Once(lambda: _builds(cs, content, db))
+        opened.push_async_callback(_close, builds)
         rooms = Rooms(
             containers=cs,
             images=images,
@@ -223,7 +225,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             swarm=swarm,
             host=host,
             engine=engine_info(config, await _engine_id(db), runtime),
-            builds=Once(lambda: _builds(cs, content, db)),
+            builds=builds,
         )
         yield Wired(rooms, registry)
 
@@ -233,6 +235,11 @@ def _builds(cs: Containers, content: Content, db: Database) -> "Builds":
     from lighterman.build import Builds
 
     return Builds(cs, content, db)
+
+
+async def _close(builds: "Once[Builds]") -> None:
+    if builds.made is not None:
+        await builds.made.close()
 
 
 def _confining(host: Host) -> Host:

@@ -15,6 +15,11 @@ class Once(Generic[T]):
         self._lock = threading.Lock()
         self._made: tuple[T] | None = None
 
+    @property
+    def made(self) -> T | None:
+        """The value, if anybody has asked for it."""
+        return self._made[0] if self._made else None
+
     def __call__(self) -> T:
         """The value. Blocks as long as `make` does."""
         with self._lock:

@@ -66,6 +66,7 @@ def build_wish(request: Request, *, experimental: bool) -> "BuildWish":
         dockerfile=request.text("dockerfile") or "Dockerfile",
         tags=tuple(request.texts("t")),
         remote=request.text("remote"),
+        session=request.text("session") if experimental else "",
         quiet=request.flag("q"),
         no_cache=request.flag("nocache"),
         cache_from=tuple(_json(request, "cachefrom", list[str]) or ()),
@@ -88,6 +89,11 @@ def _refuse(request: Request, *, experimental: bool) -> None:
     if request.texts("securityopt"):
         raise InvalidParameter(
             "The daemon on this platform does not support setting security options on build"
+        )
+    if request.text("remote") == "client-session" and not experimental:
+        raise InvalidParameter(
+            "experimental session with v1 builder is no longer supported, use builder version v2 (BuildKit) "
+            "instead"
         )
     if request.flag("squash") and not experimental:
         raise InvalidParameter("squash is only supported with experimental mode")
