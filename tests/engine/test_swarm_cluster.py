@@ -1,4 +1,4 @@
-"""A swarm's life with one node: it begins, is told about, survives, and ends. Through the docker command line."""
+"""A swarm of one node: it begins, is told about, survives, and ends. Through the docker command line."""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from tests.support.swarm import Cluster, Host
 from tests.support.waiting import until
 
 NO_MANAGER = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
-    "swarm and try again."
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+    "to swarm and try again."
 )
 
 
@@ -79,13 +79,14 @@ def test_only_who_is_in_a_swarm_can_leave_it(alone: Host) -> None:
         (
             {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "1.2.3"},
             400,
-            "advertise address must be a non-zero IP address or network interface (with optional port number)",
+            "advertise address must be a non-zero IP address or network interface "
+            "(with optional port number)",
         ),
         (
             {"ListenAddr": "192.0.2.9:2377", "AdvertiseAddr": "192.0.2.9"},
             500,
-            "manager stopped: failed to listen on remote API address: listen tcp 192.0.2.9:2377: bind: cannot "
-            "assign requested address",
+            "manager stopped: failed to listen on remote API address: listen tcp 192.0.2.9:2377: bind: "
+            "cannot assign requested address",
         ),
         (
             {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "10.99.0.1", "Spec": {"Name": "x"}},

@@ -10,7 +10,7 @@ from tests.support.waiting import until
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     made = Cluster()
-    first = made.host().init()
+    first = made.host().init("--dispatcher-heartbeat", "1s")
     made.host().join(first, "manager")
     made.host().join(first, "manager")
     made.host().join(first, "worker")

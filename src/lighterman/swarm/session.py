@@ -6,8 +6,8 @@ queues within a manager's own process. A *sequence* numbers the assignments of o
 agent knows a gap when it sees one and asks for everything again by opening a new session.
 
 The walk: the agent sends `Hello`, the manager answers `Welcome` and then `Assignments` with everything, and
-later what changes. Each end sends at least a `Heartbeat` in each period; an end that hears nothing for
-three periods gives the session up. Whoever connects again begins with `Hello`; nothing is remembered of the
+later what changes. Each end sends at least a heartbeat in each period; an end that hears nothing for a few
+periods gives the session up. Whoever connects again begins with `Hello`; nothing is remembered of the
 session before.
 
 States travel as the API's own texts ("running"); the structs of the wire are those of `apitypes.swarm`.
@@ -21,10 +21,12 @@ from msgspec import Struct, field
 
 from lighterman.apitypes.swarm import Driver, NodeDescription, PortConfig, TaskSpec, TaskStatus
 
-HEARTBEAT_PERIOD_S = 5.0
-"""Between frames of a quiet session, as in SwarmKit."""
-SILENT_PERIODS = 3
-"""After so many periods without a frame the other end is gone."""
+HEARTBEAT_PERIOD_S = 2.5
+"""Between frames of a quiet session, unless `Welcome` says otherwise: half of the swarm's setting."""
+SILENT_PERIODS = 2
+"""After so many periods without a frame an agent is gone: with the leader's patience that makes 15 s."""
+PATIENT_PERIODS = 3
+"""After so many periods without a frame a manager is gone."""
 
 
 class Body(Struct, frozen=True, omit_defaults=True):
@@ -375,6 +377,9 @@ class ChannelClosed(ConnectionError):
 
 class Channel(Protocol[Received, Sent]):
     """One end of a session. `send` waits while the other end does not keep up."""
+
+    silence_s: float
+    """After so long without a frame, or with one that the other end does not take, it is gone."""
 
     async def send(self, frame: Sent) -> None:
         """Raises: ChannelClosed."""

@@ -53,6 +53,7 @@ def new_swarm(
         advertise=place.advertise,
         local=place.local,
         data_path=place.data_path,
+        raft=spec.raft,
         managers=(Peer(identity.node_id, place.advertise),),
     )
     keys = Keys(

@@ -15,6 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lighterman.apitypes.swarm import RaftConfig
 from lighterman.swarm.errors import SwarmLocked, WrongUnlockKey
 from lighterman.swarm.facade import MEMBERSHIP_FILE
 from lighterman.swarm.session import Peer
@@ -41,8 +42,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of etcd, between managers."""
     managers: tuple[Peer, ...] = ()
     """Whom it knew last."""
-    force_new_cluster: bool = False
-    """The next start of etcd makes a cluster of this member alone."""
+    raft: RaftConfig = RaftConfig(10000, 0, 500, 10, 1)
+    """The swarm's settings of the consensus; etcd is started with them."""
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

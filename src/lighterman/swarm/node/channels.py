@@ -22,6 +22,7 @@ from lighterman.swarm.session import (
 
 SESSION_PATH = "/v1/session"
 SILENCE_S = HEARTBEAT_PERIOD_S * SILENT_PERIODS
+"""Until the session says how long it may be silent."""
 CONNECT_S = 5.0
 FRAME_LIMIT_BYTES = 64 << 20
 _AHEAD = 64
@@ -35,6 +36,7 @@ class LocalChannel(Generic[In, Out]):
     def __init__(self, incoming: "asyncio.Queue[In | None]", outgoing: "asyncio.Queue[Out | None]") -> None:
         self._incoming, self._outgoing = incoming, outgoing
         self._closed = False
+        self.silence_s = SILENCE_S  # nothing is lost on the way: it does not matter here
 
     async def send(self, frame: Out) -> None:
         if self._closed:
@@ -73,7 +75,7 @@ class Socket(Protocol):
 
 
 class SocketChannel(Generic[In, Out]):
-    """One end of a websocket. An end that hears nothing for three periods gives up."""
+    """One end of a websocket. An end that hears nothing for `silence_s` gives up."""
 
     def __init__(
         self,
@@ -84,17 +86,18 @@ class SocketChannel(Generic[In, Out]):
     ) -> None:
         self._socket, self._encode, self._decode = socket, encode_, decode
         self._also_close = also_close
+        self.silence_s = SILENCE_S
 
     async def send(self, frame: Out) -> None:
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(self.silence_s):
                 await self._socket.send_bytes(self._encode(frame))
         except (OSError, RuntimeError, TimeoutError, aiohttp.ClientError) as error:
             raise ChannelClosed(str(error)) from error
 
     async def receive(self) -> In:
         try:
-            message = await self._socket.receive(timeout=SILENCE_S)
+            message = await self._socket.receive(timeout=self.silence_s)
         except (OSError, RuntimeError, TimeoutError, aiohttp.ClientError) as error:
             raise ChannelClosed(str(error) or "nothing was heard") from error
         if message.type is not aiohttp.WSMsgType.BINARY:

@@ -163,6 +163,18 @@ def check(spec: SwarmSpec) -> None:
         raise InvalidParameter(_INVALID + "minimum certificate expiry time is: 1h0m0s")
     if spec.dispatcher.heartbeat_period < 0:
         raise InvalidParameter(_INVALID + "heartbeat time period cannot be a negative duration")
+    raft = spec.raft
+    if raft.heartbeat_tick < 1 or raft.election_tick < 5 * raft.heartbeat_tick:
+        raise InvalidParameter(
+            f"{_INVALID}election tick ({raft.election_tick}) must be at least five times the heartbeat tick "
+            f"({raft.heartbeat_tick})"
+        )
+    if raft.election_tick > 500:
+        raise InvalidParameter(f"{_INVALID}election tick ({raft.election_tick}) must be at most 500")
+    if min(raft.snapshot_interval, raft.keep_old_snapshots or 0) < 0:
+        raise InvalidParameter(_INVALID + "settings of the consensus cannot be negative")
+    if raft.log_entries_for_slow_followers != 500:
+        raise Unimplemented("another number of log entries for slow followers than 500 is not implemented")
     for external in ca.external_cas:
         if external.protocol.lower() != "cfssl":
             raise InvalidParameter(f'invalid protocol: "{external.protocol}"')

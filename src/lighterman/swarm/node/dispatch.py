@@ -29,6 +29,7 @@ from lighterman.swarm.node.assign import (
 )
 from lighterman.swarm.session import (
     HEARTBEAT_PERIOD_S,
+    SILENT_PERIODS,
     Alive,
     AttachRefused,
     AttachWanted,
@@ -70,6 +71,8 @@ class Live:
     role: str
     """What its certificate says."""
     channel: ManagerChannel
+    period_s: float
+    """At least one frame goes each way in it."""
     id: str = field(default_factory=new_id)
     told: Assigned = NOTHING
     sequence: int = 0
@@ -146,7 +149,8 @@ class Dispatcher:
             if node_id not in self._store.state.nodes:
                 await channel.send(Expelled())
                 return
-            live = Live(node_id, role, channel)
+            live = Live(node_id, role, channel, self._period_s())
+            channel.silence_s = SILENT_PERIODS * live.period_s
             await self._observe(live, hello, addr)
             if (former := self._live.get(node_id)) is not None:
                 await former.channel.close()
@@ -202,13 +206,13 @@ class Dispatcher:
         """Tell the node what it has to know, at least that this manager is there."""
         live.peers = self.peers()
         live.trusts, _ = self._trust(live.node_id)
-        await live.channel.send(Welcome(live.id, self._store.node_id, HEARTBEAT_PERIOD_S, live.peers))
+        await live.channel.send(Welcome(live.id, self._store.node_id, live.period_s, live.peers))
         live.told, live.sequence = assigned(self._store.state, live.node_id, self._networks), 1
         await live.channel.send(everything(live.told, live.sequence))
         while True:
             spoke = await self._tell_news(live)
             try:
-                async with asyncio.timeout(HEARTBEAT_PERIOD_S):
+                async with asyncio.timeout(live.period_s):
                     await live.stirred.wait()
             except TimeoutError:
                 if not spoke:
@@ -240,6 +244,12 @@ class Dispatcher:
             live.told, live.sequence = now, news.sequence
             await live.channel.send(news)
         return spoke or news is not None
+
+    def _period_s(self) -> float:
+        """Half of what the swarm's settings say: two frames that are missed are a node that is missed."""
+        cluster = self._store.state.cluster
+        period_ns = cluster.spec.dispatcher.heartbeat_period if cluster is not None else 0
+        return period_ns / 2e9 or HEARTBEAT_PERIOD_S
 
     def peers(self) -> tuple[Peer, ...]:
         """The managers that nodes may turn to."""

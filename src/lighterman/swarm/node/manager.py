@@ -35,6 +35,7 @@ from lighterman.swarm.node.wire import (
 )
 from lighterman.swarm.session import AgentChannel, ManagerChannel
 from lighterman.swarm.store import (
+    TICK_MS,
     Etcd,
     EtcdMember,
     Keyring,
@@ -88,6 +89,10 @@ class Manager:
             cluster=cluster or own,
             joins=joins,
             force_new_cluster=force_new_cluster,
+            heartbeat_ms=TICK_MS * membership.raft.heartbeat_tick,
+            election_ms=TICK_MS * membership.raft.election_tick,
+            snapshot_count=membership.raft.snapshot_interval,
+            max_snapshots=(membership.raft.keep_old_snapshots or 0) + 1,  # 0 would be all of them
         )
         self.etcd = Etcd(self._config.socket)
         self.store = Store(

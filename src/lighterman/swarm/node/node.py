@@ -73,6 +73,8 @@ from lighterman.swarm.node.wire import (
     fetch_root,
 )
 from lighterman.swarm.session import (
+    HEARTBEAT_PERIOD_S,
+    PATIENT_PERIODS,
     AgentChannel,
     AgentFrame,
     ChannelClosed,
@@ -90,6 +92,7 @@ from lighterman.swarm.state import Kind
 JOIN_LIMIT_S = 20.0
 _LONGEST_DELAY_S = 10.0
 _MANAGER_PATIENCE_S = 10.0
+_KEPT = frozenset({Kind.AUTHORITY, Kind.CLUSTER})
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -534,14 +537,18 @@ class Node:
         await self._start_manager(join=answer)
 
     async def _keep_books(self, manager: Manager) -> None:
-        """Seal the keys as the swarm wishes, whenever that changes."""
+        """Seal the keys as the swarm wishes, and note how etcd is to be started, whenever that changes."""
         with manager.store.changes() as changes:
             while True:
                 authority = manager.store.state.authority
                 if authority is not None and authority.unlock_key != self._unlock_key:
                     self._unlock_key = authority.unlock_key
                     await self._save()
-                while not any(kind is Kind.AUTHORITY for kind, _ in await changes.next()):
+                cluster_now = manager.store.state.cluster
+                if cluster_now is not None and cluster_now.spec.raft != self.membership.raft:
+                    self.membership = replace(self.membership, raft=cluster_now.spec.raft)
+                    await self._save()
+                while not any(kind in _KEPT for kind, _ in await changes.next()):
                     pass
 
     # The agent
@@ -716,6 +723,7 @@ class _OwnFrames:
 
     def __init__(self, channel: AgentChannel, node: Node) -> None:
         self._channel, self._node = channel, node
+        self.silence_s = channel.silence_s
         node.session = self
 
     async def send(self, frame: AgentFrame) -> None:
@@ -724,6 +732,8 @@ class _OwnFrames:
     async def receive(self) -> ManagerFrame:
         while True:
             frame = await self._channel.receive()
+            if isinstance(frame, Welcome):
+                self._channel.silence_s = PATIENT_PERIODS * (frame.heartbeat_period_s or HEARTBEAT_PERIOD_S)
             if not self._node.heard(frame):
                 return frame
 

@@ -16,8 +16,8 @@ from typing import BinaryIO
 from lighterman.errdefs import System
 from lighterman.lib.effects import in_thread
 
-ELECTION_MS = 1000
-HEARTBEAT_MS = 100
+TICK_MS = 100
+"""The swarm's settings of the consensus are in ticks."""
 MAX_REQUEST_BYTES = 4 << 20
 MAX_OPERATIONS = 1024
 QUOTA_BYTES = 4 << 30
@@ -44,6 +44,11 @@ class MemberConfig:
     joins: bool = False
     """Whether the members have taken this one in already."""
     force_new_cluster: bool = False
+    heartbeat_ms: int = TICK_MS
+    election_ms: int = 10 * TICK_MS
+    snapshot_count: int = 10000
+    """Entries of the log between two snapshots of the consensus."""
+    max_snapshots: int = 1
 
     @property
     def socket(self) -> Path:
@@ -79,8 +84,10 @@ class MemberConfig:
             "peer-cert-file": str(self.certificate),
             "peer-key-file": str(self.key),
             "peer-trusted-ca-file": str(self.authority),
-            "election-timeout": str(ELECTION_MS),
-            "heartbeat-interval": str(HEARTBEAT_MS),
+            "election-timeout": str(self.election_ms),
+            "heartbeat-interval": str(self.heartbeat_ms),
+            "snapshot-count": str(self.snapshot_count),
+            "max-snapshots": str(self.max_snapshots),
             "pre-vote": "true",
             # Its own check refuses any change for 5 s after each reconnect; ours is `removal_keeps_quorum`.
             "strict-reconfig-check": "false",
