@@ -31,6 +31,17 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None
     again.close()
 
 
+async def test_nobody_else_reads_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.touch(mode=0o644)  # as engines before left it
+    db = Database(path)
+    await db.write(BOATS.put("a", Boat("Anna", ["Jo"])))
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == dict.fromkeys(
+        ("state.db", "state.db-wal", "state.db-shm"), 0o600
+    )
+    db.close()
+
+
 async def test_a_failing_transaction_writes_nothing(tmp_path: Path) -> None:
     db = Database(tmp_path / "state.db")
     with pytest.raises(sqlite3.Error):
@@ -108,6 +119,7 @@ async def test_rows_of_an_older_engine_are_brought_up_to_date(tmp_path: Path) ->
     assert BOATS.load(db) == {"a": Boat("Anna", ["?", "?"])}
     db.close()
     Database(path, migrations=(RENAMED, MANNED)).close()  # once is enough
+    assert (tmp_path / "state.db.v1").stat().st_mode & 0o777 == 0o600
     kept = Database(tmp_path / "state.db.v1", migrations=())
     assert OLD_BOATS.load(kept) == {"a": OldBoat("Anna", 2), "b": OldBoat("Berta", 0)}
     kept.close()

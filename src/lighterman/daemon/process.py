@@ -73,11 +73,18 @@ def claim_data_root(root: Path) -> None:
         raise System(
             f"{root} cannot hold layers: overlayfs has no upper layer on {kind}; name another --data-root"
         )
+    root.chmod(0o711)  # containers of other users pass it; Source: setupDaemonRoot of moby
 
 
 def claim_exec_root(root: Path) -> None:
     """Make the exec root. Raises: System."""
     _make(root, 0o711)
+
+
+def close_to_others(directory: Path) -> None:
+    """Have the directory, and let others than root and its group neither list nor pass it."""
+    _make(directory, 0o710)
+    directory.chmod(0o710)
 
 
 @contextmanager

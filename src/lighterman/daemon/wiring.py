@@ -24,6 +24,7 @@ from lighterman.containers import Container, Containers, Settings, resolve_log_c
 from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
+from lighterman.daemon.process import close_to_others
 from lighterman.daemon.validation import conflict_free_labels
 from lighterman.db import Database, Rows
 from lighterman.events import Events
@@ -137,6 +138,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
     host, upward = await in_thread(_confining, probe_host()), Upward()
     async with AsyncExitStack() as opened:
         db = Database(data_root / "state.db")
+        await in_thread(close_to_others, data_root / "containers")
         opened.callback(db.close)
         events = Events(db)
         runtime = await Runtime.open(
@@ -190,7 +192,11 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         )
         opened.push_async_callback(networks.close)
         volumes = await Volumes.open(
-            root=data_root / "volumes", db=db, events=events, users=upward.volume_users
+            root=data_root / "volumes",
+            db=db,
+            events=events,
+            users=upward.volume_users,
+            workers=workers,
         )
         cs = Containers(
             db=db,

@@ -1,10 +1,12 @@
 """The file and its one writer."""
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,7 @@ class Database:
         """Raises: System: the file is no database, or of a newer engine. BadRow: it cannot be migrated."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
+        _for_root_alone(path)  # environments of containers are in it
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(path, migrations)
@@ -157,6 +160,14 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+
+def _for_root_alone(path: Path) -> None:
+    """Have the file, and let nobody else read it; its log gets the same mode from SQLite."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(FileNotFoundError):
+            file.chmod(0o600)
 
 
 def _settle(done: asyncio.Future[None], error: Exception | None) -> None:

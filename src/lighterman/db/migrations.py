@@ -54,6 +54,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
     if pending:
         kept = path.with_name(f"{path.name}.v{version}")
         kept.unlink(missing_ok=True)
+        kept.touch(mode=0o600)
         connection.execute("VACUUM INTO ?", (str(kept),))
         log.info("op=migrate from=%d to=%d kept=%s", version, newest, kept)
     connection.execute("BEGIN IMMEDIATE")
