@@ -16,7 +16,7 @@ from lighterman.containers.plan_start import endpoint_wish
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict, InvalidParameter
 from lighterman.lib.effects import in_thread, rollback
-from lighterman.networks import NetworkRow, NotConnected, Sandbox
+from lighterman.networks import NetworkRow, NoSuchNetwork, NotConnected, Sandbox
 
 _SHARED = (
     "container sharing network namespace with another container or host cannot be connected to any other "
@@ -35,20 +35,24 @@ async def connect(cs: Containers, network: str, body: NetworkConnectBody) -> Non
     """
     settings = body.endpoint_config or EndpointSettings()
     async with cs.locked(body.container) as container:
-        row = cs.networks.find(network)
+        name = _name_of(cs, network)
         _check(
-            container, row, [cs.networks.find(each) for each in container.endpoints if each in cs.networks]
+            container,
+            cs.networks.find(name) if name in cs.networks else None,
+            [cs.networks.find(each) for each in container.endpoints if each in cs.networks],
         )
         check_endpoint(settings)
-        endpoints = {**container.endpoints, row.name: settings}
         if not container.runs:
+            endpoints = {**container.endpoints, name: settings}
             await cs.record(container, durable=True, endpoints=endpoints)
             return
         before = _running(cs, container)
         async with rollback() as undo:
-            after = await cs.networks.join(container.id, endpoint_wish(container, row.name, settings))
+            after = await cs.networks.join(container.id, endpoint_wish(container, name, settings))
+            row = cs.networks.find(network)  # one of the swarm may be known only now
             undo.push_async_callback(cs.networks.leave, container.id, row.id)
             await in_thread(rewrite_files, cs.settings, container, before, after)
+            endpoints = {**container.endpoints, row.name: settings}
             await cs.record(container, durable=True, endpoints=endpoints)
 
 
@@ -91,14 +95,28 @@ async def renew_links(cs: Containers, container: Container) -> None:
                     await in_thread(partial(replace_link, cs.settings, other.id, names_of(link), end.ipv4))
 
 
-def _check(container: Container, row: NetworkRow, others: list[NetworkRow]) -> None:
+def _name_of(cs: Containers, network: str) -> str:
+    """The network's name; as it stands where it may be the swarm's, which this node need not know yet.
+
+    Raises: NoSuchNetwork, AmbiguousNetwork.
+    """
+    try:
+        return cs.networks.find(network).name
+    except NoSuchNetwork:
+        if cs.networks.attacher is None:
+            raise
+        return network
+
+
+def _check(container: Container, row: NetworkRow | None, others: list[NetworkRow]) -> None:
     _refuse_the_removed(container)
     if container.host_config.network_mode.startswith("container:"):
         raise InvalidParameter(_SHARED)
-    for other in (other for other in others if other.id != row.id):
-        if "host" in (row.driver, other.driver):
+    driver = row.driver if row is not None else "overlay"
+    for other in (other for other in others if row is None or other.id != row.id):
+        if "host" in (driver, other.driver):
             raise InvalidParameter(_SHARED)
-        if "null" in (row.driver, other.driver):
+        if "null" in (driver, other.driver):
             raise InvalidParameter(_PRIVATE)
 
 

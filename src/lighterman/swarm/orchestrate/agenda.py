@@ -34,6 +34,8 @@ class Agenda:
         self._services: set[str] = set()
         self._nodes: set[str] = set()
         self._networks: set[str] = set()
+        self._node_of: dict[str, str] = {}  # by task: that of one that is gone is known no more
+        self._lighter: set[str] = set()  # nodes on which a task has ended
         self._unassigned: set[str] = set()
         self._missing: dict[str, int] = {}  # node id -> since when it has no session
         self._alarms: list[tuple[int, str, str]] = []  # a heap
@@ -61,14 +63,20 @@ class Agenda:
         task = self._state.tasks.get(id)
         if task is None:
             self._unassigned.discard(id)
+            if id in self._node_of:
+                self._lighter.add(self._node_of.pop(id))
             return
         self._services.add(task.service_id)
+        if task.node_id:
+            self._node_of[id] = task.node_id
+            if self._state.seen(task).state > TaskState.RUNNING:
+                self._lighter.add(task.node_id)
         if task.state < TaskState.ASSIGNED and task.desired <= TaskState.RUNNING:
             self._unassigned.add(id)
 
     def wake_ns(self) -> int | None:
         """When there is something to think of at the latest, though nothing may have changed."""
-        if self._services or self._nodes or self._networks:
+        if self._services or self._nodes or self._networks or self._lighter:
             return 0
         return self._alarms[0][0] if self._alarms else None
 
@@ -87,7 +95,7 @@ class Agenda:
         with draft(self._state) as made:
             round = Round(made, now_ns, self._new_id)
             for _ in range(PASSES):
-                if not (self._services or self._nodes or self._networks):
+                if not (self._services or self._nodes or self._networks or self._lighter):
                     break
                 self._pass(round)
                 self.note(made.news())
@@ -109,7 +117,8 @@ class Agenda:
         for service_id in sorted(services):
             self._service(round, service_id)
         self._assign(round)
-        for node_id in sorted(round.touched_nodes | nodes):
+        lighter, self._lighter = self._lighter, set()
+        for node_id in sorted(round.touched_nodes | nodes | lighter):
             allocate.allocate_node(round, self._cursor, node_id)
         round.touched_nodes.clear()
 
