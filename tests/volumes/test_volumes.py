@@ -8,6 +8,7 @@ import pytest
 
 from lighterman.apitypes.event import Event
 from lighterman.apitypes.volume import VolumeCreateBody
+from lighterman.content import Workers
 from lighterman.db import Database, Rows
 from lighterman.errdefs import Conflict, EngineError, InvalidParameter, NotFound, System
 from lighterman.events import Events
@@ -24,13 +25,19 @@ def db(tmp_path: Path) -> Database:
 
 @pytest.fixture
 async def volumes(tmp_path: Path, db: Database) -> AsyncIterator[Volumes]:
-    yield await opened(tmp_path, db)
+    workers = Workers()
+    yield await opened(tmp_path, db, workers)
+    await workers.close()
     db.close()
 
 
-async def opened(root: Path, db: Database) -> Volumes:
+async def opened(root: Path, db: Database, workers: Workers | None = None) -> Volumes:
     return await Volumes.open(
-        root=root / "volumes", db=db, events=Events(db), users=lambda name: USED.get(name, [])
+        root=root / "volumes",
+        db=db,
+        events=Events(db),
+        users=lambda name: USED.get(name, []),
+        workers=workers or Workers(),
     )
 
 

@@ -7,7 +7,7 @@ that was cut short is finished at the next start.
 import os
 import shutil
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,27 +102,12 @@ def is_empty(data: Path) -> bool:
         return True
 
 
-def size_bytes(data: Path) -> int:
-    """What the files take on disk, each counted once."""
-    total, seen = 0, set()
-    for path in _walk(data):
-        status = path.stat(follow_symlinks=False)
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            total += status.st_size
-    return total
-
-
-def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
+def is_there(data: Path) -> bool:
+    """Whether the directory is there; what is mounted on it, of a host that may be gone, is not asked."""
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _walk(Path(entry.path))
-                else:
-                    yield entry
-    except FileNotFoundError:
-        return
+        return data.name in os.listdir(data.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _mounted_below(directory: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -13,14 +14,17 @@ from pathlib import Path
 from msgspec import structs
 
 from lighterman.apitypes import volume as wire
+from lighterman.content import CountUsage, JobFailed, Workers
 from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.filters import Filters
 from lighterman.volumes import directories
-from lighterman.volumes.errors import NoSuchVolume, VolumeInUse
+from lighterman.volumes.errors import MountFailed, NoSuchVolume, VolumeInUse
+from lighterman.volumes.patience import patiently
 from lighterman.volumes.volume import (
     LOCAL,
+    MountPlan,
     VolumeRow,
     check_create,
     is_asked_for,
@@ -30,6 +34,8 @@ from lighterman.volumes.volume import (
 
 Users = Callable[[str], Sequence[str]]
 """The ids of all containers, running or not, that refer to the volume of this name."""
+MOUNT_S, LOOK_S, COUNT_S = 60.0, 10.0, 30.0
+"""How long who needs it waits for what may be on another host: its mount, a look into it, its size."""
 _VISITS = "+"
 """Stands behind the container's id in the holder that is only its visitor."""
 _ROWS: Rows[VolumeRow] = Rows("volumes", VolumeRow)
@@ -38,20 +44,23 @@ _ROWS: Rows[VolumeRow] = Rows("volumes", VolumeRow)
 class Volumes:
     """All volumes of this engine."""
 
-    def __init__(self, root: Path, db: Database, events: Events, users: Users) -> None:
+    def __init__(self, root: Path, db: Database, events: Events, users: Users, workers: Workers) -> None:
         self._root = root
         root.mkdir(mode=0o701, parents=True, exist_ok=True)
         self._db = db
         self._events = events
         self._users = users
+        self._workers = workers
         self._rows = _ROWS.load(db)
         self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
         self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod
-    async def open(cls, *, root: Path, db: Database, events: Events, users: Users) -> Volumes:
+    async def open(
+        cls, *, root: Path, db: Database, events: Events, users: Users, workers: Workers
+    ) -> Volumes:
         """The room over `root`, the directory "volumes" of the data root."""
-        return cls(root, db, events, users)
+        return cls(root, db, events, users, workers)
 
     async def reconcile(self, holders: Collection[tuple[str, str]]) -> None:
         """At start: `holders` are (volume name, container id) of what runs.
@@ -114,7 +123,7 @@ class Volumes:
             if is_asked_for(row, filters, used=bool(self._users_of(row.name)))
         ]
         rows.sort(key=lambda row: row.name)
-        lost = [row.name for row in rows if not self.path(row.name).is_dir()]
+        lost = [row.name for row in rows if not directories.is_there(self.path(row.name))]
         warnings = [f"volume {name}: its directory {self.path(name)} is gone" for name in lost]
         return wire.VolumeListResponse(
             [on_the_wire(row, self.path(row.name)) for row in rows], warnings or None
@@ -124,13 +133,30 @@ class Volumes:
         """All volumes, with their bytes on disk and how many containers refer to them."""
         found: list[wire.Volume] = []
         for volume in self.list(Filters()).volumes:
-            try:
-                size = await in_thread(directories.size_bytes, self.path(volume.name))
-            except OSError:  # it went away meanwhile, or its file system does not answer
-                size = -1
+            size = await self._size_bytes(volume.name)
             used = wire.VolumeUsage(ref_count=len(self._users_of(volume.name)), size=size)
             found.append(structs.replace(volume, usage_data=used))
         return found
+
+    async def _size_bytes(self, name: str) -> int:
+        """Counted by a worker process, which nobody but the caller waits for; -1 where nobody answers.
+
+        A directory of ours is counted for as long as it takes, what is mounted for a while.
+        """
+        row = self._rows.get(name)
+        ours = row is not None and mount_plan(row.options) is None
+        directory = -1
+        try:
+            directory = await patiently(
+                partial(os.open, self.path(name), os.O_RDONLY | os.O_DIRECTORY), patience_s=LOOK_S
+            )
+            async with asyncio.timeout(None if ours else COUNT_S):
+                return (await self._workers.run(CountUsage(), [directory])).size_bytes
+        except (OSError, TimeoutError, JobFailed):  # it went away meanwhile, or its server did
+            return -1
+        finally:
+            if directory >= 0:
+                os.close(directory)
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """For VolumeDelete; `force` is content with a volume that is not there.
@@ -160,7 +186,7 @@ class Volumes:
         for row in list(self._rows.values()):
             unused = row.name in self._rows and not self._users_of(row.name)
             if unused and (everything or row.anonymous) and filters.prunes(row.labels):
-                reclaimed += await in_thread(directories.size_bytes, self.path(row.name))
+                reclaimed += max(0, await self._size_bytes(row.name))
                 await self.remove(row.name, force=True)
                 deleted.append(row.name)
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
@@ -176,7 +202,7 @@ class Volumes:
         """
         plan = mount_plan(self.find(name).options)
         async with self._lock(name):
-            await in_thread(directories.mount, self.path(name), plan)
+            await self._mount(self.path(name), plan)
             told = self._holders.setdefault(name, {}).setdefault(holder, 0)
             self._holders[name][holder] = told + bool(destination)
         if destination:
@@ -227,7 +253,22 @@ class Volumes:
 
     async def is_empty(self, name: str) -> bool:
         """Whether nothing is in it, so that the image's files are copied up."""
-        return await in_thread(directories.is_empty, self.path(name))
+        look = partial(directories.is_empty, self.path(name))
+        try:
+            return await patiently(look, patience_s=LOOK_S)
+        except TimeoutError as error:
+            raise MountFailed(self.path(name), f"no answer within {LOOK_S:g} s") from error
+
+    async def _mount(self, path: Path, plan: MountPlan | None) -> None:
+        if plan is None:
+            await in_thread(directories.mount, path, None)
+            return
+        mount, undo = partial(directories.mount, path, plan), partial(directories.unmount, path)
+        try:
+            await patiently(mount, patience_s=MOUNT_S, undo=undo)
+        except TimeoutError as error:
+            reason = f"mount {plan.device}:{path}: no answer within {MOUNT_S:g} s"
+            raise MountFailed(path, f"failed to mount local volume: {reason}") from error
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
