@@ -165,7 +165,7 @@ class StageRun:
         self._config = configured(before, instruction, keeps_cmd=self._has_cmd)
         if isinstance(instruction, Healthcheck):
             self._config = with_inherited_check(self._config, before)
-        step = self._step(["#(nop) ", comment(self._config, instruction)])
+        step = _with_labels(self._step(["#(nop) ", comment(self._config, instruction)]))
         steps = self._build.images.steps
         await self._take_step(step, lambda: steps.with_settings(step, self._platform))
         if isinstance(instruction, Cmd) and instruction.arguments:
@@ -177,7 +177,7 @@ class StageRun:
 
     async def _workdir(self, instruction: Workdir) -> None:
         self._config = configured(self._config, instruction, keeps_cmd=self._has_cmd)
-        step = self._step([f"#(nop) {comment(self._config, instruction)}"])
+        step = _with_labels(self._step([f"#(nop) {comment(self._config, instruction)}"]))
 
         async def make() -> Image:
             build = self._build
@@ -355,6 +355,12 @@ class StageRun:
             image = await build.base(source_from, build.platform_wanted(""), part)
         chain = image.top_chain if image else None
         return Context(await stack.enter_async_context(build.drafts.shown(chain)))
+
+
+def _with_labels(step: Step) -> Step:
+    """What dockerd has made a container for has labels, if only none."""
+    config = step.container_config
+    return replace(step, container_config=structs.replace(config, labels=config.labels or {}))
 
 
 def short(image: Image | None) -> str:
