@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from tests.api.peer import Peer, Serve
 
-from lighterman import api
+from lighterman import api, swarm
 from lighterman.api.routes import ROUTES, Route
 from lighterman.linux.host import probe_host
 
@@ -37,9 +37,10 @@ def serve(tmp_path: Path) -> Serve:
         tls: ssl.SSLContext | None = None,
         **options: Any,
     ) -> AsyncIterator[Peer]:
+        outside = swarm.Engine(tmp_path, tmp_path, cast(Any, None), "26.11.0")  # of any swarm
         absent = dict.fromkeys({field.name for field in dataclasses.fields(api.Rooms)} - {"host", "engine"})
         served = api.Rooms(
-            **cast(Any, {**absent, **(rooms or {})}),
+            **cast(Any, {**absent, "swarm": swarm.Swarm(outside), **(rooms or {})}),
             host=probe_host(),
             engine=api.EngineInfo(id="test", version="26.11.0", data_root=str(tmp_path)),
         )

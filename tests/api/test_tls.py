@@ -164,7 +164,7 @@ async def test_a_client_without_a_certificate_of_ours_is_not(
 ) -> None:
     unknown = of_client(tmp_path, authority, stranger)
     async with serve(ROUTES, tcp=True, tls=context) as peer:
-        with pytest.raises(ssl.SSLError, match="ALERT|alert"):
+        with pytest.raises((ssl.SSLError, ConnectionError)):  # the alert, or an end before it was read
             await asyncio.to_thread(talk, peer.address, unknown, PING, end=False)
 
 

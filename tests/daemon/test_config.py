@@ -133,7 +133,7 @@ def test_no_option_is_both_known_and_refused() -> None:
         ({"default-shm-size": "much"}, "invalid size: 'much'"),
         ({"default-ulimits": {"x": {"Hard": 1, "Soft": 1}}}, "invalid ulimit type: x"),
         ({"default-ulimits": {"core": {"Hard": 1, "Soft": 2}}}, "ulimit soft limit must be less than or"),
-        ({"features": {"warp": True}}, "the feature warp cannot be used: there is no such switch here"),
+        ({"features": {"warp": True}}, "the feature warp cannot be used with true"),
         ({"max-download-attempts": 0}, "invalid max download attempts: 0"),
         ({"max-concurrent-uploads": -1}, "invalid max concurrent uploads: -1"),
         ({"oom-score-adjust": 1001}, "invalid oom-score-adjust: 1001"),

@@ -47,7 +47,10 @@ class EngineInfo:
     seccomp_profile: str = "default"
     """Where the profile of containers that name none comes from."""
     no_new_privileges: bool = False
-    features: Mapping[str, bool] = field(default_factory=dict)
+    authorization_plugins: tuple[str, ...] = ()
+    """In the order in which they are asked."""
+    warnings: tuple[str, ...] = ()
+    """About the configuration: what an operator should not have done."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     experimental: Annotated[
         bool, Flag("experimental", "Say that experiments are on; none is behind it here")
     ] = False
-    features: Annotated[dict[str, bool], Flag("feature", "Switches of the engine, as in buildkit=false")] = {}
+    features: Annotated[
+        dict[str, bool], Flag("feature", "Switches of dockerd as they stand here: buildkit=false")
+    ] = {}
     oom_score_adjust: Annotated[
         int,
         Flag("oom-score-adjust", "How soon the kernel kills the engine when memory ends, -1000 to 1000"),

@@ -96,6 +96,21 @@ def parse_hosts(config: EngineConfig) -> list[Host]:
     return list(dict.fromkeys(parse_host(host, tls=tls, anywhere=anywhere) for host in config.hosts))
 
 
+def exposures(config: EngineConfig) -> tuple[str, ...]:
+    """What /info warns of: listeners that ask nobody who he is. Source: fillAPIInfo of moby 20.10."""
+    if config.verifies_clients:
+        return ()
+    scheme, lack = ("https", "TLS client verification") if config.uses_tls else ("http", "encryption")
+    return tuple(
+        f"WARNING: API is accessible on {scheme}://{str(host).removeprefix('tcp://')} without {lack}.\n"
+        "         Access to the remote API is equivalent to root access on the host. Refer\n"
+        "         to the 'Docker daemon attack surface' section in the documentation for\n"
+        "         more information: https://docs.docker.com/go/attack-surface/"
+        for host in parse_hosts(config)
+        if isinstance(host, TcpHost)
+    )
+
+
 def open_listeners(
     hosts: Iterable[Host],
     *,

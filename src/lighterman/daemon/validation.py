@@ -11,8 +11,8 @@ from lighterman.daemon.listeners import parse_hosts, parse_metrics_addr
 from lighterman.errdefs import InvalidParameter
 from lighterman.registry import check_mirror
 
-FEATURES = ("buildkit",)
-"""Switches of dockerd's `features` that act."""
+FEATURES = {"buildkit": False, "containerd-snapshotter": False}
+"""Switches of dockerd's `features` as they stand here: builds are the classic builder's."""
 
 
 def validate(config: EngineConfig) -> None:
@@ -29,9 +29,9 @@ def validate(config: EngineConfig) -> None:
         parse_metrics_addr(config.metrics_addr)
     tls_context(config)
     seccomp_profile(config)
-    for feature in config.features:
-        if feature not in FEATURES:
-            raise InvalidParameter(f"the feature {feature} cannot be used: there is no such switch here")
+    for feature, wished in config.features.items():
+        if FEATURES.get(feature) is not wished:
+            raise InvalidParameter(f"the feature {feature} cannot be used with {str(wished).lower()}")
     if not config.hosts:
         raise InvalidParameter("hosts: at least one address to listen on is needed")
     for path in (config.data_root, config.exec_root, config.pidfile, config.init_path or "/"):

@@ -24,6 +24,7 @@ from lighterman.containers import Container, Containers, Settings, resolve_log_c
 from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
+from lighterman.daemon.listeners import exposures
 from lighterman.daemon.process import close_to_others
 from lighterman.daemon.validation import conflict_free_labels
 from lighterman.db import Database, Rows
@@ -386,5 +387,5 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         api=versions.Span(versions.parse(config.min_api_version), versions.parse(config.api_max)),
         seccomp_profile=config.seccomp_profile or "default",
         no_new_privileges=config.no_new_privileges,
-        features=config.features,
+        warnings=exposures(config),
     )

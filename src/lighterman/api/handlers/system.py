@@ -38,20 +38,33 @@ from lighterman.lib.proxies import from_environment, without_credentials
 from lighterman.linux.host import Host, LimitSupport
 from lighterman.linux.mountinfo import read_mountinfo
 
+NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 USAGE_KINDS = ("container", "image", "volume", "build-cache")
 _HUB = "https://index.docker.io/v1/"
 
 
 async def ping(request: Request, rooms: Rooms) -> Answer:
     """SystemPing. Nothing between client and engine may keep the answer."""
-    headers = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
-    return Reply(200, b"OK", PLAIN_TEXT, headers)
+    return Reply(200, b"OK", PLAIN_TEXT, _ping_headers(rooms))
 
 
 async def ping_head(request: Request, rooms: Rooms) -> Answer:
     """The headers of SystemPing, by which clients choose their version."""
-    headers = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
-    return Reply(200, b"", PLAIN_TEXT, headers)
+    return Reply(200, b"", PLAIN_TEXT, _ping_headers(rooms))
+
+
+def _ping_headers(rooms: Rooms) -> dict[str, str]:
+    """What clients choose by: the builder (1 is the classic one) and, since 1.42, the place in a swarm."""
+    swarm = rooms.swarm.info()
+    state = rooms.swarm.local_state
+    if swarm is not None and state == "active":
+        state += "/manager" if swarm.control_available else "/worker"
+    return {
+        "Builder-Version": "1",
+        "Cache-Control": "no-cache, no-store, must-revalidate",
+        "Pragma": "no-cache",
+        "Swarm": state,
+    }
 
 
 async def version(request: Request, rooms: Rooms) -> Answer:
@@ -95,13 +108,25 @@ def engine_version(engine: EngineInfo, host: Host, runtimes: Mapping[str, str]) 
 async def info(request: Request, rooms: Rooms) -> Answer:
     """SystemInfo."""
     backing = await in_thread(_file_system, rooms.engine.data_root)
+    plugins = PluginsInfo(
+        volume=["local", *await rooms.plugins.names("VolumeDriver")],
+        network=sorted({*NETWORK_DRIVERS, *await rooms.plugins.names("NetworkDriver")}),
+        authorization=list(rooms.engine.authorization_plugins) or None,
+        log=sorted({*offered(), *await rooms.plugins.names("LogDriver")}),
+    )
     told = engine_info(
-        rooms, backing=backing, open_files=len(os.listdir("/proc/self/fd")), now_ns=time.time_ns()
+        rooms,
+        plugins=plugins,
+        backing=backing,
+        open_files=len(os.listdir("/proc/self/fd")),
+        now_ns=time.time_ns(),
     )
     return reply(gates.gated(told, gates.SYSTEM_INFO, request.version))
 
 
-def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> SystemInfo:
+def engine_info(
+    rooms: Rooms, *, plugins: PluginsInfo, backing: str, open_files: int, now_ns: int
+) -> SystemInfo:
     """What `/info` tells; `backing` is the file system below the data root."""
     engine, host, limits = rooms.engine, rooms.host, rooms.host.limits
     running, paused, stopped = states(rooms.containers)
@@ -115,7 +140,7 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         images=len(rooms.images),
         driver="overlay2",
         driver_status=[["Backing Filesystem", backing], ["Supports d_type", "true"]],
-        plugins=PluginsInfo(["local"], ["bridge", "host", "null"], None, offered()),
+        plugins=plugins,
         memory_limit=limits.memory_limit,
         swap_limit=limits.swap_limit,
         kernel_memory=limits.kernel_memory,
@@ -165,7 +190,7 @@ def engine_info(rooms: Rooms, *, backing: str, open_files: int, now_ns: int) -> 
         runc_commit=Commit(*[next(iter(runtimes.values()), "")] * 2),
         init_commit=Commit(),
         security_options=security_options(host, engine),
-        warnings=limit_warnings(limits, forwarding=_is_forwarding()) or None,
+        warnings=[*engine.warnings, *limit_warnings(limits, forwarding=_is_forwarding())] or None,
     )
 
 
