@@ -91,15 +91,17 @@ class Swarm:
 
         Raises: SwarmExists, BadAddress, InvalidParameter, System.
         """
-        from lighterman.swarm.node import Node
-
         async with self._lock:
             if self._node is not None and not body.force_new_cluster:
                 raise SwarmExists
-            if self._node is not None:
-                await _apart(self._node.force_new_cluster(body))
+            from lighterman.swarm import node
+
+            if self._node is None:
+                self._node = await _apart(node.init(self._engine, body))
+                await _apart(self._node.begin())
             else:
-                self._node = await _apart(Node.init(self._engine, body))
+                place = await node.place_of_init(self._engine, body)
+                await _apart(self._node.force_new_cluster(place))
             return self._node.id
 
     async def join(self, body: "SwarmJoinBody") -> None:
@@ -107,12 +109,13 @@ class Swarm:
 
         Raises: SwarmExists, BadAddress, InvalidParameter, JoinTimeout, System.
         """
-        from lighterman.swarm.node import Node
-
         async with self._lock:
             if self._node is not None:
                 raise SwarmExists
-            self._node = await _apart(Node.join(self._engine, body))
+            from lighterman.swarm import node
+
+            self._node = await _apart(node.join(self._engine, body))
+            await _apart(self._node.begin())
 
     async def leave(self, *, force: bool) -> None:
         """Leave the swarm: the node's tasks end, and what it knew of the swarm is erased.

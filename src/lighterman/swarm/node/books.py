@@ -108,6 +108,13 @@ class Books:
                 entry.unlink()
 
 
+def write_private(path: Path, text: str) -> None:
+    """A file that only root reads, from its first moment on."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
 def _write(path: Path, document: bytes) -> None:
     """Whole or not at all, and durable: a certificate that is lost is a node that is lost."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """What a node says of itself. Source: executor/container/executor.go of moby."""
 
-from typing import TYPE_CHECKING
-
 from lighterman.apitypes.swarm import (
     EngineDescription,
     NodeDescription,
@@ -12,17 +10,15 @@ from lighterman.apitypes.swarm import (
 )
 from lighterman.containers.log_options import offered
 from lighterman.swarm.ca import certificates
-
-if TYPE_CHECKING:
-    from lighterman.swarm.node.node import Node
+from lighterman.swarm.node.credentials import Credentials
 
 NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 
 
-def describe(node: "Node") -> NodeDescription:
+def describe(credentials: Credentials) -> NodeDescription:
     """Host, engine, plugins and the certificates of this node."""
-    host = node.engine.containers.host
-    labels = dict(label.partition("=")[::2] for label in node.engine.labels)
+    host = credentials.engine.containers.host
+    labels = dict(label.partition("=")[::2] for label in credentials.engine.labels)
     plugins = [
         *(PluginDescription("Log", name) for name in sorted(offered())),
         *(PluginDescription("Network", name) for name in NETWORK_DRIVERS),
@@ -32,12 +28,12 @@ def describe(node: "Node") -> NodeDescription:
         hostname=host.hostname,
         platform=Platform(host.machine, "linux"),
         resources=Resources(nano_cpus=host.ncpu * 1_000_000_000, memory_bytes=host.mem_total_bytes),
-        engine=EngineDescription(node.engine.version, labels, plugins),
-        tls_info=tls_info(node),
+        engine=EngineDescription(credentials.engine.version, labels, plugins),
+        tls_info=tls_info(credentials),
     )
 
 
-def tls_info(node: "Node") -> TLSInfo:
+def tls_info(credentials: Credentials) -> TLSInfo:
     """The root that this node trusts, and who has signed its certificate."""
-    subject, public_key = certificates.issuer_in(node.keys.certificate, node.membership.root)
-    return TLSInfo(node.membership.root, subject, public_key)
+    subject, public_key = certificates.issuer_in(credentials.keys.certificate, credentials.membership.root)
+    return TLSInfo(credentials.membership.root, subject, public_key)

@@ -11,7 +11,6 @@ import datetime as dt
 import logging
 import ssl
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from lighterman.errdefs import System
 from lighterman.lib.effects import in_thread, to_end
@@ -20,7 +19,7 @@ from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.facade import Engine
 from lighterman.swarm.node import issue, leader
 from lighterman.swarm.node.addresses import join_port, split_port
-from lighterman.swarm.node.books import Keys, Membership
+from lighterman.swarm.node.books import Keys, Membership, write_private
 from lighterman.swarm.node.channels import local_pair
 from lighterman.swarm.node.dispatch import Dispatcher
 from lighterman.swarm.node.listener import Listener
@@ -309,13 +308,6 @@ def write_peer_files(config: MemberConfig, keys: Keys) -> None:
         (config.authority, keys.peer_root),
     ):
         write_private(path, text)
-
-
-def write_private(path: Path, text: str) -> None:
-    """A file that only root reads, from its first moment on."""
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)
 
 
 async def ended(task: "asyncio.Task[None]") -> None:
