@@ -61,3 +61,26 @@ DELIBERATE: tuple[Difference, ...] = (
     ),
     Difference("top", r"\.Processes\[0\]\[0\]", "a pid"),
 )
+
+BUILDS: tuple[Difference, ...] = (
+    Difference(
+        "no Dockerfile|no such Dockerfile|a Dockerfile outside|a tag that is none",
+        r"status: wanted 500, came 400",
+        "a client's mistake is no error of ours",
+    ),
+    Difference(
+        "a stage that is none|the stage itself|a name that was taken|no name of an image",
+        r"status: wanted 200, came 400|said: wanted",
+        "what cannot be built is refused before anything is",
+    ),
+    Difference(
+        "only up to the target", r"said: wanted", "a stage that the target does not need is not built"
+    ),
+    Difference(
+        "ARG --x=1 A|STOPSIGNAL --x=1 9|HEALTHCHECK --interval=5s NONE|EXPOSE 80-82-90",
+        r"",
+        "what has no effect is refused, not passed over",
+    ),
+    Difference(".*that are no JSON", r"unexpected end of JSON input", "the words of another JSON decoder"),
+)
+"""The same for builds, whose scenarios are the names of the corpus's cases."""
