@@ -15,8 +15,9 @@ from lighterman.errdefs import (
     Unimplemented,
 )
 from lighterman.networks.config import DEFAULT_POOLS
-from lighterman.networks.create import plan_network
+from lighterman.networks.create import plan_network, warning_of
 from lighterman.networks.row import NetworkRow, Pool
+from lighterman.networks.view import on_the_wire
 
 BRIDGE = NetworkRow(
     "ca32" + "0" * 60,
@@ -192,9 +193,12 @@ def test_ipv6_has_its_own_pool_or_a_local_one() -> None:
     assert [each.subnet for each in chosen.pools] == ["172.19.0.0/16", "fd12:3456::/64"]
 
 
-def test_without_ipv6_its_pools_are_left_out() -> None:
+def test_without_ipv6_its_pools_are_told_and_not_used_and_that_is_said() -> None:
     row = planned(body("new", pool("10.78.0.0/24"), pool("2001:db8::/64")))
     assert [each.subnet for each in row.pools] == ["10.78.0.0/24"]
+    assert [each.subnet for each in on_the_wire(row).ipam.config or ()] == ["10.78.0.0/24", "2001:db8::/64"]
+    assert warning_of(row) == "IPv6 is not enabled for network new: 2001:db8::/64 is not used"
+    assert warning_of(planned(body("new", pool("10.78.0.0/24"), ipv6=True))) == ""
 
 
 def test_macvlan_without_a_parent_leads_nowhere() -> None:

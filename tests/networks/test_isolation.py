@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lighterman.errdefs import Forbidden, System
 from lighterman.lib.filters import Filters
 from lighterman.linux import netns
 from lighterman.linux.link_monitor import LinkMonitor
-from lighterman.linux.netlink import Netlink, delete_link
+from lighterman.linux.netlink import RT_TABLE_MAIN, Netlink, delete_link
 from lighterman.linux.nft import Nft
 from lighterman.networks import EndpointWish, PortWish
 
@@ -304,3 +305,124 @@ async def test_macvlan_has_a_mac_an_address_and_its_size_of_packets(tmp_path: Pa
         await networks.remove("lan")
         with Netlink() as netlink:
             assert "wan0" in {each.name for each in netlink.links()}
+
+
+@on_own_host
+async def test_a_containers_link_that_somebody_deletes_comes_back(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", IPAMConfig("10.1.0.0/24"), IPAMConfig("fd00:1::/64"), ipv6=True)
+        web = await box(networks, "web", EndpointWish("one"), ports=(PortWish(80, "tcp", "", 8080, 8080),))
+        other = await box(networks, "other", EndpointWish("one"))
+        (veth,) = (name for name in our_veths() if name.endswith(web.endpoints[0].id[:8]))
+        ip(f"link del {veth}")
+        with listening(web.key, 80, socket.AF_INET6):
+            assert await can(other.key, web.endpoints[0].ipv4, 80)
+            assert await can(other.key, web.endpoints[0].ipv6, 80)
+            assert await can("/proc/thread-self/ns/net", "127.0.0.1", 8080)
+        assert netns.run_in(web.key, default_routes) == {4, 6}
+        await networks.disconnect(web.id)
+        await asyncio.sleep(0)  # the end of its link is told now, and nobody makes it again
+        assert not any(name.endswith(web.endpoints[0].id[:8]) for name in our_veths())
+
+
+@on_own_host
+async def test_link_local_addresses_are_there_beside_the_others(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", IPAMConfig("10.1.0.0/24"), IPAMConfig("fd00:1::/64"), ipv6=True)
+        wish = EndpointWish("one", link_local=("169.254.34.68", "fe80::34:68"))
+        web, other = await box(networks, "web", wish), await box(networks, "other", EndpointWish("one"))
+
+        def addresses() -> set[str]:
+            with Netlink() as netlink:
+                return {str(each.interface) for each in netlink.addresses()}
+
+        assert {"169.254.34.68/16", "fe80::34:68/64", "10.1.0.2/24"} <= netns.run_in(web.key, addresses)
+        assert other.endpoints[0].ipv4 == "10.1.0.3"
+
+
+@on_own_host
+async def test_the_network_with_the_highest_priority_has_the_default_route(tmp_path: Path) -> None:
+    async with opened(tmp_path) as networks:
+        for name, subnet in (("a", "10.1.0.0/24"), ("b", "10.2.0.0/24"), ("c", "10.3.0.0/24")):
+            await network(networks, name, IPAMConfig(subnet))
+        web = await box(networks, "web", EndpointWish("a"), EndpointWish("b", priority=5))
+        assert way_out(web.key) == "10.2.0.1"
+        await networks.join(web.id, EndpointWish("c", priority=9))
+        assert way_out(web.key) == "10.3.0.1"
+        await networks.leave(web.id, networks.find("c").id)
+        assert way_out(web.key) == "10.2.0.1"
+        await networks.leave(web.id, networks.find("b").id)
+        assert way_out(web.key) == "10.1.0.1"
+
+
+def way_out(key: str) -> str:
+    """The gateway of the default route of IPv4 in a namespace."""
+
+    def look() -> str:
+        lines = Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
+        (gateway,) = (line.split()[2] for line in lines if line.split()[1] == "00000000")
+        return socket.inet_ntoa(bytes.fromhex(gateway)[::-1])
+
+    return netns.run_in(key, look)
+
+
+@on_own_host
+async def test_a_published_port_of_sctp_leads_to_the_container(tmp_path: Path) -> None:
+    """By a packet as it is on the wire: this needs rules, and no SCTP in the kernel."""
+    private_host.make_outside(tmp_path / "outside")
+    async with opened(tmp_path) as networks:
+        ports = (PortWish(80, "sctp", "", 8080, 8080),)
+        web = await box(networks, "web", EndpointWish("bridge"), ports=ports)
+        with raw_sctp(web.key) as inside, raw_sctp(str(tmp_path / "outside")) as outside:
+            outside.sendto(sctp_init(4000, 8080), ("192.0.2.1", 0))
+            packet, (source, _) = await asyncio.to_thread(inside.recvfrom, 4096)
+        assert source == "192.0.2.9"
+        assert struct.unpack_from("!HH", packet, 20) == (4000, 80)
+        with raw_sctp(web.key) as inside, raw_sctp(str(tmp_path / "outside")) as outside:
+            outside.sendto(sctp_init(4001, 8081), ("192.0.2.1", 0))
+            outside.sendto(sctp_init(4002, 8080), ("192.0.2.1", 0))
+            packet, _ = await asyncio.to_thread(inside.recvfrom, 4096)
+        assert struct.unpack_from("!HH", packet, 20) == (4002, 80)
+
+
+def raw_sctp(key: str) -> socket.socket:
+    """A socket in a namespace that sends and hears packets of SCTP as they are."""
+
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP)
+        sock.settimeout(5)
+        return sock
+
+    return netns.run_in(key, make)
+
+
+def sctp_init(source: int, target: int) -> bytes:
+    """The first packet of an association. Source: RFC 9260, 3.3.2."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 9)
+    packet = struct.pack("!HHII", source, target, 0, 0) + chunk
+    return packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
+
+
+def crc32c(data: bytes) -> int:
+    """Castagnoli's checksum, bit by bit."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def our_veths() -> list[str]:
+    with Netlink() as netlink:
+        return [link.name for link in netlink.links() if link.kind == "veth"]
+
+
+def default_routes() -> set[int]:
+    """The versions of IP that have a default route here."""
+    with Netlink() as netlink:
+        return {
+            route.subnet.version
+            for route in netlink.routes()
+            if not route.subnet.prefixlen and route.table == RT_TABLE_MAIN
+        }

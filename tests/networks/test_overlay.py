@@ -140,12 +140,15 @@ def mesh(hosts: tuple[Host, Host]) -> Sandbox:
     one.know(ingress=True, address="10.9.0.2")
     two.know(ingress=True, address="10.9.0.3")
     b = plugged(two, "b", B)
-    nodes = ("10.9.0.2", "10.9.0.3")
-    one.tell({B: two.address, "10.9.0.3": two.address}, nodes=nodes)
-    two.tell({"10.9.0.2": one.address}, nodes=nodes)
-    for host in hosts:
-        host.do(lambda networks: networks.overlays.publish([MeshPort("tcp", 8080, 80, (B,))]))
+    publish(hosts, [MeshPort("tcp", 8080, 80, (B,))])
     return b
+
+
+def publish(hosts: tuple[Host, Host], ports: list[MeshPort]) -> None:
+    one, two = hosts
+    nodes = ("10.9.0.2", "10.9.0.3")
+    one.tell({B: two.address, "10.9.0.3": two.address}, ports, nodes=nodes)
+    two.tell({"10.9.0.2": one.address}, ports, nodes=nodes)
 
 
 def test_a_published_port_answers_on_every_host_and_the_task_sees_the_client(
@@ -172,13 +175,15 @@ def test_the_mesh_survives_the_engine(hosts: tuple[Host, Host]) -> None:
         one.close()
         assert reaches(str(two.netns), one.address, 8080, 2)
         one.open({})
+        assert reaches(str(two.netns), one.address, 8080, 2), "before a manager was heard"
+        publish(hosts, [MeshPort("tcp", 8080, 80, (B,))])
         assert reaches(str(two.netns), one.address, 8080, 2)
 
 
 def test_a_port_that_is_unpublished_is_free_again(hosts: tuple[Host, Host]) -> None:
     one, two = hosts
     b = mesh(hosts)
-    one.do(lambda networks: networks.overlays.publish([MeshPort("tcp", 8081, 80, (B,))]))
+    publish(hosts, [MeshPort("tcp", 8081, 80, (B,))])
     with listening(b.key, 80), listening(str(one.netns), 8080):
         assert reaches(str(two.netns), one.address, 8081, 2)
 
@@ -188,7 +193,7 @@ def test_a_port_that_somebody_has_is_left_to_him(hosts: tuple[Host, Host]) -> No
     b = mesh(hosts)
     ports = [MeshPort("tcp", 8081, 80, (B,)), MeshPort("tcp", 8082, 80, (B,))]
     with listening(str(one.netns), 8081) as his, listening(b.key, 80):
-        one.do(lambda networks: networks.overlays.publish(ports))
+        publish(hosts, ports)
         assert reaches(str(two.netns), one.address, 8081, 2)
         assert his.accept()
         assert reaches(str(two.netns), one.address, 8082, 2)

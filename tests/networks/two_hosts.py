@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import uvloop
 from tests.networks.hosts import CONFIG, opened
 
 from lighterman.linux import netns
-from lighterman.networks import DataPath, NetworkRow, Networks, Picture, Pool
+from lighterman.networks import DataPath, MeshPort, NetworkRow, Networks, Picture, Pool
 
 T = TypeVar("T")
 NETWORK_ID = "0ver1ay0ver1ay0ver1ay0ver"
@@ -86,10 +86,10 @@ class Host:
         if address:
             self.do(lambda networks: networks.overlays.open_ingress(NETWORK_ID, address))
 
-    def tell(self, hosts: dict[str, str], **picture: Any) -> None:
+    def tell(self, hosts: dict[str, str], mesh: Sequence[MeshPort] = (), **picture: Any) -> None:
         """Tell of the network of the tests."""
         seen = Picture(DataPath(self.address), hosts, **picture)
-        self.do(lambda networks: networks.overlays.tell(NETWORK_ID, seen))
+        self.do(lambda networks: networks.overlays.tell(NETWORK_ID, seen, mesh))
 
 
 def joined(root: Path) -> tuple[Host, Host]:

@@ -6,7 +6,7 @@ first effect, so that a start after a crash finishes or undoes what was begun.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -155,16 +155,24 @@ class Builder:
             if row.own_link:
                 links.remove_links(self._netlink, [row.link])
 
-    def mend(self, connected: Sequence[Sandbox]) -> None:
-        """Make bridges again that somebody deleted, with their ports. Says so; so too if it fails."""
+    def mend(self, connected: Sequence[Sandbox], gone: Collection[str]) -> None:
+        """Make links again that somebody deleted: bridges with their ports, and containers' own. Says so; so
+        too if it fails."""
+        shown = ", ".join(sorted(gone))
         try:
             links.repair_bridges(self._netlink, self._bridges())
             on_host = {link.name: link for link in self._netlink.links()}
             for sandbox in connected:
-                links.plug_again(self._netlink, self._plugs(sandbox), on_host)
-            log.warning("op=mend a bridge was deleted by others, it is as it was")
+                plugs = self._plugs(sandbox)
+                lost = [plug for plug in plugs if plug.veth in gone and plug.veth not in on_host]
+                if lost:
+                    with _opened(sandbox.key) as fd:
+                        links.furnish(self._netlink, self._segments, fd, lost)
+                        links.route(fd, _ways_out(sandbox), missing_only=True)
+                links.plug_again(self._netlink, plugs, on_host)
+            log.warning("op=mend links were deleted by others, they are as they were: %s", shown)
         except OSError as error:
-            log.error("op=mend a bridge was deleted by others and stays so: %s", error)
+            log.error("op=mend links were deleted by others and stay so: %s: %s", shown, error)
 
     # the start
 

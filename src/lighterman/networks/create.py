@@ -161,6 +161,11 @@ def _with_pools(
         for config in configs
         if config.subnet and (row.ipv6 or _version(config) == 4)
     ]
+    idle = [
+        _pool(config, with_gateway=False, wished=True)
+        for config in configs
+        if config.subnet and not row.ipv6 and _version(config) == 6
+    ]
     bare = next((config for config in configs if not config.subnet), wire.IPAMConfig())
     if not any(pool.version == 4 for pool in made):
         chosen = replace(bare, subnet=str(choose_subnet(pools, taken)))
@@ -177,7 +182,13 @@ def _with_pools(
         if any(_overlap(subnet, other) for other in used):
             raise PoolOverlaps
         used.append(subnet)
-    return replace(row, pools=tuple(made))
+    return replace(row, pools=tuple(made), idle_pools=tuple(idle))
+
+
+def warning_of(row: NetworkRow) -> str:
+    """What of the wish for a network does not act; "" if all of it does."""
+    subnets = ", ".join(pool.subnet for pool in row.idle_pools)
+    return f"IPv6 is not enabled for network {row.name}: {subnets} is not used" if subnets else ""
 
 
 def _version(config: wire.IPAMConfig) -> int:

@@ -2,13 +2,12 @@
 
 The nft table matters most: without it a container could speak to the host's loopback, because the bridges
 have `route_localnet` for ports published there. A reload of another firewall, or `nft flush ruleset`, is
-enough. A bridge that somebody deletes would leave its containers without a network until the next start.
+enough. A bridge or a container's link that somebody deletes would be missed until the next start.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from lighterman.linux.link_monitor import LinkMonitor
 from lighterman.linux.nft import NftMonitor
@@ -21,8 +20,7 @@ _PAUSE_S = 0.05  # a reload comes in several transactions
 class Guard:
     """Watches from `start`, which belongs to the event loop, until `close`.
 
-    `bridges` are the names of the bridges that there have to be; `mend` makes them again and runs in the
-    kernel's thread.
+    `wanted` are the names of the links that there have to be; `mend` is told which of them have gone.
     """
 
     def __init__(
@@ -31,13 +29,13 @@ class Guard:
         firewall: Firewall,
         table: str,
         *,
-        bridges: Callable[[], set[str]],
-        mend: Callable[[], None],
+        wanted: Callable[[], set[str]],
+        mend: Callable[[set[str]], None],
     ) -> None:
         self._kernel = kernel
         self._firewall = firewall
         self._table = table
-        self._bridges = bridges
+        self._wanted = wanted
         self._mend = mend
         self._rules, self._links = NftMonitor(), LinkMonitor()
         self._own_thread = 0
@@ -66,11 +64,12 @@ class Guard:
             self._healing = asyncio.get_running_loop().call_later(_PAUSE_S, self._heal)
 
     def _hear_of_links(self) -> None:
-        gone = self._bridges()
-        with suppress(OSError):  # too much came to be told: look after it
-            gone = gone & self._links.gone()
-        if gone:
-            self._kernel.call_soon(self._mend)
+        try:
+            gone = self._links.gone()
+        except OSError:  # too much came to be told: look after all of them
+            gone = self._wanted()
+        if gone and (missed := gone & self._wanted()):
+            self._mend(missed)
 
     def _heal(self) -> None:
         self._healing = None

@@ -76,13 +76,21 @@ class Overlays:
         await self._kernel.call(partial(self._builder.remove_network, row))
         return True
 
-    async def tell(self, network_id: str, picture: Picture) -> None:
-        """Know who is where in a network, and what they are called. Raises: System."""
+    async def tell(self, network_id: str, picture: Picture, mesh: Sequence[MeshPort] = ()) -> None:
+        """Know who is where in a network, and what they are called; `mesh` are the ports of the ingress
+        network.
+
+        Raises: System.
+        """
         row = self._catalog.rows[network_id]
+        if row.ingress:
+            self._builder.balancer.mesh = tuple(mesh)
         self._builder.balancer.pictures[network_id] = picture
         self._names.tell(network_id, row.name, picture.services, picture.members)
         inside = [sandbox for sandbox in self._sandboxes.connected if sandbox.in_network(network_id)]
         await self._kernel.call(partial(self._builder.reach, segment_of(row), picture, inside))
+        if row.ingress:
+            await self._publish(mesh)
 
     # the routing mesh
 
@@ -100,17 +108,13 @@ class Overlays:
         )
         await self._sandboxes.connect(sandbox)
 
-    async def publish(self, ports: Sequence[MeshPort]) -> None:
+    async def _publish(self, ports: Sequence[MeshPort]) -> None:
         """Answer on exactly these ports; one that is somebody else's on this host is left to him."""
         if self._sandboxes.get(INGRESS_SANDBOX) is None:
             return
-        self._builder.balancer.mesh = tuple(ports)
         wishes = tuple(PortWish(each.published, each.proto, host_port_first=each.published) for each in ports)
         for error in await self._sandboxes.republish_what_can_be(INGRESS_SANDBOX, wishes):
             log.error("op=publish-service outcome=failed: %s", error)
-        sandbox = self._sandboxes.get(INGRESS_SANDBOX)
-        if sandbox is not None:
-            await self._kernel.call(partial(self._builder.balancer.settle_all, [sandbox]))
 
     async def close_ingress(self) -> None:
         """Be no entrance any more; idempotent."""

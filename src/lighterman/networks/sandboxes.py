@@ -56,6 +56,7 @@ class _Held:
     names: NameServer | None = None
     begun: bool = False  # something of it may be in the kernel
     connected: bool = False
+    leaving: bool = False  # its links go, and that is as it should be
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,17 @@ class Sandboxes:
     @property
     def connected(self) -> Sequence[Sandbox]:
         """Those that are in the kernel."""
-        return [held.sandbox for held in self._held.values() if held.connected]
+        return [held.sandbox for held in self._held.values() if held.connected and not held.leaving]
+
+    @property
+    def veths(self) -> set[str]:
+        """The links on the host that there have to be."""
+        return {
+            veth_name(self._veth_prefix, endpoint)
+            for sandbox in self.connected
+            for endpoint in sandbox.endpoints
+            if endpoint.driver == "bridge"
+        }
 
     def is_used(self, network_id: str) -> bool:
         """Whether somebody has an endpoint there, or is about to."""
@@ -154,6 +165,7 @@ class Sandboxes:
         held = self._held.get(sandbox_id)
         if held is None:
             return
+        held.leaving = True
         self._fall_silent(held)
         if held.begun:
             await self._kernel.call(partial(self._builder.unbuild, held.sandbox))

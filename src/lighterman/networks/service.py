@@ -25,7 +25,7 @@ from lighterman.networks.attachment import Attacher
 from lighterman.networks.builder import Builder, domain
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
-from lighterman.networks.create import plan_network
+from lighterman.networks.create import plan_network, warning_of
 from lighterman.networks.defaults import BRIDGE, bridge_address, default_rows
 from lighterman.networks.errors import HasEndpoints
 from lighterman.networks.firewall import Firewall
@@ -96,8 +96,10 @@ class Networks:
             kernel,
             self._firewall,
             config.table,
-            bridges=lambda: {row.link for row in catalog.bridges},
-            mend=lambda: self._builder.mend(self._sandboxes.connected),
+            wanted=lambda: {row.link for row in catalog.bridges} | self._sandboxes.veths,
+            mend=lambda gone: kernel.call_soon(
+                partial(self._builder.mend, self._sandboxes.connected, frozenset(gone))
+            ),
         )
 
     @classmethod
@@ -277,7 +279,7 @@ class Networks:
                 await self._kernel.call(partial(self._builder.add_network, row))
             await self._db.write(_ROWS.put(row.id, row))
         self._events.publish("network", "create", row.id, {"name": row.name, "type": row.driver})
-        return wire.NetworkCreateResponse(row.id)
+        return wire.NetworkCreateResponse(row.id, warning_of(row))
 
     async def ensure_gateway_bridge(self) -> None:
         """Make the bridge by which containers of overlay networks get outside, unless it is there; users may

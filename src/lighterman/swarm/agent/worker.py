@@ -216,9 +216,8 @@ class Worker:
         await overlays.know(row_of(network, created_ns=created_ns))
         if network.ingress and network.node_address:
             await overlays.open_ingress(network.id, network.node_address.partition("/")[0])
-        await overlays.tell(network.id, picture_of(network, self._place.node_id, self._place.data_path()))
-        if network.ingress:
-            await overlays.publish(mesh_ports(network))
+        picture = picture_of(network, self._place.node_id, self._place.data_path())
+        await overlays.tell(network.id, picture, mesh_ports(network))
 
     async def _leave_networks(self) -> None:
         """Let go of networks that this node has no part in any more, once nobody is in them."""
