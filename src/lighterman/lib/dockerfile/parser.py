@@ -81,21 +81,26 @@ def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
     except InvalidParameter as error:
         raise InvalidParameter(f"failed to parse {name}: {error}") from error
     arguments: list[Arg] = []
-    stages: list[Stage] = []
+    stages: list[tuple[From, list[Instruction]]] = []
     for form in forms:
         try:
             instruction = _instruction(form)
         except InvalidParameter as error:
             raise InvalidParameter(f"dockerfile parse error line {form.line}: {error}") from error
         if isinstance(instruction, From):
-            stages.append(Stage(instruction, ()))
+            stages.append((instruction, []))
         elif stages:
-            stages[-1] = replace(stages[-1], instructions=(*stages[-1].instructions, instruction))
+            stages[-1][1].append(instruction)
         elif isinstance(instruction, Arg):
             arguments.append(instruction)
         else:
             raise InvalidParameter("no build stage in current context")
-    return Dockerfile(tuple(arguments), tuple(stages), source.escape, tuple(source.warnings))
+    return Dockerfile(
+        tuple(arguments),
+        tuple(Stage(start, tuple(instructions)) for start, instructions in stages),
+        source.escape,
+        tuple(source.warnings),
+    )
 
 
 def parse_trigger(text: str) -> Instruction:
