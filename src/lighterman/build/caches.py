@@ -13,7 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -104,9 +104,15 @@ class Caches:
 
     async def remove(self, key: str) -> None:
         """Throw a cache away. Idempotent."""
-        await in_thread(self._content.discard, self._root / key)
+        await in_thread(self._discard, self._root / key)
         if self._rows.pop(key, None) is not None:
             await self._db.write(_ROWS.delete(key))
+
+    def _discard(self, path: Path) -> None:
+        self._content.discard(path)
+        for above in (path.parent, self._root, self._root.parent):
+            with suppress(OSError):  # others are in it, or it is gone already
+                above.rmdir()
 
 
 def _make(path: Path, mount: RunMount) -> None:
