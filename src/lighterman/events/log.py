@@ -62,8 +62,19 @@ class Events:
         """How many clients listen."""
         return len(self._listeners)
 
-    def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
-        """Tell that `action` happened to the object `actor_id` of the API's `kind` ("container", ...)."""
+    def publish(
+        self,
+        kind: str,
+        action: str,
+        actor_id: str,
+        attributes: Mapping[str, str],
+        *,
+        scope: str = "local",
+    ) -> None:
+        """Tell that `action` happened to the object `actor_id` of the API's `kind` ("container", ...).
+
+        `scope` is "swarm" for what concerns more than this engine.
+        """
         now_ns = max(time.time_ns(), self._last_ns + 1)  # unique and rising: it is the row's key too
         self._last_ns = now_ns
         self.published += 1
@@ -77,6 +88,7 @@ class Events:
             type=kind,
             action=action,
             actor=Actor(id=actor_id, attributes=dict(sorted(attributes.items()))),
+            scope=scope,
             time=now_ns // 10**9,
             time_nano=now_ns,
         )

@@ -23,6 +23,7 @@ from lighterman.swarm.node.books import Keys, Membership, write_private
 from lighterman.swarm.node.channels import local_pair
 from lighterman.swarm.node.dispatch import Dispatcher
 from lighterman.swarm.node.listener import Listener
+from lighterman.swarm.node.tell import tell
 from lighterman.swarm.node.wire import (
     Done,
     IssueAnswer,
@@ -127,6 +128,7 @@ class Manager:
                     serving = group.create_task(self.store.serve(leader.duties(self)))
                     opened.push_async_callback(ended, serving)
                     group.create_task(self.dispatcher.run())
+                    group.create_task(tell(self.store, self.engine.containers.events))
                     group.create_task(self.dispatcher.keep_present())
                     await self._keep_address()
                     await self._listener.serve(context, self)

@@ -16,7 +16,7 @@ import msgspec
 
 from lighterman.apitypes.swarm import ManagerStatus
 from lighterman.swarm.errors import NoLeader
-from lighterman.swarm.state import Change, State, Write
+from lighterman.swarm.state import Change, Kind, State, Write
 from lighterman.swarm.state.state import TYPES, Key
 from lighterman.swarm.store import etcd_pb2 as pb
 from lighterman.swarm.store import keys
@@ -233,15 +233,16 @@ class Store:
         for event in events:
             key, is_put = event.kv.key, event.type == pb.Event.PUT
             if key == keys.LEADER:
-                kv = event.kv
+                former, kv = self._leader, event.kv
                 self._leader = (
                     _Leader(kv.value.decode(), kv.create_revision, kv.lease) if is_put else _Leader()
                 )
                 (self._vacant.clear if is_put else self._vacant.set)()
+                changed |= {(Kind.NODE, id) for id in (former.node_id, self._leader.node_id) if id}
             elif key.startswith(keys.MANAGERS):
-                self._take_manager(
-                    key.removeprefix(keys.MANAGERS).decode(), event.kv.value if is_put else b""
-                )
+                node_id = key.removeprefix(keys.MANAGERS).decode()
+                self._take_manager(node_id, event.kv.value if is_put else b"")
+                changed.add((Kind.NODE, node_id))
             elif (place := keys.parse_object_key(key)) is not None:
                 kind, id = place
                 value = (
