@@ -23,7 +23,7 @@ from lighterman.images.commit import Committer, CommitWish
 from lighterman.images.delete import delete_image, prune_images
 from lighterman.images.distribution import inspect_distribution, search_registry
 from lighterman.images.image import Image
-from lighterman.images.layers import Layers
+from lighterman.images.layers import Layers, Lease
 from lighterman.images.limits import Limits
 from lighterman.images.load import ImportWish, Loader
 from lighterman.images.progress import Emit, status, stream
@@ -72,6 +72,10 @@ class Images:
         images = cls(store, Layers(content, store), registry, workers)
         images.limit(limits)
         return images
+
+    def lease(self, chain: Sequence[str]) -> AbstractAsyncContextManager[Lease]:
+        """A hold on layers, by chain id, that keeps them until somebody stands on them; see `layers`."""
+        return self._layers.lease(chain)
 
     def limit(self, limits: Limits) -> None:
         """How much is transferred at a time, for what begins from now on."""

@@ -206,7 +206,7 @@ class Processes:
         await self._around.runtime.delete(plugin_id)
         await self._around.snapshots.unmount(snapshot)
         await in_thread(_unmount_below, self.home(plugin_id))
-        await in_thread(shutil.rmtree, self._sockets(plugin_id), True)
+        await in_thread(_remove, self._sockets(plugin_id))
 
     async def tidy(self, rows: Sequence[PluginRow]) -> None:
         """At the engine's start: what belongs to no plugin goes."""
@@ -222,7 +222,7 @@ class Processes:
         if path.is_relative_to(self._around.content.root):
             self._around.content.discard(path)
         else:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         with suppress(OSError):  # others are there
             path.parent.rmdir()
 
@@ -242,15 +242,28 @@ def _prepare(row: PluginRow, places: Places) -> None:
     mount.make_private(str(places.root))
     if row.config.propagated_mount:
         places.propagated.mkdir(mode=0o755, exist_ok=True)
-        if not any(each.point == str(places.propagated) for each in read_mountinfo()):
+        if not _is_shared(places.propagated):
             mount.bind(str(places.propagated), str(places.propagated), recursive=True)
-        mount.make_shared(str(places.propagated))
+            mount.make_shared(str(places.propagated))
+
+
+def _is_shared(path: Path) -> bool:
+    """Whether what is mounted below `path` in one namespace comes to the others."""
+    above = [each for each in read_mountinfo() if path.is_relative_to(each.point)]
+    return bool(max(above, key=lambda each: len(each.point)).propagation)
 
 
 def _dial(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(LISTENS_IN_S)
         sock.connect(str(path))
+
+
+def _remove(directory: Path) -> None:
+    """Take the directory away, and the one above it with the last. Blocks."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with suppress(OSError):  # others are there
+        directory.parent.rmdir()
 
 
 def _unmount_below(directory: Path) -> None:

@@ -70,9 +70,24 @@ def hide(paths: list[str]) -> None:
     Mounts made later on the host still appear here where the host's mount is shared.
     """
     mount.unshare_mounts()
-    mount.mount("", "/", "", mount.MS_REC | mount.MS_SLAVE)
     for path in paths:
+        keep_in(os.path.dirname(path))
         mount.umount(path, detach=True)
+
+
+def keep_in(path: str) -> None:
+    """Let what happens to mounts at `path` be nobody else's business.
+
+    Only there: what a container mounts in a shared volume has to reach the host.
+    """
+    while True:
+        try:
+            mount.mount("", path, "", mount.MS_PRIVATE)
+            return
+        except OSError:
+            if path == "/":
+                raise
+            path = os.path.dirname(path)  # it is no mount itself
 
 
 def main(fd: int, hidden: list[str]) -> None:

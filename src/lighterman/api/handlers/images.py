@@ -38,7 +38,7 @@ async def create(request: Request, rooms: Rooms) -> Answer:
         pulled = await rooms.images.pull(
             name, request.text("tag"), platform=platform, auth=registry_auth(request.headers)
         )
-        return Stream(_lines(pulled))
+        return Stream(progress_lines(pulled))
     source = request.text("fromSrc")
     if not source:
         raise InvalidParameter('Get "http:": http: no Host in request URL')
@@ -50,15 +50,15 @@ async def create(request: Request, rooms: Rooms) -> Answer:
         platform=platform,
     )
     if source == "-":
-        return Stream(_lines(await rooms.images.import_(request.chunks(), wish)))
-    return Stream(_lines(await rooms.images.import_url(source, wish)))
+        return Stream(progress_lines(await rooms.images.import_(request.chunks(), wish)))
+    return Stream(progress_lines(await rooms.images.import_url(source, wish)))
 
 
 def _line(message: Progress) -> bytes:
     return msgspec.json.encode(message) + b"\r\n"
 
 
-async def _lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
+async def progress_lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
     """Progress as the wire has it; a failure is the last message, since the head is sent already."""
     try:
         async with ended(messages):
@@ -102,7 +102,9 @@ async def prune(request: Request, rooms: Rooms) -> Answer:
 
 async def load(request: Request, rooms: Rooms) -> Answer:
     """ImageLoad."""
-    return Stream(_lines(rooms.images.load(request.chunks(), quiet=request.flag("quiet", default=True))))
+    return Stream(
+        progress_lines(rooms.images.load(request.chunks(), quiet=request.flag("quiet", default=True)))
+    )
 
 
 async def get(request: Request, rooms: Rooms) -> Answer:
@@ -124,7 +126,9 @@ async def push(request: Request, rooms: Rooms) -> Answer:
             auth = decode(await request.read(), AuthConfig)
         except InvalidParameter as error:
             raise InvalidParameter(f"Bad parameters and missing X-Registry-Auth: {error}") from error
-    return Stream(_lines(await rooms.images.push(request.names["name"], request.text("tag"), auth=auth)))
+    return Stream(
+        progress_lines(await rooms.images.push(request.names["name"], request.text("tag"), auth=auth))
+    )
 
 
 async def search(request: Request, rooms: Rooms) -> Answer:
