@@ -8,6 +8,8 @@ import fcntl
 import os
 import resource
 
+from lighterman.linux import small_files
+
 SIGKILL = 9
 SIGCHLD = 17
 CATCHABLE_SIGNALS = [number for number in range(1, 32) if number not in (SIGKILL, 19)]
@@ -40,8 +42,7 @@ def become_subreaper() -> None:
 
 def rename_process(name: str) -> None:
     """Set what `ps -c` shows of this process, at most 15 bytes. Source: proc_pid_comm(5)."""
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(name)
+    small_files.write("/proc/self/comm", name.encode())
 
 
 def signal_at_parents_end(number: int) -> None:
@@ -108,8 +109,7 @@ def start_time(pid: int) -> int | None:
     None: there is no such process. Source: proc_pid_stat(5), field 22.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            text = stat.read()
+        text = small_files.read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     return int(text[text.rindex(b")") + 2 :].split()[19])
@@ -117,5 +117,4 @@ def start_time(pid: int) -> int | None:
 
 def boot_id() -> str:
     """A name for this boot of the machine. Source: proc_sys_kernel(5), random."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    return small_files.read("/proc/sys/kernel/random/boot_id").decode().strip()

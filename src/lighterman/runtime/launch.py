@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from lighterman.linux import process, sockets
+from lighterman.linux import process, small_files, sockets
 from lighterman.runtime.caller import spawn
 from lighterman.runtime.fields import Fields
 
@@ -113,5 +113,4 @@ def _check(runtime: int) -> None:
 
 
 def _read_pid() -> int:
-    with open("pid") as file:
-        return int(file.read())
+    return int(small_files.read("pid"))

@@ -16,7 +16,7 @@ import _socket
 import os
 import time
 
-from lighterman.linux import process, sockets
+from lighterman.linux import process, small_files, sockets
 from lighterman.runtime import fields
 from lighterman.runtime.fields import Fields
 from lighterman.runtime.launch import Launched, LaunchFailed, launch
@@ -41,8 +41,7 @@ def run(order: Fields, fds: list[int]) -> None:
     `fds`: the control connection; to `adopt` a process, also its pidfd and what is read from it.
     """
     os.chdir(order.text("dir"))
-    with open("request", "rb") as file:
-        request = Fields(file.read())
+    request = Fields(small_files.read("request"))
     log = os.open("monitor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     os.dup2(log, 2)
     os.close(log)
@@ -222,8 +221,8 @@ class Monitor:
     def _attach(self, request: Fields, fds: list[int]) -> None:
         early = b""
         if len(fds) > 1:
-            with open(fds[1], "rb") as file:
-                early = file.read()
+            early = small_files.read(fds[1])
+            os.close(fds[1])
         client = StreamClient(self._stdio, _socket.socket(fileno=fds[0]), request)
         self._stdio.clients.append(client)
         client.start(early)
@@ -256,9 +255,7 @@ class Monitor:
 
     def _write_file(self, name: str, content: bytes) -> None:
         """Whole or not at all. No fsync: it tells of processes, and what cuts the power ends those too."""
-        fd = os.open(name + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.write(fd, content)
-        os.close(fd)
+        small_files.write(name + ".new", content)
         os.rename(name + ".new", name)
 
 
@@ -267,8 +264,7 @@ def _oom_kills(path: str) -> int:
     if not path:
         return 0
     try:
-        with open(path, "rb") as file:
-            counters = file.read().split()
+        counters = small_files.read(path).split()
     except FileNotFoundError:  # removed already, by `delete` of a run that was killed
         return 0
     return int(counters[counters.index(b"oom_kill") + 1]) if b"oom_kill" in counters else 0
