@@ -36,9 +36,7 @@ class NetworkRow(msgspec.Struct, frozen=True):
     link: str = ""  # the name of its bridge, or of the link that macvlan and ipvlan stand on
     own_link: bool = False  # we made that link and take it away again
     pools: tuple[Pool, ...] = ()
-    idle_pools: tuple[
-        Pool, ...
-    ] = ()  # of IPv6, wished for a network without it: told, as dockerd does
+    idle_pools: tuple[Pool, ...] = ()  # of IPv6, wished for a network without it: told, as dockerd does
     ipam_options: dict[str, str] | None = None
     ipv6: bool = False
     internal: bool = False
