@@ -195,7 +195,7 @@ def test_a_clean_path_has_one_spelling(path: str, clean: str) -> None:
 def test_hijacked_routes_are_those_whose_heads_are_cut() -> None:
     """A new one has to be known to `api.hijack.is_hijack` as well."""
     hijacked = {route.operation for route in SERVED if route.flow is Flow.HIJACK}
-    assert hijacked == {"ContainerAttach", "ExecStart"}
+    assert hijacked == {"ContainerAttach", "ExecStart", "Session"}
 
 
 def test_the_document_of_the_api_is_current() -> None:

@@ -32,10 +32,7 @@ def document() -> str:
             "",
             *_table(SERVED),
             "",
-            "## Still to come",
-            "",
-            *_table(MISSING),
-            "",
+            *(["## Still to come", "", *_table(MISSING), ""] if MISSING else []),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Connections that leave HTTP: attach and exec start take over the client's socket.
+"""Connections that leave HTTP: attach, exec start and sessions take over the client's socket.
 
 Three words. A request that will be *hijacked* is known by its first line (`is_hijack`), before HTTP's parser
 sees it; what the client sends behind it is *early*: no HTTP, but the first bytes of the process's stdin; to
@@ -45,10 +45,10 @@ _CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Le
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HIJACKED = re.compile(
-    rb"POST (?:\w+://[^/ ]*)?(?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[? ]"
+    rb"POST (?:\w+://[^/ ]*)?(?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start|session)[? ]"
 )
 _OURS = re.compile(rb"^(?:upgrade|expect|connection)[ \t]*:.*?(?:\r?\n)", re.I | re.M)
-_WANTS_UPGRADE = re.compile(rb"^upgrade[ \t]*:", re.I | re.M)
+_UPGRADE = re.compile(rb"^upgrade[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.I | re.M)
 _WANTS_CONTINUE = re.compile(rb"^expect[ \t]*:[ \t]*100-continue", re.I | re.M)
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.I | re.M)
 _CHUNKED = re.compile(rb"^transfer-encoding[ \t]*:.*chunked", re.I | re.M)
@@ -89,6 +89,8 @@ class Hijack:
 
     upgrades: bool
     early: bytearray
+    protocol: str = ""
+    """What the client wants to speak from then on."""
 
 
 class Connection(web.RequestHandler):
@@ -191,7 +193,9 @@ class Connection(web.RequestHandler):
             return
         head, end = data[:body_start], body_end(data, body_start)
         if end is not None:
-            self.hijack = Hijack(_WANTS_UPGRADE.search(head) is not None, bytearray(data[end:]))
+            upgrade = _UPGRADE.search(head)
+            protocol = upgrade[1].decode(errors="replace") if upgrade else ""
+            self.hijack = Hijack(upgrade is not None, bytearray(data[end:]), protocol)
             # aiohttp has its own idea of an upgrade (no body, a tail of its own), so it sees none.
             self._parse(_OURS.sub(b"", head) + data[body_start:end])
         elif len(data) > HEAD_LIMIT_BYTES + BODY_LIMIT_BYTES:
@@ -308,6 +312,12 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+
+def switched_head(protocol: str) -> bytes:
+    """The head that begins another protocol, as dockerd writes it: nothing of Docker's in it."""
+    lines = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}", "", "")
+    return "\r\n".join(lines).encode()
 
 
 def stream_head(connection: Connection, headers: Mapping[str, str], kind: str) -> bytes:

@@ -80,7 +80,7 @@ class Request:
     names: Mapping[str, str]
     """The parts of the path that the route leaves open."""
     query: MultiMapping[str]
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     """By name, in any case."""
     has_body: bool
     read: Callable[[], Awaitable[bytes]]
@@ -89,6 +89,10 @@ class Request:
     """The body as it comes, for what may be large."""
     take: Callable[[bool, str], Awaitable[Client]]
     """Take the connection over: whether Docker's headers go into the head, and what the stream is called."""
+    upgrade: str
+    """The protocol that the client of a hijacked request wants to speak from now on; "" for none."""
+    switch: Callable[[str], Awaitable[Client]]
+    """Take the connection over to speak this protocol."""
     websocket: Callable[[bool], WebSocket]
     """The connection as a websocket, still to be opened; the argument says whether it sends texts."""
 

@@ -21,6 +21,7 @@ from lighterman.api.handlers import (
     payloads,
     plugins,
     services,
+    session,
     swarm,
     system,
     volumes,
@@ -115,6 +116,7 @@ SERVED: tuple[Route, ...] = (
     Route("ImageCommit", "POST", "/commit", images.commit),
     Route("ImageBuild", "POST", "/build", build.build, flow=Flow.STREAM),
     Route("BuildPrune", "POST", "/build/prune", build.prune, since=(1, 31)),
+    Route("Session", "POST", "/session", session.session, flow=Flow.HIJACK),
     Route("ImageSearch", "GET", "/images/search", images.search),
     Route("DistributionInspect", "GET", "/distribution/{name:.*}/json", images.distribution, since=(1, 30)),
     Route("NetworkList", "GET", "/networks", networks.list_),
@@ -181,9 +183,7 @@ SERVED: tuple[Route, ...] = (
 )
 """Operations that are answered."""
 
-MISSING: tuple[Route, ...] = (
-    Route("Session", "POST", "/session", flow=Flow.HIJACK),
-)
+MISSING: tuple[Route, ...] = ()
 """Operations still to come: each is answered with 501. This is the one list of them."""
 
 DEBUG: tuple[Route, ...] = (

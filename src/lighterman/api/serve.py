@@ -21,7 +21,7 @@ from aiohttp import web
 
 from lighterman.api import errors, versions
 from lighterman.api.browsers import refuse_browsers
-from lighterman.api.hijack import Connection, Crowd, Place, Server, stream_head
+from lighterman.api.hijack import Connection, Crowd, Place, Server, stream_head, switched_head
 from lighterman.api.request import Answer, Reply, Request, Stream, ended
 from lighterman.api.rooms import Rooms
 from lighterman.api.router import Router, cleaned, location
@@ -259,11 +259,15 @@ class Front:
     def _request(self, http: web.BaseRequest, version: Version, names: Mapping[str, str]) -> Request:
         body = _Body(http)
 
+        connection = http.protocol
+        assert isinstance(connection, Connection)
+
         async def take(with_headers: bool, kind: str) -> Client:
-            connection = http.protocol
-            assert isinstance(connection, Connection)
             headers = self._headers if with_headers else {}
             return await connection.take(stream_head(connection, headers, kind))
+
+        async def switch(protocol: str) -> Client:
+            return await connection.take(switched_head(protocol))
 
         return Request(
             version=version,
@@ -274,6 +278,8 @@ class Front:
             read=body.read,
             chunks=body.chunks,
             take=take,
+            upgrade=connection.hijack.protocol if connection.hijack else "",
+            switch=switch,
             websocket=lambda text: WebSocket(http, text=text),
         )
 

@@ -10,6 +10,7 @@ from. The grammar of Dockerfiles is in `lib.dockerfile`, what steps do to files 
 """
 
 from lighterman.build.builds import Builds
+from lighterman.build.session import SessionWish
 from lighterman.build.wish import BuildWish
 
-__all__ = ["BuildWish", "Builds"]
+__all__ = ["BuildWish", "Builds", "SessionWish"]
