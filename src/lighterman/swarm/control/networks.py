@@ -1,7 +1,7 @@
 """Networks of the swarm, in the form of `/networks`. Source: SwarmKit, controlapi/network.go."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from lighterman.apitypes import network as wire
@@ -15,12 +15,20 @@ from lighterman.swarm.control.find import one
 from lighterman.swarm.control.refusals import AlreadyExists, FailedPrecondition, InvalidArgument, NotSupported
 from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
-from lighterman.swarm.orchestrate.allocate import PREDEFINED, ingress_network, needs_ingress
+from lighterman.swarm.orchestrate.allocate import (
+    FIRST_VNI,
+    LAST_VNI,
+    PREDEFINED,
+    VNI_OPTION,
+    ingress_network,
+    needs_ingress,
+)
 from lighterman.swarm.state import Delete, Kind, Network, Put, State, TaskState
 from lighterman.swarm.store import NameTaken
 
 _PER_NODE = ("macvlan", "ipvlan", "bridge", "host")
 """Drivers whose networks are made on each node from a configuration that is there."""
+MTU_OPTION = "com.docker.network.driver.mtu"
 
 
 def list_(state: State, filters: Filters) -> list[wire.Network]:
@@ -140,11 +148,25 @@ def _check(spec: NetworkSpec) -> None:
         raise InvalidArgument(f"plugin {driver} not supported")
     if spec.ipv6_enabled:
         raise NotSupported("overlay networks with IPv6 are not supported")
+    _check_options(spec.driver_configuration.options if spec.driver_configuration else {})
     if spec.ipam_options is not None:
         if spec.ipam_options.driver.name != "default":
             raise InvalidArgument(f"plugin {spec.ipam_options.driver.name} not supported")
         for config in spec.ipam_options.configs:
             _check_pool(config)
+        if len(spec.ipam_options.configs) > 1:
+            raise NotSupported("overlay networks with more than one subnet are not supported")
+
+
+def _check_options(options: Mapping[str, str]) -> None:
+    if "encrypted" in options:
+        raise NotSupported("encrypted overlay networks are not supported, and are not made in the clear")
+    mtu = options.get(MTU_OPTION, "1450")
+    if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
+        raise InvalidArgument(f"invalid MTU number: {mtu}")
+    vni = options.get(VNI_OPTION, str(FIRST_VNI))
+    if not vni.isdecimal() or not 0 < int(vni) <= LAST_VNI:
+        raise InvalidArgument(f"invalid vxlan id value {vni!r} passed")
 
 
 def _check_pool(config: IPAMConfig) -> None:
