@@ -452,6 +452,21 @@ def test_monitor_and_engine_killed_together_leave_a_true_state(
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.beyond_dockerd
+@pytest.mark.usefixtures("spotless")
+def test_a_monitor_that_hangs_keeps_no_engine_from_starting(
+    engine: Daemon, docker: DockerCLI, gate: Path
+) -> None:
+    cid = docker.run("-d", *gated(gate), "busybox", "sh", "-c", f"{PASS}; exit 9")
+    monitor = parent(docker.inspect(cid)["State"]["Pid"])
+    engine.kill()
+    os.kill(monitor, signal.SIGSTOP)
+    engine.start()
+    assert docker.inspect(cid)["State"]["Running"]
+    opened(gate)
+    assert docker.out("wait", cid) == "9"
+
+
 @pytest.mark.usefixtures("spotless")
 def test_an_engine_that_is_stopped_leaves_containers_running(engine: Daemon, docker: DockerCLI) -> None:
     cid = docker.run("-d", "busybox", "sleep", "600")

@@ -26,6 +26,8 @@ from lighterman.runtime.outcomes import Exit, ProcessGone, Running
 from lighterman.runtime.streams import AttachTo, Client
 
 T = TypeVar("T")
+_UCRED = struct.Struct("=iII")
+"""Of who listens at the other end: pid, uid, gid. Source: unix(7), SO_PEERCRED."""
 log = logging.getLogger(__name__)
 
 
@@ -68,6 +70,13 @@ class Run:
         self._control = control
         self.ended = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(control, self._receive)
+
+    def kill_monitor(self) -> None:
+        """End the monitor that we are connected to, whatever it does."""
+        assert self._control is not None
+        credentials = self._control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        os.kill(_UCRED.unpack(credentials)[0], signal.SIGKILL)
+        self._disconnect(None)
 
     async def running(self, *, ask: bool) -> Running:
         """What the monitor tells after a start, or when it is asked. Raises: MonitorGone, MonitorFailed."""

@@ -31,6 +31,9 @@ from lighterman.runtime.streams import AttachTo, Client, ProcessIO
 from lighterman.runtime.zygote_client import Zygote
 
 log = logging.getLogger(__name__)
+
+_ANSWERS_WITHIN_S = 5.0
+"""What a monitor may take to answer a new daemon. It waits for nobody, so one that takes longer hangs."""
 Key = tuple[str, str | None]
 """Id of the container, and of the exec."""
 
@@ -362,7 +365,8 @@ class Runtime:
 
     async def recover(self) -> list[Recovered]:
         """What the last daemon left: living runs are adopted, ended ones told. Delete the latter."""
-        return [await self._recover(found) for found in await in_thread(find_runs, self._exec_root)]
+        found = await in_thread(find_runs, self._exec_root)
+        return await asyncio.gather(*(self._recover(each) for each in found))
 
     async def _recover(self, found: Found) -> Recovered:
         id, exec_id = found.key
@@ -389,13 +393,18 @@ class Runtime:
         return running
 
     async def _meet(self, run: Run) -> Running | None:
-        """Connect to a living monitor."""
+        """Connect to a living monitor. One that hangs holds up no engine: it is killed."""
         control = places.connect(run.directory)
         if control is None:
             return None
         run.connect(control)
         try:
-            return await run.running(ask=True)
+            async with asyncio.timeout(_ANSWERS_WITHIN_S):
+                return await run.running(ask=True)
+        except TimeoutError:
+            log.error("op=recover the monitor of %s does not answer: it is replaced", run.name)
+            run.kill_monitor()
+            return None
         except (MonitorGone, MonitorFailed):
             return None
 
