@@ -15,12 +15,15 @@ from lighterman.swarm.session import (
     AgentChannel,
     AgentFrame,
     ChannelClosed,
+    ManagerChannel,
     ManagerFrame,
+    decode_from_agent,
     decode_from_manager,
     encode,
 )
 
 SESSION_PATH = "/v1/session"
+LOGS_PATH = "/v1/logs"
 SILENCE_S = HEARTBEAT_PERIOD_S * SILENT_PERIODS
 """Until the session says how long it may be silent."""
 CONNECT_S = 5.0
@@ -117,11 +120,29 @@ async def connect(addr: str, context: ssl.SSLContext) -> AgentChannel:
 
     Raises: ChannelClosed, with the reason.
     """
+    return await _connect(addr, SESSION_PATH, context, encode, decode_from_manager)
+
+
+async def connect_for_logs(addr: str, context: ssl.SSLContext) -> ManagerChannel:
+    """A channel on which another manager asks its nodes for logs, as if it were one node.
+
+    Raises: ChannelClosed, with the reason.
+    """
+    return await _connect(addr, LOGS_PATH, context, encode, decode_from_agent)
+
+
+async def _connect(
+    addr: str,
+    path: str,
+    context: ssl.SSLContext,
+    encode_: Callable[[Out], bytes],
+    decode: Callable[[bytes], In],
+) -> SocketChannel[In, Out]:
     session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S))
     try:
         async with asyncio.timeout(CONNECT_S * 2):
             socket = await session.ws_connect(
-                f"https://{addr}{SESSION_PATH}",
+                f"https://{addr}{path}",
                 ssl=context,
                 server_hostname=MANAGER_NAME,
                 max_msg_size=FRAME_LIMIT_BYTES,
@@ -133,4 +154,4 @@ async def connect(addr: str, context: ssl.SSLContext) -> AgentChannel:
     except BaseException:
         await session.close()
         raise
-    return SocketChannel(socket, encode, decode_from_manager, session.close)
+    return SocketChannel(socket, encode_, decode, session.close)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -30,6 +30,7 @@ from lighterman.swarm.node.assign import (
 from lighterman.swarm.session import (
     HEARTBEAT_PERIOD_S,
     SILENT_PERIODS,
+    AgentChannel,
     Alive,
     AttachRefused,
     AttachWanted,
@@ -97,12 +98,18 @@ class _Reading:
 class Dispatcher:
     """All sessions of this manager."""
 
-    def __init__(self, store: Store, trust: Callable[[str], tuple[str, bool]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        trust: Callable[[str], tuple[str, bool]],
+        ask_for_logs: Callable[[str], Awaitable[ManagerChannel]],
+    ) -> None:
         """`trust` tells of a node the root certificates that it shall trust, and whether it must renew
-        its own.
+        its own; `ask_for_logs` opens a channel to another manager, by its id.
         """
         self._store = store
         self._trust = trust
+        self._ask_for_logs = ask_for_logs
         self._live: dict[str, Live] = {}
         self._readings: dict[str, _Reading] = {}
         self._networks = Networks(store.state)
@@ -320,26 +327,84 @@ class Dispatcher:
     async def logs(self, wanted: LogsWanted, node_of: dict[str, str]) -> AsyncIterator[LogLine]:
         """The lines of the tasks of `wanted`, as their nodes send them; `node_of` says where each task is.
 
-        A node that is not connected with this manager has nothing to say here. With `follow` it ends when the
-        caller goes.
+        Nodes of another manager are asked through that one; a node without a session has nothing to say. With
+        `follow` it ends when the caller goes.
         """
-        nodes = {node for node in node_of.values() if node in self._live}
-        reading = _Reading(asyncio.Queue(_LINES_AHEAD), set(nodes))
+        asked = self._asked(wanted, node_of)
+        reading = _Reading(asyncio.Queue(_LINES_AHEAD), set(asked))
         self._readings[wanted.subscription_id] = reading
+        relays = []
         try:
-            for node in nodes:
-                tasks = tuple(id for id in wanted.task_ids if node_of.get(id) == node)
-                with contextlib.suppress(ChannelClosed, KeyError):
-                    await self._live[node].channel.send(msgspec.structs.replace(wanted, task_ids=tasks))
+            for source, part in asked.items():
+                if source in self._live:
+                    with contextlib.suppress(ChannelClosed, KeyError):
+                        await self._live[source].channel.send(part)
+                else:
+                    relays.append(asyncio.create_task(self._relay(source, part, reading)))
             while reading.nodes or not reading.lines.empty():
                 line = await reading.lines.get()
                 if line is not None:
                     yield line
         finally:
             del self._readings[wanted.subscription_id]
+            for relay in relays:
+                relay.cancel()
             for node in reading.nodes:
                 with contextlib.suppress(ChannelClosed, KeyError):
                     await self._live[node].channel.send(LogsUnwanted(wanted.subscription_id))
+
+    def _asked(self, wanted: LogsWanted, node_of: dict[str, str]) -> dict[str, LogsWanted]:
+        """Whom to ask for which tasks: a node that is connected here, or the manager that has the node."""
+        asked: dict[str, list[str]] = {}
+        for task, node in node_of.items():
+            session = self._store.state.sessions.get(node)
+            if node in self._live:
+                asked.setdefault(node, []).append(task)
+            elif session is not None and session.manager_id in self._store.managers:
+                asked.setdefault(session.manager_id, []).append(task)
+        return {
+            source: msgspec.structs.replace(wanted, task_ids=tuple(tasks)) for source, tasks in asked.items()
+        }
+
+    async def _relay(self, manager_id: str, wanted: LogsWanted, reading: _Reading) -> None:
+        """Lines from another manager's nodes."""
+        try:
+            channel = await self._ask_for_logs(manager_id)
+            try:
+                await channel.send(wanted)
+                while isinstance(read := await channel.receive(), LogsRead | Alive):
+                    if isinstance(read, LogsRead):
+                        for line in read.lines:
+                            await reading.lines.put(line)
+                        if read.done:
+                            return
+            finally:
+                await channel.close()
+        except ChannelClosed as closed:
+            log.warning("logs of manager %s: %s", manager_id, closed)
+        finally:
+            reading.nodes.discard(manager_id)
+            with contextlib.suppress(asyncio.QueueFull):
+                reading.lines.put_nowait(None)
+
+    async def answer_for_logs(self, channel: AgentChannel) -> None:
+        """Another manager asks for logs of this one's nodes."""
+        try:
+            wanted = await channel.receive()
+            if not isinstance(wanted, LogsWanted):
+                return
+            tasks = self._store.state.tasks
+            here = {id: tasks[id].node_id for id in wanted.task_ids if id in tasks}
+            mine = {id: node for id, node in here.items() if node in self._live}
+            own = msgspec.structs.replace(wanted, subscription_id=new_id())
+            async with asyncio.TaskGroup() as group:
+                alive = group.create_task(_beat(channel))
+                async for line in self.logs(own, mine):
+                    await channel.send(LogsRead(wanted.subscription_id, (line,)))
+                await channel.send(LogsRead(wanted.subscription_id, done=True))
+                alive.cancel()
+        except* (ChannelClosed, msgspec.MsgspecError) as errors:
+            log.debug("logs for another manager: %s", errors.exceptions[0])
 
     async def _take_lines(
         self, node_id: str, id: str, lines: tuple[LogLine, ...], *, done: bool, error: str
@@ -361,3 +426,10 @@ class Dispatcher:
                 reading.nodes.discard(node_id)
                 with contextlib.suppress(asyncio.QueueFull):
                     reading.lines.put_nowait(None)
+
+
+async def _beat(channel: AgentChannel) -> None:
+    """A reader that follows a silent task is not to be taken for lost."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_PERIOD_S)
+        await channel.send(Alive())

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +19,7 @@ from aiohttp import web
 from lighterman.errdefs import EngineError, Forbidden, InvalidParameter, NotFound
 from lighterman.swarm.ca.certificates import Identity, identity_of
 from lighterman.swarm.errors import NotReady
-from lighterman.swarm.node.channels import FRAME_LIMIT_BYTES, SESSION_PATH, SocketChannel
+from lighterman.swarm.node.channels import FRAME_LIMIT_BYTES, LOGS_PATH, SESSION_PATH, SocketChannel
 from lighterman.swarm.node.wire import (
     ISSUE_PATH,
     JOIN_PATH,
@@ -33,7 +34,13 @@ from lighterman.swarm.node.wire import (
     MemberWish,
     RootAnswer,
 )
-from lighterman.swarm.session import ManagerChannel, decode_from_agent, encode
+from lighterman.swarm.session import (
+    AgentChannel,
+    ManagerChannel,
+    decode_from_agent,
+    decode_from_manager,
+    encode,
+)
 
 BODY_LIMIT_BYTES = 1 << 20
 log = logging.getLogger(__name__)
@@ -50,6 +57,7 @@ class Desk(Protocol):
     async def promote(self, wish: MemberWish, who: Identity) -> Done: ...
     async def let_go(self, wish: MemberWish, who: Identity) -> Done: ...
     async def session(self, channel: ManagerChannel, who: Identity, addr: str) -> None: ...
+    async def logs(self, channel: AgentChannel) -> None: ...
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -113,7 +121,16 @@ class Listener:
                 raise NotReady
             who = _who(request, desk)
             if request.path == SESSION_PATH:
-                return await self._session(request, desk, _node(who), addr)
+                node = _node(who)
+                return await self._upgraded(
+                    request,
+                    lambda socket: desk.session(SocketChannel(socket, encode, decode_from_agent), node, addr),
+                )
+            if request.path == LOGS_PATH:
+                _manager(who)
+                return await self._upgraded(
+                    request, lambda socket: desk.logs(SocketChannel(socket, encode, decode_from_manager))
+                )
             answer = await _desk_answer(request, desk, who, addr)
             return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
         except (EngineError, msgspec.MsgspecError) as error:
@@ -123,14 +140,15 @@ class Listener:
             log.exception("%s %s", request.method, request.path)
             return web.Response(status=500, text="internal error")
 
-    async def _session(
-        self, request: web.BaseRequest, desk: Desk, who: Identity, addr: str
+    async def _upgraded(
+        self, request: web.BaseRequest, converse: Callable[[web.WebSocketResponse], Awaitable[None]]
     ) -> web.StreamResponse:
+        """A conversation of frames, for as long as both ends want it."""
         response = web.WebSocketResponse(max_msg_size=FRAME_LIMIT_BYTES, autoping=True)
         await response.prepare(request)
         self._sessions.add(response)
         try:
-            await desk.session(SocketChannel(response, encode, decode_from_agent), who, addr)
+            await converse(response)
         finally:
             self._sessions.discard(response)
         return response

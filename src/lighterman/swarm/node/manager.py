@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from lighterman.errdefs import System
@@ -20,7 +21,7 @@ from lighterman.swarm.facade import Engine
 from lighterman.swarm.node import issue, leader
 from lighterman.swarm.node.addresses import join_port, split_port
 from lighterman.swarm.node.books import Keys, Membership, write_private
-from lighterman.swarm.node.channels import local_pair
+from lighterman.swarm.node.channels import connect_for_logs, local_pair
 from lighterman.swarm.node.dispatch import Dispatcher
 from lighterman.swarm.node.listener import Listener
 from lighterman.swarm.node.tell import tell
@@ -33,7 +34,7 @@ from lighterman.swarm.node.wire import (
     MemberWish,
     RootAnswer,
 )
-from lighterman.swarm.session import AgentChannel, ManagerChannel
+from lighterman.swarm.session import AgentChannel, ChannelClosed, ManagerChannel
 from lighterman.swarm.store import (
     TICK_MS,
     Etcd,
@@ -66,6 +67,7 @@ class Manager:
         listener: Listener,
         *,
         cluster: tuple[tuple[str, str], ...] = (),
+        client_context: Callable[[], Awaitable[ssl.SSLContext]],
         joins: bool = False,
         force_new_cluster: bool = False,
     ) -> None:
@@ -78,6 +80,7 @@ class Manager:
         self.cluster_id = membership.cluster_id
         self.node_id = membership.node_id
         self._listener = listener
+        self._client_context = client_context
         own = ((self.node_id, peer_url(membership)),)
         self._config = MemberConfig(
             binary=engine.etcd_binary,
@@ -102,7 +105,7 @@ class Manager:
             addr=membership.advertise,
             version=engine.version,
         )
-        self.dispatcher = Dispatcher(self.store, self.trust)
+        self.dispatcher = Dispatcher(self.store, self.trust, self._ask_for_logs)
         self.up = asyncio.Event()
         """It has read the state, and answers."""
         self._sessions: set[asyncio.Task[None]] = set()
@@ -163,6 +166,13 @@ class Manager:
         self._sessions.add(session)
         session.add_done_callback(self._sessions.discard)
         return agent
+
+    async def _ask_for_logs(self, manager_id: str) -> ManagerChannel:
+        """Raises: ChannelClosed."""
+        record = self.store.managers.get(manager_id)
+        if record is None:
+            raise ChannelClosed("the manager is away")
+        return await connect_for_logs(record.addr, await self._client_context())
 
     def trust(self, node_id: str) -> tuple[str, bool]:
         """What the node shall trust, and whether it has to renew its certificate now."""
@@ -260,6 +270,10 @@ class Manager:
     async def session(self, channel: ManagerChannel, who: Identity, addr: str) -> None:
         """The manager's end of a session of `who`."""
         await self.dispatcher.serve(channel, who.node_id, who.role, addr)
+
+    async def logs(self, channel: AgentChannel) -> None:
+        """Answer another manager that reads logs."""
+        await self.dispatcher.answer_for_logs(channel)
 
     # Members
 

@@ -84,6 +84,7 @@ class Managing:
             self._credentials.membership,
             self._credentials.keys,
             self._listener,
+            client_context=self._credentials.client_context,
             cluster=join.cluster if join else (),
             joins=join is not None,
             force_new_cluster=force_new_cluster,
