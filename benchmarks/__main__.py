@@ -14,6 +14,7 @@ from tests.support.images import BUSYBOX, busybox_layer, heavy_layers, saved
 from tests.support.registry import Registry
 
 from benchmarks.archives import archives
+from benchmarks.builds import builds
 from benchmarks.client import Client
 from benchmarks.images import commit, images
 from benchmarks.rows import ROWS as FIRST_ROWS
@@ -27,6 +28,7 @@ ROWS = (
     Row("use", use, rounds=7),
     Row("images", images, rounds=3),
     Row("commit", commit, rounds=7),
+    Row("builds", builds, rounds=3),
 )
 
 

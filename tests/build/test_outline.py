@@ -2,9 +2,10 @@
 
 import pytest
 
-from lighterman.build.outline import Outline, outline, stage_meant
+from lighterman.apitypes.registry import Platform
+from lighterman.build.outline import Outline, outline, platform_arguments, stage_meant
 from lighterman.errdefs import InvalidParameter
-from lighterman.lib.dockerfile import Label, parse
+from lighterman.lib.dockerfile import Arg, Label, parse
 
 STAGES = """
 ARG V=1
@@ -55,9 +56,22 @@ def test_a_name_that_comes_later_is_an_image() -> None:
     assert plan.stages[0].image == "later"
 
 
-def test_platforms_of_hosts_are_arguments_of_the_request() -> None:
+def test_a_from_knows_the_arguments_before_it_and_no_others() -> None:
     plan = outline(parse(b"ARG A=x\nFROM $A-$B"), {"A": "given", "B": "unknown"}, {}, "")
     assert plan.stages[0].image == "given-"
+
+
+def test_platforms_are_known_to_from_and_to_who_names_them() -> None:
+    here, there = Platform("amd64", "linux"), Platform("arm64", "linux", "v8")
+    known = platform_arguments(here, there)
+    assert (known["BUILDPLATFORM"], known["TARGETPLATFORM"]) == ("linux/amd64", "linux/arm64/v8")
+    plan = outline(parse(b"FROM x-$TARGETARCH"), {}, {}, "", known)
+    assert plan.stages[0].image == "x-arm64"
+    stage = plan.known.at_stage()
+    assert "TARGETOS" not in stage.known()
+    assert stage.declared(Arg(line=1, original="", arguments=(("TARGETOS", None),))).known() == {
+        "TARGETOS": "linux"
+    }
 
 
 @pytest.mark.parametrize(

@@ -104,12 +104,7 @@ class Build:
 
     def platform(self, wanted: str) -> Platform:
         """What is made of nothing is for this. Raises: InvalidParameter."""
-        if not wanted:
-            return self.host_platform
-        try:
-            return parse_platform(wanted, host=self.host_platform)
-        except InvalidParameter as error:
-            raise InvalidParameter(f"failed to parse platform {wanted}: {error}") from error
+        return platform_meant(wanted, self.host_platform)
 
     async def base(self, name: str, platform: str, part: Part) -> Image | None:
         """The image of a name, pulled if it is not here or if a build has to; None is `scratch`.
@@ -246,6 +241,16 @@ class Build:
     async def lend(self, stack: AsyncExitStack, mount: RunMount, target: str) -> Mount | None:
         """What the client lends a step, until `stack` ends. Raises: InvalidParameter, System."""
         return await lent.lent(stack, self._session, self._content, mount, target)
+
+
+def platform_meant(wanted: str, host: Platform) -> Platform:
+    """The platform of a text; "" is the host's. Raises: InvalidParameter."""
+    if not wanted:
+        return host
+    try:
+        return parse_platform(wanted, host=host)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"failed to parse platform {wanted}: {error}") from error
 
 
 def _write(path: Path, text: str, mode: int) -> None:

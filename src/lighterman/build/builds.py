@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, ExitStack, aclosing
 
 from lighterman.apitypes.build import BuildCache, BuildPruned
 from lighterman.apitypes.image import Progress
-from lighterman.build.build import Build, aux
+from lighterman.build.build import Build, aux, platform_meant
 from lighterman.build.cache import StepCache
 from lighterman.build.caches import Caches
 from lighterman.build.context import (
@@ -15,7 +15,7 @@ from lighterman.build.context import (
     received,
     take_dockerfile,
 )
-from lighterman.build.outline import Outline, outline
+from lighterman.build.outline import Outline, outline, platform_arguments
 from lighterman.build.output import Output, Part, Tell, messages
 from lighterman.build.prune import kept, prune
 from lighterman.build.remote import opened_context
@@ -91,7 +91,9 @@ class Builds:
             session = await self._session(stack, wish)
             context, text = await self._source(stack, wish, body, session)
             dockerfile = parse(text)
-            planned = outline(dockerfile, wish.build_args, wish.labels, wish.target)
+            builder = self._containers.images.host_platform
+            platforms = platform_arguments(builder, platform_meant(wish.platform, builder))
+            planned = outline(dockerfile, wish.build_args, wish.labels, wish.target, platforms)
             output, holds = Output(tell), stack.enter_context(ExitStack())
             build = Build(
                 wish,

@@ -7,9 +7,11 @@ before it in the Dockerfile, so there are no circles. What the wanted stage does
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lighterman.apitypes.registry import Platform
 from lighterman.build.dockerfile import BuildArguments
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.dockerfile import Copy, Dockerfile, From, Instruction, Run, Stage, expand, request_label
+from lighterman.registry import format_platform
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,32 @@ class Outline:
     """The places of all stages with names."""
 
 
+def platform_arguments(builder: Platform, target: Platform) -> dict[str, str]:
+    """The arguments that tell what a build runs on and what it is for. Source: BuildKit's of these names."""
+    return {
+        f"{which}{what}": value
+        for which, platform in (("BUILD", builder), ("TARGET", target))
+        for what, value in (
+            ("PLATFORM", format_platform(platform)),
+            ("OS", platform.os),
+            ("ARCH", platform.architecture),
+            ("VARIANT", platform.variant),
+        )
+    }
+
+
 def outline(
-    dockerfile: Dockerfile, given: Mapping[str, str | None], labels: Mapping[str, str], target: str
+    dockerfile: Dockerfile,
+    given: Mapping[str, str | None],
+    labels: Mapping[str, str],
+    target: str,
+    platforms: Mapping[str, str] | None = None,
 ) -> Outline:
-    """The build of the stage `target` ("": the last), which gets the labels. Raises: InvalidParameter."""
-    escape, known = dockerfile.escape, BuildArguments(dict(given))
+    """The build of the stage `target` ("": the last), which gets the labels. Raises: InvalidParameter.
+
+    `platforms` are arguments that every FROM knows, and stages that name them.
+    """
+    escape, known = dockerfile.escape, BuildArguments(dict(given), of_file=dict(platforms or {}))
     for arg in dockerfile.arguments:
         read = tuple(
             (
