@@ -67,8 +67,10 @@ def cross_signed(new_root_pem: str, old: Pair, now: dt.datetime) -> str:
     key, issuer, public_key = _load_key(old.key), _load(old.certificate), new.public_key()
     if not isinstance(public_key, ec.EllipticCurvePublicKey):
         raise InvalidParameter("only ECDSA keys are supported")
-    made = _authority(new.subject, issuer.subject, public_key, now).sign(key, hashes.SHA256())
-    return _pem(made)
+    # All roots have one name: only by the identifier of its signer's key is this known not to sign itself.
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    made = _authority(new.subject, issuer.subject, public_key, now).add_extension(signer, critical=False)
+    return _pem(made.sign(key, hashes.SHA256()))
 
 
 def new_request() -> tuple[str, str]:

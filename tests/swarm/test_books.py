@@ -1,0 +1,66 @@
+"""What lies on a node's disk, sealed or not, and the values of the store."""
+
+from pathlib import Path
+
+import pytest
+
+from lighterman.errdefs import System
+from lighterman.swarm.errors import SwarmLocked, WrongUnlockKey
+from lighterman.swarm.node.books import Books, Keys, Membership
+from lighterman.swarm.store.keyring import Keyring, new_data_key
+
+MEMBERSHIP = Membership(
+    node_id="n", cluster_id="c", root="r", listen="0.0.0.0:2377", advertise="10.0.0.1:2377", local="10.0.0.1"
+)
+KEYS = Keys(certificate="cert", key="private", data_keys=(new_data_key(),))
+
+
+def test_books_are_read_as_they_were_written(tmp_path: Path) -> None:
+    books = Books(tmp_path / "swarm")
+    books.write_keys(KEYS)
+    books.write_membership(MEMBERSHIP)
+    assert (books.membership(), books.keys()) == (MEMBERSHIP, KEYS)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in books.root.iterdir())
+
+
+def test_sealed_keys_are_opened_by_their_key_alone(tmp_path: Path) -> None:
+    books, key = Books(tmp_path), b"k" * 32
+    books.write_keys(KEYS, key)
+    assert b"private" not in (tmp_path / "keys.json").read_bytes()
+    assert books.keys(key) == KEYS
+    with pytest.raises(SwarmLocked):
+        books.keys()
+    with pytest.raises(WrongUnlockKey):
+        books.keys(b"x" * 32)
+
+
+def test_cleared_books_are_empty(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    books.write_membership(MEMBERSHIP)
+    (tmp_path / "etcd" / "member").mkdir(parents=True)
+    books.clear()
+    assert list(tmp_path.iterdir()) == []
+    Books(tmp_path / "never").clear()
+
+
+def test_a_value_is_opened_in_its_own_place_only() -> None:
+    ring = Keyring((new_data_key(),))
+    sealed = ring.seal(b"/s/secret/a", b"value")
+    assert b"value" not in sealed
+    assert ring.open(b"/s/secret/a", sealed) == b"value"
+    with pytest.raises(System, match="forged"):
+        ring.open(b"/s/secret/b", sealed)
+    with pytest.raises(System, match="forged"):
+        ring.open(b"/s/secret/a", sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    with pytest.raises(System, match="unknown key"):
+        Keyring((new_data_key(),)).open(b"/s/secret/a", sealed)
+
+
+def test_a_ring_opens_what_its_older_keys_have_sealed() -> None:
+    old, new = new_data_key(), new_data_key()
+    before, after = Keyring((old,)), Keyring((old, new))
+    sealed = before.seal(b"k", b"v")
+    assert after.open(b"k", sealed) == b"v"
+    assert not after.is_current(sealed)
+    assert after.is_current(after.seal(b"k", b"v"))
+    assert before.name_key("web") == after.name_key("web") != after.name_key("db")
