@@ -276,7 +276,7 @@ class Dispatcher:
                 case AttachWanted() as wish:
                     await self._attach(live, wish)
                 case DetachWanted(task_id):
-                    await self._detach(live, task_id)
+                    await attachments.detach(self._store, live.node_id, task_id)
 
     # Reports
 
@@ -311,16 +311,11 @@ class Dispatcher:
     # Plain containers
 
     async def _attach(self, live: Live, wish: AttachWanted) -> None:
+        """The task that stands for the container comes with the next assignments."""
         try:
             await attachments.attach(self._store, live.node_id, wish)
         except EngineError as error:
             await live.channel.send(AttachRefused(wish.request_id, str(error)))
-
-    async def _detach(self, live: Live, task_id: str) -> None:
-        try:
-            await attachments.detach(self._store, live.node_id, task_id)
-        except EngineError as error:  # the node says it again with its next session
-            log.warning("op=detach task=%s node=%s: %s", task_id, live.node_id, error)
 
     # Logs
 
