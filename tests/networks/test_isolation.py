@@ -168,7 +168,27 @@ async def test_networks_go_with_their_links_and_never_while_they_are_used(tmp_pa
         await networks.disconnect(sandbox.id)
         await networks.remove("one")
         with Netlink() as netlink:
-            assert [link.name for link in netlink.links() if link.kind == "bridge"] == [CONFIG.bridge_name]
+            assert "172.17.0.0/16" not in {str(route.subnet) for route in netlink.routes()}
+
+    def bridges() -> list[str]:
+        with Netlink() as netlink:
+            return [link.name for link in netlink.links() if link.kind == "bridge"]
+
+    assert bridges() == [CONFIG.bridge_name], "who closes has waited for the end of links"
+
+
+@on_own_host
+async def test_the_name_and_the_subnet_of_a_network_that_was_removed_are_free_at_once(tmp_path: Path) -> None:
+    named = {"com.docker.network.bridge.name": "mine0"}
+    async with opened(tmp_path) as networks:
+        for _ in range(3):
+            made = await network(networks, "one", options=named)
+            assert [str(each) for each in networks.find(made).subnets] == ["172.17.0.0/16"]
+            web = await box(networks, "web", EndpointWish("one"))
+            with listening(web.key, 80):
+                assert await can("/proc/thread-self/ns/net", web.endpoints[0].ipv4)
+            await networks.disconnect(web.id)
+            await networks.remove(made)
 
 
 @on_own_host

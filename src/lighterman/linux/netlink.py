@@ -296,6 +296,12 @@ def set_up(name: str) -> Request:
     return Request(RTM_SETLINK, 0, payload, f"set {name} up")
 
 
+def set_down(name: str) -> Request:
+    """Take the link down; its routes go. ENODEV when it is not there."""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, IFF_UP) + pack([(IFLA_IFNAME, name)])
+    return Request(RTM_SETLINK, 0, payload, f"set {name} down")
+
+
 def delete_link(name: str) -> Request:
     """Remove the link; of a veth the peer goes too. ENODEV when it is not there."""
     payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name)])

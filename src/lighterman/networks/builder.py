@@ -146,6 +146,13 @@ class Builder:
 
     def remove_network(self, row: NetworkRow) -> None:
         """The undo of `add_network`; idempotent. Raises: System."""
+        self.close_network(row)
+        if row.own_link:
+            with domain(f"failed to remove network {row.name}"):
+                links.remove_links(self._netlink, [row.link])
+
+    def close_network(self, row: NetworkRow) -> None:
+        """The same, but that a link of ours stays, without a route to it; idempotent. Raises: System."""
         with domain(f"failed to remove network {row.name}"):
             if row.driver == "overlay":
                 self._segments.remove(row.link)
@@ -153,7 +160,7 @@ class Builder:
             if row.driver == "bridge":
                 self._firewall.remove_bridge(row.link)
             if row.own_link:
-                links.remove_links(self._netlink, [row.link])
+                links.take_down(self._netlink, row.link)
 
     def mend(self, connected: Sequence[Sandbox], gone: Collection[str]) -> None:
         """Make links again that somebody deleted: bridges with their ports, and containers' own. Says so; so
@@ -243,6 +250,7 @@ class Builder:
     def close(self) -> None:
         """Let go of the namespace of overlay networks, which stays."""
         self._segments.close()
+        self.balancer.close()
 
     def _forward(self, rows: Iterable[NetworkRow]) -> None:
         if self._ip_forward and any(row.ipv6 for row in rows) and links.enable_ipv6_forwarding():

@@ -22,6 +22,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="networks")
+        self._slow_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="links")
         self.netlink = Netlink()
         self.nft = Nft()
 
@@ -34,8 +35,19 @@ class Kernel:
         """Queue an effect that nobody waits for; it tells its own failures."""
         self._thread.submit(effect)
 
+    def slowly(self, effect: Callable[[Netlink], T]) -> "asyncio.Future[T]":
+        """Begin an effect that waits for the kernel more than it works, in a thread of its own: the end of
+        a bridge takes 35 ms, in which nobody has to stand still."""
+
+        def run() -> T:
+            with Netlink() as netlink:
+                return effect(netlink)
+
+        return asyncio.get_running_loop().run_in_executor(self._slow_thread, run)
+
     async def close(self) -> None:
         """Wait for what is queued, then let go."""
+        await asyncio.get_running_loop().run_in_executor(None, self._slow_thread.shutdown)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
         self.netlink.close()
         self.nft.close()

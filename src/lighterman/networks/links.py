@@ -31,6 +31,7 @@ from lighterman.linux.netlink import (
     delete_link,
     delete_route,
     set_alias,
+    set_down,
     set_master,
     set_port,
     set_up,
@@ -321,6 +322,16 @@ def remove_links(netlink: Netlink, names: Collection[str]) -> None:
             except OSError as error:
                 if error.errno != errno.ENODEV:  # it went by itself meanwhile
                     raise
+
+
+def take_down(netlink: Netlink, name: str) -> None:
+    """Take a link down, with its routes, if it is there: what is left of it is nothing but its name."""
+    if index_of(name):
+        try:
+            netlink.batch([set_down(name)])
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
 
 
 def index_of(name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import secrets
@@ -19,7 +20,7 @@ from lighterman.errdefs import EngineError, Forbidden
 from lighterman.events import Events
 from lighterman.lib.effects import rollback
 from lighterman.lib.filters import Filters
-from lighterman.linux.netlink import RT_TABLE_MAIN
+from lighterman.linux.netlink import RT_TABLE_MAIN, Netlink
 from lighterman.networks import links, options, view
 from lighterman.networks.attachment import Attacher
 from lighterman.networks.builder import Builder, domain
@@ -60,6 +61,8 @@ class Networks:
         self._config = config
         self._kernel = kernel
         self._catalog = catalog
+        self._ending: set[asyncio.Future[None]] = set()
+        """Links of networks that are no more, on their way out."""
         self._firewall = Firewall(kernel.nft, config.table)
         names = Names()
         veth_prefix = links.veth_prefix(config.bridge_name)
@@ -258,6 +261,8 @@ class Networks:
 
     async def create(self, body: wire.NetworkCreateBody) -> wire.NetworkCreateResponse:
         """Make a network. Raises what `plan_network` raises, System. Source: NetworkCreate."""
+        if self._ending and (body.options or body.config_from):  # it may be for a name that is not free yet
+            await asyncio.wait(self._ending)
         routed = await self._kernel.call(partial(_routed, self._kernel))
         rows = list(self._catalog.rows.values())
         row = plan_network(
@@ -305,7 +310,11 @@ class Networks:
             await self._db.write(_ROWS.delete(row.id))
         # from here on the next start would finish it
         if row.has_addresses:
-            await self._kernel.call(partial(self._builder.remove_network, row))
+            await self._kernel.call(partial(self._builder.close_network, row))
+            if row.own_link:
+                ending = self._kernel.slowly(partial(_end_link, row.link))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
         self._events.publish("network", "destroy", row.id, {"name": row.name, "type": row.driver})
 
     async def prune(self, filters: Filters) -> wire.NetworkPruneResponse:
@@ -328,6 +337,14 @@ class Networks:
     def _tell(self, action: str, sandbox: Sandbox, row: NetworkRow) -> None:
         attributes = {"container": sandbox.id, "name": row.name, "type": row.driver}
         self._events.publish("network", action, row.id, attributes)
+
+
+def _end_link(name: str, netlink: Netlink) -> None:
+    """Delete the link of a network that is no more; the next start does it otherwise."""
+    try:
+        links.remove_links(netlink, [name])
+    except OSError as error:
+        log.warning("op=remove-link link=%s: %s", name, error)
 
 
 def _ula() -> IPv6Network:
