@@ -212,6 +212,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     init_path: Annotated[
         str, Flag("init-path", "Program that is that init; empty: tini-static or docker-init of PATH")
     ] = ""
+    swarm_default_advertise_addr: Annotated[
+        str,
+        Flag(
+            "swarm-default-advertise-addr",
+            "Address or interface where nodes of a swarm find this one, if init does not say",
+        ),
+    ] = ""
     shutdown_timeout: Annotated[
         int, Flag("shutdown-timeout", "Seconds that requests under way get when the engine stops")
     ] = 15
@@ -272,7 +279,6 @@ REFUSED: Mapping[str, str] = {
     "network-control-plane-mtu": _YET,
     "network-diagnostic-port": "nothing listens there",
     "node-generic-resources": _YET,
-    "swarm-default-advertise-addr": _YET,
     "swarm-raft-election-tick": _YET,
     "swarm-raft-heartbeat-tick": _YET,
     "userland-proxy-path": "there is no userland proxy",

@@ -324,6 +324,7 @@ def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
         containers=cs,
         version=__version__,
         labels=conflict_free_labels(config.labels),
+        default_advertise_addr=config.swarm_default_advertise_addr,
     )
 
 
