@@ -194,6 +194,23 @@ def test_the_files_of_a_container_change_by_lines_and_in_place(docker: DockerCLI
     assert "127.0.0.11" not in docker("exec", "web", "cat", "/etc/resolv.conf").stdout
 
 
+def test_files_of_the_users_own_are_left_alone(docker: DockerCLI, tmp_path: Path) -> None:
+    own = {"hosts": "127.0.0.1 mine\n", "resolv.conf": "nameserver 192.0.2.1\n", "hostname": "mine\n"}
+    binds: list[str] = []
+    for name, text in own.items():
+        (tmp_path / name).write_text(text)
+        binds += ["-v", f"{tmp_path}/{name}:/etc/{name}"]
+    for name in ("one", "two"):
+        docker("network", "create", name)
+    docker.run("-d", "--name", "web", "--network", "one", *binds, "busybox", "sleep", "600")
+    docker("network", "connect", "two", "web")
+    docker("network", "disconnect", "one", "web")
+    docker("restart", "-t", "0", "web")
+    for name, text in own.items():
+        assert docker.out("exec", "web", "cat", f"/etc/{name}") == text.strip()
+        assert (tmp_path / name).read_text() == text
+
+
 def test_the_default_route_moves_and_published_ports_follow(engine: Daemon, docker: DockerCLI) -> None:
     for name in ("n-a", "n-b"):
         docker("network", "create", name)
