@@ -5,6 +5,7 @@ etcd is what is played here, and the nodes; the rules are the real ones.
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -25,6 +26,7 @@ from lighterman.apitypes.swarm import (
     TaskStatus,
 )
 from lighterman.swarm.control.spec import complete
+from lighterman.swarm.control.stores import Changes
 from lighterman.swarm.orchestrate.agenda import Agenda
 from lighterman.swarm.state import (
     Change,
@@ -68,6 +70,12 @@ class Memory:
 
     async def commit(self, writes: Sequence[Write], *, fenced: bool = False) -> int:
         return self.write(writes)
+
+    @contextmanager
+    def changes(self) -> Iterator[Changes]:
+        """Nobody here needs to wait."""
+        raise NotImplementedError
+        yield
 
     def write(self, writes: Sequence[Write]) -> int:
         for write in writes:

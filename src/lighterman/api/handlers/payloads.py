@@ -3,6 +3,15 @@
 from lighterman.api.handlers.swarm import NO_BODY, version
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
+from lighterman.errdefs import InvalidParameter
+
+
+def _version(request: Request, kind: str) -> int:
+    """The version that an update names; dockerd says less of a wrong one than with other objects."""
+    try:
+        return version(request, kind)
+    except InvalidParameter:
+        raise InvalidParameter(f"invalid {kind} version") from None
 
 
 async def list_secrets(request: Request, rooms: Rooms) -> Answer:
@@ -40,7 +49,7 @@ async def update_secret(request: Request, rooms: Rooms) -> Answer:
     from lighterman.swarm.control import payloads
 
     spec = await request.body(SecretSpec, empty=NO_BODY)
-    index = version(request, "secret")
+    index = _version(request, "secret")
     await payloads.update_secret(store, request.names["id"], spec, version=index)
     return Reply(200)
 
@@ -89,7 +98,7 @@ async def update_config(request: Request, rooms: Rooms) -> Answer:
     from lighterman.swarm.control import payloads
 
     spec = await request.body(ConfigSpec, empty=NO_BODY)
-    index = version(request, "config")
+    index = _version(request, "config")
     await payloads.update_config(store, request.names["id"], spec, version=index)
     return Reply(200)
 

@@ -1,6 +1,6 @@
 """Services and their tasks. Everything heavy comes with the first request to a manager."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from lighterman.api.credentials import registry_auth
@@ -16,13 +16,13 @@ from lighterman.api.request import (
     reply,
 )
 from lighterman.api.rooms import Rooms
-from lighterman.errdefs import EngineError
+from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.reference import parse_reference
 
 if TYPE_CHECKING:
     from lighterman.apitypes.swarm import ServiceSpec
     from lighterman.swarm.node.manager import Manager
-    from lighterman.swarm.state import Task
+    from lighterman.swarm.state import State, Task
 
 
 async def list_(request: Request, rooms: Rooms) -> Answer:
@@ -30,8 +30,17 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
     store = rooms.swarm.manager.store
     from lighterman.swarm.control import services
 
-    status = request.version >= (1, 41) and exact_flag(request, "status")
+    status = request.version >= (1, 41) and _exact_flag(request, "status")
     return reply(services.list_(store, request.filters(), with_status=status))
+
+
+def _exact_flag(request: Request, name: str) -> bool:
+    """As `exact_flag`; services say more of what is wrong."""
+    try:
+        return exact_flag(request, name)
+    except InvalidParameter as error:
+        problem = f'strconv.ParseBool: parsing "{request.text(name)}": invalid syntax'
+        raise InvalidParameter(f"{error}: {problem}") from None
 
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
@@ -39,7 +48,7 @@ async def inspect(request: Request, rooms: Rooms) -> Answer:
     store = rooms.swarm.manager.store
     from lighterman.swarm.control import services
 
-    defaults = exact_flag(request, "insertDefaults")
+    defaults = _exact_flag(request, "insertDefaults")
     return reply(services.inspect(store, request.names["id"], insert_defaults=defaults))
 
 
@@ -109,8 +118,7 @@ async def logs(request: Request, rooms: Rooms) -> Answer:
     manager = rooms.swarm.manager
     from lighterman.swarm.control.logs import of_service
 
-    tasks, tty = of_service(manager.store.state, request.names["id"])
-    return _log_stream(request, manager, tasks, tty=tty)
+    return _log_stream(request, manager, of_service)
 
 
 async def list_tasks(request: Request, rooms: Rooms) -> Answer:
@@ -134,11 +142,13 @@ async def task_logs(request: Request, rooms: Rooms) -> Answer:
     manager = rooms.swarm.manager
     from lighterman.swarm.control.logs import of_task
 
-    tasks, tty = of_task(manager.store.state, request.names["id"])
-    return _log_stream(request, manager, tasks, tty=tty)
+    return _log_stream(request, manager, of_task)
 
 
-def _log_stream(request: Request, manager: "Manager", tasks: "list[Task]", *, tty: bool) -> Answer:
+def _log_stream(
+    request: Request, manager: "Manager", find: "Callable[[State, str], tuple[list[Task], bool]]"
+) -> Answer:
+    """What is wrong is told before the head is sent: first the options, then the name."""
     from lighterman.swarm.control.logs import Options, read, wanted
 
     options = Options(
@@ -150,7 +160,8 @@ def _log_stream(request: Request, manager: "Manager", tasks: "list[Task]", *, tt
         since=request.text("since"),
         tail=request.text("tail"),
     )
-    wanted(options, tasks)  # what is wrong is told before the head is sent
+    wanted(options, ())
+    tasks, tty = find(manager.store.state, request.names["id"])
     chunks = read(manager.store.state, tasks, options, manager.dispatcher.logs, framed=not tty)
     framed = request.version >= (1, 42) and not tty
     return Stream(_closed(chunks), MULTIPLEXED_STREAM if framed else RAW_STREAM)

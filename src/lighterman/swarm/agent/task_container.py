@@ -61,7 +61,7 @@ def task_container(task: AssignedTask, node_id: str, node: NodeDescription) -> T
     if not spec.image:
         raise InvalidParameter("dockerexec: image required")
     _check_mounts(spec.mounts)
-    spec = _expanded(spec, task_fields(task, node_id, node))
+    spec = expanded(spec, task_fields(task, node_id, node))
     ports = {f"{port.target_port}/{port.protocol or 'tcp'}": port.published_port for port in task.host_ports}
     return TaskContainer(
         name=task.name,
@@ -141,7 +141,8 @@ def task_fields(task: AssignedTask, node_id: str, node: NodeDescription) -> dict
     }
 
 
-def _expanded(spec: ContainerSpec, fields: Mapping[str, Any]) -> ContainerSpec:
+def expanded(spec: ContainerSpec, fields: Mapping[str, Any]) -> ContainerSpec:
+    """The spec with its placeholders filled in from `fields`. Raises: InvalidParameter."""
     return structs.replace(
         spec,
         env=[_within("expanding env failed", _expanded_variable, each, fields) for each in spec.env],

@@ -8,20 +8,25 @@ from lighterman.apitypes.swarm import (
     ContainerSpec,
     EndpointSpec,
     FileTarget,
+    NodeDescription,
     ResourceRequirements,
     RestartPolicy,
     ServiceSpec,
+    TaskSpec,
     UpdateConfig,
 )
 from lighterman.errdefs import InvalidParameter
 from lighterman.reference import parse_reference
+from lighterman.swarm.agent.task_container import expanded, task_fields
 from lighterman.swarm.control.refusals import InvalidArgument, NotSupported, Unknown
 from lighterman.swarm.orchestrate import constraints
+from lighterman.swarm.session import AssignedTask
 
 _DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")
 _LONGEST_NAME = 63
 _LEAST_CPUS, _LEAST_MEMORY = 1_000_000, 4 << 20
 _MILLISECOND_NS = 1_000_000
+_LAST_PORT = 65535
 
 
 def check(spec: ServiceSpec) -> None:
@@ -121,10 +126,36 @@ def _check_container(container: ContainerSpec) -> None:
         parse_reference(container.image)
     except InvalidParameter:
         raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag') from None
+    _check_placeholders(container)
     _check_mounts(container.mounts)
     _check_health(container.healthcheck)
     if container.privileges is not None and container.privileges.credential_spec is not None:
         raise NotSupported("credential specs are for Windows nodes, and there are none")
+
+
+def _check_placeholders(container: ContainerSpec) -> None:
+    """Fill them in as a task would: what cannot be is told now, not by each task."""
+    trial = AssignedTask(
+        id="taskid",
+        desired_state="running",
+        spec=TaskSpec(),
+        name="taskname",
+        service_id="serviceid",
+        service_name="servicename",
+        service_labels=_Any(),
+        slot=1,
+    )
+    try:
+        expanded(container, task_fields(trial, "nodeid", NodeDescription(hostname="nodeHostname")))
+    except InvalidParameter as error:
+        raise InvalidArgument(str(error)) from None
+
+
+class _Any(dict[str, str]):
+    """Labels that are all there, and empty."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
 
 
 def _check_mounts(mounts: Iterable[Mount]) -> None:
@@ -171,6 +202,11 @@ def _check_endpoint(spec: EndpointSpec | None) -> None:
             raise InvalidArgument(
                 "EndpointSpec: port published with ingress mode can't be used with dnsrr mode"
             )
+        for number in (port.target_port, port.published_port):
+            if number > _LAST_PORT:
+                raise InvalidArgument(f"EndpointSpec: invalid port {number}")
+        if not port.target_port:
+            raise InvalidArgument("EndpointSpec: no target port given")
         if not port.published_port:
             continue
         if (port.published_port, port.protocol) in taken:

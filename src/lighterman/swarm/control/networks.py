@@ -1,12 +1,14 @@
 """Networks of the swarm, in the form of `/networks`. Source: SwarmKit, controlapi/network.go."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from lighterman.apitypes import network as wire
 from lighterman.apitypes.swarm import Driver, IPAMConfig, IPAMOptions, NetworkConfigReference, NetworkSpec
-from lighterman.errdefs import Forbidden
+from lighterman.errdefs import Conflict, Forbidden, InvalidParameter
 from lighterman.lib.filters import Filters
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.swarm.control import view
@@ -26,6 +28,7 @@ from lighterman.swarm.orchestrate.allocate import (
 from lighterman.swarm.state import Delete, Kind, Network, Put, State, TaskState
 from lighterman.swarm.store import NameTaken
 
+_PATIENCE_S = 1.0
 _PER_NODE = ("macvlan", "ipvlan", "bridge", "host")
 """Drivers whose networks are made on each node from a configuration that is there."""
 MTU_OPTION = "com.docker.network.driver.mtu"
@@ -94,21 +97,34 @@ def shown(state: State, it: Network) -> wire.Network:
 
 
 async def create(store: Store, body: wire.NetworkCreateBody) -> str:
-    """Make a network of the swarm; its id. Its subnet comes by itself.
+    """Make a network of the swarm; its id. Returns when the leader has given it a subnet, or is slow.
 
-    Raises: Forbidden, InvalidArgument, NotSupported, AlreadyExists.
+    Raises: Forbidden, Conflict (the name is taken), InvalidParameter, Unimplemented.
     """
+    if not body.name.strip():
+        raise InvalidParameter(f"invalid name: {body.name}")
     if body.name in (*PREDEFINED, "default"):
         raise Forbidden(f"{body.name} is a pre-defined network and cannot be created")
+    if store.state.id_of(Kind.NETWORK, body.name) is not None:
+        raise Conflict(f"network with name {body.name} already exists")
+    if body.driver == "overlay" and body.scope == "local":
+        raise Forbidden("cannot downgrade network scope for overlay networks")
+    if body.ingress and body.driver != "overlay":
+        raise Forbidden("Ingress network can only be global scope network")
     spec = _spec(body)
     _check(spec)
     if spec.ingress and (present := ingress_network(store.state)) is not None:
         raise AlreadyExists(f"ingress network ({present.id}) is already present")
     network = Network(id=new_id(), created_ns=time.time_ns(), spec=spec)
-    try:
-        await store.commit([Put(Kind.NETWORK, network, 0)])
-    except NameTaken:
-        raise AlreadyExists(f"network {spec.name} already exists") from None
+    with store.changes() as changes:
+        try:
+            await store.commit([Put(Kind.NETWORK, network, 0)])
+        except NameTaken:
+            raise Conflict(f"network with name {spec.name} already exists") from None
+        with contextlib.suppress(TimeoutError):  # without a leader it comes later
+            async with asyncio.timeout(_PATIENCE_S):
+                while network.id not in store.state.network_statuses:
+                    await changes.next()
     return network.id
 
 

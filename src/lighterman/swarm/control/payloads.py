@@ -11,7 +11,7 @@ from lighterman.apitypes import swarm as wire
 from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view
 from lighterman.swarm.control.find import by_label, one
-from lighterman.swarm.control.refusals import AlreadyExists, InvalidArgument
+from lighterman.swarm.control.refusals import AlreadyExists, InvalidArgument, Unknown
 from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.state import Config, Delete, Kind, Put, Secret, Service, State
@@ -63,7 +63,7 @@ async def create_secret(store: Store, spec: wire.SecretSpec) -> str:
     if spec.driver is not None:
         if not spec.driver.name:
             raise InvalidArgument("secret driver must have a name")
-        raise InvalidArgument(f"plugin {spec.driver.name} not supported")
+        raise Unknown(f'plugin "{spec.driver.name}" not found')
     _check_size("secret", spec.data, LARGEST_SECRET)
     now_ns = time.time_ns()
     return await _create(store, Kind.SECRET, Secret(id=new_id(), created_ns=now_ns, spec=spec))

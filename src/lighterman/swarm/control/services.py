@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from lighterman.apitypes import swarm as wire
 from lighterman.containers.names import made_up_name
-from lighterman.errdefs import System
+from lighterman.errdefs import NotFound, System
 from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view
 from lighterman.swarm.control.check import check
@@ -25,7 +25,6 @@ from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.orchestrate.allocate import PREDEFINED, ingress_network, needs_ingress
 from lighterman.swarm.state import (
-    Ambiguous,
     Delete,
     Kind,
     Network,
@@ -207,12 +206,11 @@ def _checked(state: State, spec: wire.ServiceSpec, *, local_name: str) -> wire.S
 
 def _network(state: State, target: str) -> Network | str:
     """A network of the swarm; or the name of one that every node has."""
+    if target == "none":
+        raise NotFound("could not find the corresponding predefined swarm network: network none not found")
     if target in PREDEFINED:
         return target
-    try:
-        found = state.find(Kind.NETWORK, target, "network")
-    except Ambiguous:
-        raise
+    found = state.find(Kind.NETWORK, target, "network")
     if found is None:
         raise NoSuchNetwork(target)
     assert isinstance(found, Network)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.container import Mount
+from lighterman.apitypes.container import BindOptions, Mount
 from lighterman.apitypes.swarm import (
     ConfigReference,
     ContainerSpec,
@@ -41,7 +41,7 @@ def complete(spec: ServiceSpec, made_up_name: str) -> ServiceSpec:
     return replace(
         spec,
         name=spec.name or made_up_name,
-        task_template=_task(spec.task_template),
+        task_template=_task(spec.task_template, spec.mode),
         mode=_mode(spec.mode),
         update_config=_update(spec.update_config),
         rollback_config=_update(spec.rollback_config),
@@ -49,12 +49,14 @@ def complete(spec: ServiceSpec, made_up_name: str) -> ServiceSpec:
     )
 
 
-def _task(task: TaskSpec) -> TaskSpec:
+def _task(task: TaskSpec, mode: ServiceMode) -> TaskSpec:
     if task.runtime not in ("", "container", "plugin"):
         raise InvalidParameter("unsupported runtime")
     if task.runtime == "plugin":
         if task.plugin_spec is None:
             raise InvalidParameter("mismatched Runtime and *Spec fields")
+        if mode.replicated is not None:
+            raise InvalidParameter("plugins must not use replicated mode")
         raise System('runtime type "plugin" only supported in experimental')
     if task.container_spec is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
@@ -120,7 +122,8 @@ def _mount(mount: Mount) -> Mount:
         propagation = options.propagation.lower()
         if propagation not in ("", *_PROPAGATIONS):
             raise InvalidParameter(f'invalid MountPropagation: "{options.propagation}"')
-        options = replace(options, propagation=propagation or "rprivate")
+        says_nothing = replace(options, propagation="") == BindOptions() and not propagation
+        options = None if says_nothing else replace(options, propagation=propagation or "rprivate")
     return replace(mount, type=kind or "bind", bind_options=options)
 
 
@@ -139,8 +142,12 @@ def _update(config: UpdateConfig | None) -> UpdateConfig | None:
         raise InvalidParameter(f"unrecognized update failure action {config.failure_action}")
     if config.order not in ("", "stop-first", "start-first"):
         raise InvalidParameter(f"unrecognized update order {config.order}")
+    ratio = config.max_failure_ratio
     return replace(
-        config, failure_action=config.failure_action or "pause", order=config.order or "stop-first"
+        config,
+        failure_action=config.failure_action or "pause",
+        max_failure_ratio=int(ratio) if ratio == int(ratio) else ratio,  # as Go writes it
+        order=config.order or "stop-first",
     )
 
 

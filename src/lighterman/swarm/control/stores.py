@@ -1,10 +1,17 @@
 """What the verbs need of `swarm.store.Store`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lighterman.apitypes.swarm import ManagerStatus
-from lighterman.swarm.state import State, Write
+from lighterman.swarm.state import Key, State, Write
+
+
+class Changes(Protocol):
+    async def next(self) -> frozenset[Key]:
+        """Wait for something; the keys of what is different since the last time."""
+        ...
 
 
 class Store(Protocol):
@@ -17,6 +24,10 @@ class Store(Protocol):
         ...
 
     def manager_status(self, node_id: str) -> ManagerStatus | None: ...
+
+    def changes(self) -> AbstractContextManager[Changes]:
+        """A subscription for as long as the block lasts."""
+        ...
 
     async def commit(self, writes: Sequence[Write], *, fenced: bool = False) -> int:
         """Do all or none. Raises: NameTaken, OutOfSequence, NoLeader."""

@@ -7,7 +7,7 @@ somebody else. Source of the ranges: SwarmKit, manager/allocator.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import chain
 
 from msgspec.structs import replace
@@ -82,9 +82,15 @@ def _subnets(state: State, network: Network) -> tuple[IPAMConfig, ...]:
     made = []
     for wish in wishes or [IPAMConfig()]:
         subnet = ip_network(wish.subnet, strict=False) if wish.subnet else _free_subnet(state)
-        gateway = wish.gateway or str(subnet.network_address + 1)
+        gateway = wish.gateway or str(_first(subnet, wish.range))
         made.append(IPAMConfig(subnet=str(subnet), range=wish.range, gateway=gateway))
     return tuple(made)
+
+
+def _first(subnet: IPv4Network | IPv6Network, range: str) -> IPv4Address | IPv6Address:
+    """The first address of a range, or of the subnet: the gateway's, unless another is wished."""
+    first = ip_network(range, strict=False).network_address if range else subnet.network_address
+    return first + 1 if first == subnet.network_address else first
 
 
 def _free_subnet(state: State) -> IPv4Network | IPv6Network:
