@@ -116,6 +116,19 @@ def test_messages_are_those_of_docker(http: Http) -> None:
     assert http.ok("GET", "/images/x:1/json")["Id"] == built.image
 
 
+def test_steps_are_images_that_the_history_names(http: Http) -> None:
+    built = build(http, "FROM busybox\nRUN echo 1 >/f\nENV A=1\n", "t=named:1")
+    env, run, *below = http.ok("GET", "/images/named:1/history")
+    assert (env["Id"], env["Tags"], env["Size"]) == (built.image, ["named:1"], 0)
+    assert (run["CreatedBy"], run["Size"]) == ("/bin/sh -c echo 1 >/f", 2)
+    image = http.ok("GET", f"/images/{built.image}/json")
+    assert image["Parent"] == run["Id"] == image["Config"]["Image"]
+    assert below[0]["Tags"] == ["busybox:latest"]
+    shown = [each["Id"] for each in http.ok("GET", "/images/json")]
+    assert built.image in shown
+    assert run["Id"] not in shown
+
+
 def test_quiet_tells_the_id_alone(http: Http) -> None:
     quiet = build(http, "FROM busybox\nLABEL a=b\n", "q=1")
     assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", quiet.text)
@@ -381,6 +394,16 @@ def test_a_client_that_goes_while_it_sends_leaves_nothing(engine: Daemon) -> Non
     connection.sock.close()
     connection.close()
     until(lambda: not any(ingest.iterdir()), what="the context to go")
+
+
+@pytest.mark.beyond_dockerd
+def test_an_engine_that_stops_ends_its_builds(engine: Daemon, http: Http) -> None:
+    connection = begin(engine, "FROM busybox\nRUN echo stopped; sleep 600\n")
+    until(lambda: running(http), what="the step to run")
+    assert engine.stop() == 0
+    connection.close()
+    engine.start()
+    assert containers(http) == []
 
 
 @pytest.mark.beyond_dockerd

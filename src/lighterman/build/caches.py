@@ -116,9 +116,10 @@ class Caches:
 
 
 def _make(path: Path, mount: RunMount) -> None:
-    if path.is_dir():
-        return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.mkdir()
+    try:
+        path.mkdir()
+    except FileExistsError:  # from before, or by another step just now
+        return
     os.chown(path, mount.uid or 0, mount.gid or 0)
     os.chmod(path, 0o755 if mount.mode is None else mount.mode)

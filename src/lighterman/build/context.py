@@ -4,6 +4,7 @@ It lies in an ingest directory, so it goes with the build, or with the next star
 """
 
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from lighterman.build.ignore import GENERAL, Ignored, ignore_files, read_patterns
 from lighterman.content import Content, JobFailed, UnpackContext, Workers, fed
-from lighterman.content.rooted import open_in_root
+from lighterman.content.rooted import open_in_root, readable
 from lighterman.errdefs import EngineError, InvalidParameter, System
 from lighterman.lib.effects import in_thread, to_end
 
@@ -86,19 +87,28 @@ def _read_dockerfile(root: int, name: str) -> tuple[str, bytes]:
 
 def _read(root: int, name: str) -> bytes | None:
     try:
-        fd = open_in_root(root, os.fsencode(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_in_root(root, os.fsencode(name), os.O_PATH | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise InvalidParameter(f"open {name}: {os.strerror(error.errno or 0).lower()}") from error
-    with os.fdopen(fd, "rb") as file:
-        try:
+    try:
+        # opened in earnest only now: with a device that alone may do harm, and a client chose which
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise InvalidParameter(
+                f"read {name}: is a directory" if _is_directory(fd) else f"{name} is no file"
+            )
+        with os.fdopen(readable(fd), "rb") as file:
             data = file.read(DOCKERFILE_MAX_BYTES + 1)
-        except OSError as error:  # a directory
-            raise InvalidParameter(f"read {name}: {os.strerror(error.errno or 0).lower()}") from error
+    finally:
+        os.close(fd)
     if len(data) > DOCKERFILE_MAX_BYTES:
         raise InvalidParameter(f"{name} is larger than {DOCKERFILE_MAX_BYTES} bytes")
     return data
+
+
+def _is_directory(fd: int) -> bool:
+    return stat.S_ISDIR(os.fstat(fd).st_mode)
 
 
 def _hide(root: int, dockerfile: str) -> None:

@@ -72,6 +72,13 @@ async def prepared(
     """
     wished: list[Mount] = []
     stubs: list[bytes] = []
+    directories: dict[RunMount, Path] = {}
+    # always in one order: two steps that lock two caches must not wait for each other
+    for mount in sorted(
+        (each for each in mounts if each.kind == "cache"), key=lambda each: each.id or each.target
+    ):
+        held = caches.held(mount, target_of(mount, working_dir))
+        directories[mount] = await stack.enter_async_context(held)
     for mount in mounts:
         target = target_of(mount, working_dir)
         if mount.kind in LENT:
@@ -85,7 +92,7 @@ async def prepared(
             wished.append(Mount(type="tmpfs", target=target))
             continue
         if mount.kind == "cache":
-            source = await stack.enter_async_context(caches.held(mount, target))
+            source = directories[mount]
         else:
             source = await place(mount.source_from)
             if not mount.read_only:

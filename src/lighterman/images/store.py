@@ -54,6 +54,8 @@ class Store:
         self._images: dict[str, Image] = {}
         self._names: dict[Reference, str] = {}
         self._references: dict[str, set[Reference]] = {}
+        self._children: dict[str, set[str]] = {}
+        """By the id of what they were made from here."""
         self._leases: Counter[str] = Counter()
         """Layers that work in progress counts on, by chain id."""
         self.held: Counter[str] = Counter()
@@ -66,7 +68,7 @@ class Store:
         for image_id, row in list(self._rows.items()):
             image = self._image(image_id, row)
             if all(self.snapshots.layer(chain_id) for chain_id in image.chain):
-                self._images[image_id] = image
+                self._remember(image)
             else:
                 del self._rows[image_id]
                 self._db.write_soon(IMAGES.delete(image_id))
@@ -150,7 +152,7 @@ class Store:
 
     def children(self, image_id: str) -> list[Image]:
         """The images that were made from this one here."""
-        return [image for image in self._images.values() if image.parent == image_id]
+        return [self._images[child] for child in self._children.get(image_id, ())]
 
     # --- changing ---
 
@@ -162,7 +164,8 @@ class Store:
             row = ImageRow(document, parent=parent)
             image = self._image(image_id, row)
             await self._db.write(IMAGES.put(image_id, row))
-            self._rows[image_id], self._images[image_id] = row, image
+            self._rows[image_id] = row
+            self._remember(image)
             self.snapshots.revive(image.chain)
             return image
 
@@ -223,6 +226,8 @@ class Store:
             for name in names:
                 self._unname(name)
             del self._images[image_id], self._rows[image_id]
+            if siblings := self._children.get(image.parent):
+                siblings.discard(image_id)
         self.tell("delete", image_id, image_id)
         return await self.collect(image.chain)
 
@@ -273,6 +278,11 @@ class Store:
         wanted = ref if ref.startswith("sha256:") else f"sha256:{ref}"
         found = [image for image_id, image in self._images.items() if image_id.startswith(wanted)]
         return found[0] if len(found) == 1 else None
+
+    def _remember(self, image: Image) -> None:
+        self._images[image.id] = image
+        if image.parent:
+            self._children.setdefault(image.parent, set()).add(image.id)
 
     def _name(self, reference: Reference, image_id: str) -> None:
         self._unname(reference)

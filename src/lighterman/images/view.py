@@ -139,26 +139,40 @@ def inspect_image(store: Store, ref: str) -> ImageInspect:
 
 
 def image_history(store: Store, ref: str) -> Sequence[HistoryItem]:
-    """Newest first; only the newest has the image's id and tags. Raises: NoSuchImage, InvalidParameter."""
+    """Newest first; ids and tags are those of the images that were made here on the way to this one.
+
+    Raises: NoSuchImage, InvalidParameter.
+    """
     image = store.find(ref)
-    chain = iter(image.chain)
+    chain, ids = iter(image.chain), _ids_of_steps(store, image)
     items: list[HistoryItem] = []
-    for number, step in enumerate(image.document.history, 1):
+    for step, image_id in zip(image.document.history, reversed(ids), strict=True):
         chain_id = None if step.empty_layer else next(chain, None)
         layer = store.snapshots.layer(chain_id) if chain_id else None
         created_ns = instant_ns(step.created)
-        newest = number == len(image.document.history)
         items.append(
             HistoryItem(
                 comment=step.comment,
                 created=_ZERO_S if created_ns is None else created_ns // 10**9,
                 created_by=step.created_by,
-                id=image.id if newest else "<missing>",
+                id=image_id or "<missing>",
                 size=layer.size_bytes if layer else 0,
-                tags=(_tags(store.references(image.id)) or None) if newest else None,
+                tags=(_tags(store.references(image_id)) or None) if image_id else None,
             )
         )
     return items[::-1]
+
+
+def _ids_of_steps(store: Store, image: Image) -> list[str]:
+    """The image that each item of a history belongs to, newest first; "" where it is not here."""
+    ids = [""] * len(image.document.history)
+    current: Image | None = image
+    for place in range(len(ids)):
+        if current is None:
+            break
+        ids[place] = current.id
+        current = store.get(current.parent) if current.parent else None
+    return ids
 
 
 def _created(image: Image) -> int:
