@@ -95,6 +95,7 @@ async def _serve(
             # What has been made by now lives as long as the daemon: the collector need not look at it again.
             gc.collect()
             gc.freeze()
+            gc.enable()
             log.info(
                 "op=start-engine version=%s duration_ms=%.0f", __version__, (time.monotonic() - began_s) * 1e3
             )
