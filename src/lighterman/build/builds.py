@@ -90,7 +90,7 @@ class Builds:
         async with AsyncExitStack() as stack:
             session = await self._session(stack, wish)
             context, text = await self._source(stack, wish, body, session)
-            dockerfile = parse(text)
+            dockerfile = await in_thread(parse, text, wish.dockerfile)
             builder = self._containers.images.host_platform
             platforms = platform_arguments(builder, platform_meant(wish.platform, builder))
             planned = outline(dockerfile, wish.build_args, wish.labels, wish.target, platforms)
@@ -181,8 +181,8 @@ async def _text(chunks: AsyncIterator[bytes]) -> bytes:
 
 
 async def _tell_beginning(part: Part, dockerfile: Dockerfile, planned: Outline) -> None:
-    for warning in dockerfile.warnings:
-        await part.complain(f"{warning}\n")
+    if dockerfile.warnings:
+        await part.complain("\n".join(dockerfile.warnings) + "\n")
     for number, arg in enumerate(planned.arguments, 1):
         await part.say(f"Step {number}/{planned.steps} : {arg.original}")
         await part.say("\n")

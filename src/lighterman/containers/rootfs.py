@@ -53,13 +53,13 @@ def find_user(root: Path, user: str, group_add: Sequence[str]) -> Identity:
 
 
 def make_directory(root: Path, path: str) -> None:
-    """Make `path` and what is missing above it, owned by root, 0755.
+    """Make `path` and what is missing above it, owned by root, 0755; `..` in it goes up in the text.
 
     Raises: InvalidParameter in Docker's words when something else is in the way.
     """
     with _opened(root, os.O_PATH | os.O_DIRECTORY) as root_fd:
         try:
-            _make(root_fd, path)
+            _make(root_fd, posixpath.normpath(path))
         except OSError as error:
             raise InvalidParameter(f"mkdir {path}: {os.strerror(error.errno or 0).lower()}") from error
 

@@ -34,10 +34,11 @@ class Copier:
         self._owner = owner
         self._mode = mode
         self._linked: dict[Identity, bytes] = {}
-        """Of files with several links: where the first of them was put."""
+        """Of files of one source with several links: where the first of them was put."""
 
     def copy(self, source: Source, target: bytes) -> None:
         """Copy one source to `target`. Raises: OSError, Refused, TarError."""
+        self._linked.clear()  # two sources have no file in common
         fd = look_up(self._root, source.path or b".")
         try:
             where = evaluated(self._into, target)
