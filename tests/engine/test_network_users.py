@@ -295,6 +295,7 @@ def test_a_link_on_the_default_bridge_is_lines_and_variables(docker: DockerCLI) 
     assert f"STORE_PORT_80_TCP_ADDR={address}" in said
     assert "STORE_ENV_PASS=x" in said
     assert docker.inspect("web")["HostConfig"]["Links"] == ["/db:/web/store"]
+    assert docker.out("ps", "--no-trunc", "--format", "{{.Names}}").splitlines() == ["web", "db,web/store"]
     sleeping(docker, "between")  # so that it comes back with another address
     docker("stop", "-t0", "db")
     sleeping(docker, "squatter")

@@ -5,7 +5,7 @@ must run. In users' networks it is a name that only this container has for the o
 link is kept as `id:alias`, so that a new name of the other does not matter. Source: docker run --link.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -59,6 +59,16 @@ def shown(container: Container, peer: Callable[[str], Container]) -> list[str] |
     return [
         f"/{link.container.name}:/{container.name}/{link.alias}" for link in links_of(container, peer)
     ] or None
+
+
+def names_by_links(containers: Iterable[Container], peer: Callable[[str], Container]) -> dict[str, list[str]]:
+    """By container id the names that links of the default bridge give, as lists show them beside the own."""
+    found: dict[str, list[str]] = {}
+    for container in containers:
+        if container.host_config.links and "bridge" in container.endpoints:
+            for link in links_of(container, peer):
+                found.setdefault(link.container.id, []).append(f"/{container.name}/{link.alias}")
+    return found
 
 
 def names_of(link: Link) -> str:

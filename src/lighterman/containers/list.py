@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lighterman.apitypes.container import ContainerSummary
 from lighterman.containers.health import status_of
 from lighterman.containers.life import Exited, Life, Paused, Running, exit_code, status
+from lighterman.containers.links import names_by_links
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.ports import exposed_ports
 from lighterman.containers.state import Container, Containers
@@ -42,9 +43,16 @@ async def list_containers(
     newest = sorted(cs, key=lambda each: each.created_ns, reverse=True)
     chosen = [each for each in newest if (shows_all or _lives(each.life)) and asked(each)]
     chosen = chosen[:limit] if limit > 0 else chosen
-    now_ns = time.time_ns()
+    now_ns, linked = time.time_ns(), names_by_links(cs, cs.find)
     return [
-        summary(cs, each, now_ns=now_ns, size=await sizes(cs, each) if size else (0, 0)) for each in chosen
+        summary(
+            cs,
+            each,
+            now_ns=now_ns,
+            size=await sizes(cs, each) if size else (0, 0),
+            linked=linked.get(each.id, ()),
+        )
+        for each in chosen
     ]
 
 

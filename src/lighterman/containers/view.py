@@ -1,6 +1,6 @@
 """What the API shows of a container, computed from its wish, its life and the rooms below."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET, structs
 
@@ -82,12 +82,19 @@ async def inspect(cs: Containers, ref: str, *, size: bool = False) -> ContainerI
     )
 
 
-def summary(cs: Containers, container: Container, *, now_ns: int, size: tuple[int, int]) -> ContainerSummary:
-    """One line of a list; a size of 0 is left out, as Go does it."""
+def summary(
+    cs: Containers,
+    container: Container,
+    *,
+    now_ns: int,
+    size: tuple[int, int],
+    linked: Sequence[str] = (),
+) -> ContainerSummary:
+    """One line of a list; a size of 0 is left out, as Go does it. `linked`: the names that links give it."""
     sandbox = cs.networks.sandbox(container.id) if container.runs else None
     return ContainerSummary(
         id=container.id,
-        names=[f"/{container.name}"],
+        names=sorted([f"/{container.name}", *linked]),
         image=image_name(cs, container),
         image_id=container.image_id,
         command=shown_command(container),
