@@ -6,6 +6,7 @@ Source: linux/netfilter/nfnetlink_conntrack.h, conntrack -D.
 import os
 import socket
 import struct
+from collections.abc import Collection
 from ipaddress import IPv4Address
 
 from lighterman.linux.netlink import pack, unpack
@@ -22,26 +23,27 @@ _HEADER = struct.Struct("=IHHII")
 _NFGENMSG = struct.pack("=BBH", socket.AF_INET, 0, 0)
 
 
-def forget(address: IPv4Address, protocol: int) -> int:
-    """Delete the IPv4 flows of `protocol` (IPPROTO_UDP) that `address` answers; how many there were.
+def forget(addresses: Collection[IPv4Address], protocol: int) -> int:
+    """Delete the IPv4 flows of `protocol` (IPPROTO_UDP) that one of `addresses` answers; how many there were.
 
     Acts in the namespace of the calling thread. Raises: OSError (EOPNOTSUPP, EPROTONOSUPPORT: the kernel
     has no nf_conntrack_netlink). Blocks for as long as the kernel needs to list its flows.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as sock:
         _send(sock, _GET, _NLM_F_DUMP, b"")
-        flows = [flow for flow in _dumped(sock) if _answers(flow, address, protocol)]
+        wanted = {address.packed for address in addresses}
+        flows = [flow for flow in _dumped(sock) if _answers(flow, wanted, protocol)]
         for flow in flows:
             _send(sock, _DELETE, _NLM_F_ACK, pack([(_CTA_TUPLE_ORIG | 0x8000, flow[_CTA_TUPLE_ORIG])]))
             sock.recv(1 << 16)  # done, or ENOENT: it ended by itself meanwhile
     return len(flows)
 
 
-def _answers(flow: dict[int, bytes], address: IPv4Address, protocol: int) -> bool:
+def _answers(flow: dict[int, bytes], addresses: Collection[bytes], protocol: int) -> bool:
     reply = unpack(flow.get(_CTA_TUPLE_REPLY, b""))
     source = unpack(reply.get(_CTA_TUPLE_IP, b"")).get(_CTA_IP_V4_SRC)
     number = unpack(reply.get(_CTA_TUPLE_PROTO, b"")).get(_CTA_PROTO_NUM)
-    return source == address.packed and number == bytes([protocol])
+    return source in addresses and number == bytes([protocol])
 
 
 def _send(sock: socket.socket, kind: int, flags: int, attributes: bytes) -> None:

@@ -467,6 +467,6 @@ async def _forget_flows(sandbox: Sandbox) -> None:
     if not address or not any(port.proto == "udp" for port in sandbox.ports):
         return
     try:
-        await in_thread(forget, IPv4Address(address), socket.IPPROTO_UDP)
+        await in_thread(forget, [IPv4Address(address)], socket.IPPROTO_UDP)
     except OSError as error:  # a kernel without nf_conntrack_netlink: flows end when their client pauses
         log.warning("op=forget-flows container=%s: %s", sandbox.id[:12], error)

@@ -66,6 +66,8 @@ class Worker:
         self._refused: dict[str, str] = {}
         self._later = Background()
         self._wiring = asyncio.Lock()  # networks are changed one after the other
+        self._stale: set[str] = set()  # networks that have changed since they were put into effect
+        self._stirred = asyncio.Event()
 
     # Its life
 
@@ -73,6 +75,7 @@ class Worker:
         """Go on with the tasks that this node had before."""
         self._cs.contents = self.contents
         await self._cs.networks.ensure_gateway_bridge()
+        self._later.start(self._keep_wired)
         for row in ROWS.load(self._cs.db).values():
             self._begin(row)
 
@@ -184,16 +187,16 @@ class Worker:
         return {row.id for row in self._cs.networks.overlays.rows}
 
     async def _wire(self, networks: Iterable[AssignedNetwork], lost: Collection[str]) -> None:
-        """Know networks as they are now; one that cannot be known keeps no other back."""
+        """Know networks as they are now: new ones at once, the others soon, for they change all the time."""
+        for network in networks:
+            self._leaving.discard(network.id)
+            self._networks[network.id] = network
+            if self._cs.networks.overlays.knows(network.id):
+                self._stale.add(network.id)
+                self._stirred.set()
+            else:
+                await self._put_into_effect(network)
         async with self._wiring:
-            for network in networks:
-                self._leaving.discard(network.id)
-                self._networks[network.id] = network
-                try:
-                    await self._know(network)
-                except EngineError as error:
-                    self._refused[network.id] = str(error)
-                    log.error("op=know-network network=%s outcome=failed: %s", network.name, error)
             for network_id in lost:
                 former = self._networks.pop(network_id, None)
                 self._refused.pop(network_id, None)
@@ -201,6 +204,26 @@ class Worker:
                     await self._cs.networks.overlays.close_ingress()
             self._leaving |= set(lost)
         await self._leave_networks()
+
+    async def _keep_wired(self) -> None:
+        """Put changes into effect; of those that come meanwhile the last is enough."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            stale, self._stale = self._stale, set()
+            for network in [self._networks[each] for each in stale if each in self._networks]:
+                await self._put_into_effect(network)
+
+    async def _put_into_effect(self, network: AssignedNetwork) -> None:
+        """One that cannot be known keeps no other back."""
+        async with self._wiring:
+            if self._networks.get(network.id) is not network:
+                return  # it has changed, or gone, while others were put into effect
+            try:
+                await self._know(network)
+            except EngineError as error:
+                self._refused[network.id] = str(error)
+                log.error("op=know-network network=%s outcome=failed: %s", network.name, error)
 
     async def _know(self, network: AssignedNetwork) -> None:
         overlays = self._cs.networks.overlays
