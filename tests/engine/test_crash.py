@@ -279,6 +279,26 @@ def test_killed_amid_starts_nothing_is_left_over(engine: Daemon, after: int) -> 
     assert set(told) <= {204, 304}, "whatever the crash left, each can be started"
 
 
+@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.usefixtures("spotless")
+def test_killed_amid_mounts_of_volumes_nothing_stays_mounted(engine: Daemon, after: int) -> None:
+    ids = []
+    for number in range(12):
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+        engine.http.ok("POST", "/volumes/create", {"Name": f"m{number}", "DriverOpts": options})
+        body = {"Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": {"Binds": [f"m{number}:/m"]}}
+        ids.append(engine.http.ok("POST", "/containers/create", body)["Id"])
+    killed_amid(engine, [partial(engine.http, "POST", f"/containers/{i}/start") for i in ids], after)
+    true_states(engine)
+    runs = {row["Id"] for row in engine.http.ok("GET", "/containers/json")}
+    mounted = {number for number, i in enumerate(ids) if is_mounted(engine.data / f"volumes/m{number}/_data")}
+    assert mounted == {number for number, i in enumerate(ids) if i in runs}
+
+
+def is_mounted(path: Path) -> bool:
+    return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
 @pytest.mark.parametrize("after", [0, 1, 4, 10])
 @pytest.mark.usefixtures("spotless")
 def test_killed_amid_removals_nothing_is_left_over(engine: Daemon, after: int) -> None:

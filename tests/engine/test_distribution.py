@@ -2,7 +2,9 @@
 
 import io
 import json
+import secrets
 import tarfile
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,30 @@ def test_a_push_without_credentials_is_told(docker: DockerCLI, http: Http, regis
     missing = docker("push", f"{registry.name}/nope:1", check=False)
     assert missing.code == 1
     assert f"An image does not exist locally with the tag: {registry.name}/nope" in missing.stderr
+
+
+def test_credentials_are_neither_kept_nor_logged(
+    engine: Daemon, docker: DockerCLI, registry: Registry, layered: Path
+) -> None:
+    secret = secrets.token_hex(16)
+    auth = {"username": "me", "password": secret, "serveraddress": registry.name}
+    docker("load", "-i", layered)
+    name = f"{registry.name}/hushed"
+    docker("tag", "layered:1", f"{name}:1")
+    assert b"aux" in engine.http("POST", f"/images/{name}/push?tag=1", auth).body
+    engine.http("POST", "/auth", auth)
+    docker("rmi", f"{name}:1", "layered:1")
+    (engine.root / "cli/config.json").write_text(
+        json.dumps({"auths": {registry.name: {"auth": b64encode(f"me:{secret}".encode()).decode()}}})
+    )
+    try:
+        docker("pull", "-q", f"{name}:1")
+    finally:
+        (engine.root / "cli/config.json").unlink()
+    assert secret not in engine.log
+    kept = [path for top in (engine.data, engine.exec) for path in top.rglob("*") if path.is_file()]
+    assert len(kept) > 10
+    assert not [path for path in kept if secret.encode() in path.read_bytes()]
 
 
 def test_a_login_without_a_password_wanted_succeeds(docker: DockerCLI, registry: Registry) -> None:
