@@ -10,6 +10,7 @@ from tests.differential.dockerfiles import Case
 from tests.differential.pair import Pair
 from tests.differential.trees import Tree, tree
 from tests.support.engines import Daemon
+from tests.support.http import Answer
 
 _ID = re.compile(r"\b(?:sha256:)?[0-9a-f]{12,64}\b")
 _DIGEST = re.compile(r"(?:dir|file|multi):[0-9a-f]{64}")
@@ -32,20 +33,29 @@ class Built:
 
 def build(engine: Daemon, case: Case) -> Built:
     """Build, look at the image, and remove it."""
-    answer = engine.http("POST", case.path(), case.archive(), {"Content-Type": "application/x-tar"})
-    text = answer.body.decode()
+    answer = _answer(engine, case)
     if answer.status != 200:
-        return Built(answer.status, [], json.loads(text)["message"], {}, [], {})
-    messages = [json.loads(line) for line in text.splitlines()]
+        return Built(answer.status, [], answer.json["message"], {}, [], {})
+    lines, error, image_id = _told(answer)
+    if error or not image_id:
+        return Built(200, lines, error, {}, [], {})
+    built = _built(engine, image_id, lines)
+    engine.http("DELETE", f"/images/{image_id}?force=1")
+    return built
+
+
+def _answer(engine: Daemon, case: Case) -> Answer:
+    return engine.http("POST", case.path(), case.archive(), {"Content-Type": "application/x-tar"})
+
+
+def _told(answer: Answer) -> tuple[list[str], str, str]:
+    """Lines and the error, both without ids, and the id of the image."""
+    messages = [json.loads(line) for line in answer.body.splitlines()]
     said = "".join(message.get("stream", "") for message in messages)
     error = "".join(message.get("error", "") for message in messages)
     ids = [message["aux"]["ID"] for message in messages if "aux" in message]
     lines = [_ID.sub("ID", line) for line in _CONTAINER.sub("", said).splitlines() if line.strip()]
-    if error or not ids:
-        return Built(200, lines, _ID.sub("ID", error), {}, [], {})
-    built = _built(engine, ids[-1], lines)
-    engine.http("DELETE", f"/images/{ids[-1]}?force=1")
-    return built
+    return lines, _ID.sub("ID", error), ids[-1] if ids else ""
 
 
 def _built(engine: Daemon, image_id: str, lines: list[str]) -> Built:
@@ -61,6 +71,12 @@ def _built(engine: Daemon, image_id: str, lines: list[str]) -> Built:
     ]  # the rest of it is that of a container that we do not make
     facts["Layers"] = layers
     return Built(200, lines, "", facts, [(each["CreatedBy"], each["Comment"]) for each in history], files)
+
+
+def found_again(engine: Daemon, first: Case, second: Case) -> list[str]:
+    """What the second of two builds tells."""
+    _answer(engine, first)
+    return _told(_answer(engine, second))[0]
 
 
 def differences(pair: Pair, case: Case) -> list[str]:

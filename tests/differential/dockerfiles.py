@@ -262,3 +262,50 @@ PARSED |= {
 }
 
 CASES = {**CONFIGURATIONS, **COPIES, **RUNS, **ERRORS}
+
+
+def again(dockerfile: str, files: Mapping[str, Member] | None = None, **arguments: str) -> Case:
+    """A build that may take from the cache."""
+    return Case(f"{B}{dockerfile}", files or {}, {"nocache": "0", "buildargs": json.dumps(arguments)})
+
+
+CHANGES: dict[str, tuple[Case, Case]] = {
+    "nothing": (
+        again("ENV A=1\nCOPY a /\nRUN true", {"a": "1"}),
+        again("ENV A=1\nCOPY a /\nRUN true", {"a": "1"}),
+    ),
+    "a file's content": (again("COPY a /x1\nENV B=1", {"a": "1"}), again("COPY a /x1\nENV B=1", {"a": "2"})),
+    "a file's mode": (
+        again("COPY a /x2\nENV B=1", {"a": "1"}),
+        again("COPY a /x2\nENV B=1", {"a": File(b"1", 0o755)}),
+    ),
+    "a file's owner": (
+        again("COPY a /x3\nENV B=1", {"a": "1"}),
+        again("COPY a /x3\nENV B=1", {"a": File(b"1", uid=5)}),
+    ),
+    "a file that is not copied": (
+        again("COPY a /x4\nENV B=1", {"a": "1"}),
+        again("COPY a /x4\nENV B=1", {"a": "1", "b": "2"}),
+    ),
+    "a name in a directory": (
+        again("COPY d /x5", {"d": Dir(), "d/a": "1"}),
+        again("COPY d /x5", {"d": Dir(), "d/b": "1"}),
+    ),
+    "the order of lines": (again("ENV A=6\nENV B=6\nENV C=6"), again("ENV B=6\nENV A=6\nENV C=6")),
+    "spaces": (again("ENV   A=7\nLABEL a=b"), again("env A=7\nLABEL  a=b")),
+    "an argument that is used": (
+        again("ARG A=8\nRUN true\nENV B=1", A="x"),
+        again("ARG A=8\nRUN true\nENV B=1", A="y"),
+    ),
+    "an argument that is declared later": (
+        again("ENV B=9\nRUN true\nARG A", A="x"),
+        again("ENV B=9\nRUN true\nARG A", A="y"),
+    ),
+    "a proxy": (
+        again("ENV B=10\nRUN true", HTTP_PROXY="http://a"),
+        again("ENV B=10\nRUN true", HTTP_PROXY="http://b"),
+    ),
+    "an owner": (again("COPY a /x11", {"a": "1"}), again("COPY --chown=1 a /x11", {"a": "1"})),
+    "a command": (again("CMD a12\nWORKDIR /w\nUSER 1"), again("CMD a12\nWORKDIR /w\nUSER 2")),
+}
+"""A build, and another after it: what of the first is found again?"""
