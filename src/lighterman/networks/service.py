@@ -300,6 +300,8 @@ class Networks:
         row = self.find(ref)
         if row.predefined:
             raise Forbidden(f"{row.name} is a pre-defined network and cannot be removed")
+        if row.scope == "swarm":
+            raise Forbidden(f"network {row.name} is of the swarm: it is removed on a manager")
         if self._sandboxes.is_used(row.id):
             raise HasEndpoints(row.name, row.id)
         if any(other.config_from == row.name for other in self._catalog.rows.values() if row.config_only):
@@ -323,7 +325,7 @@ class Networks:
         until_ns = filters.until_ns(time.time_ns())
         deleted = []
         for row in list(self._catalog.rows.values()):
-            if row.predefined or self._sandboxes.is_used(row.id):
+            if row.predefined or row.scope == "swarm" or self._sandboxes.is_used(row.id):
                 continue
             if filters.prunes(row.labels, created_ns=row.created_ns, until_ns=until_ns):
                 try:

@@ -86,8 +86,8 @@ class Controller:
         container = self._cs.find(self._wish.name)
         with self._listening(container) as news:
             if isinstance(container.life, Created | Creating):
-                self._check_binds()
                 try:
+                    self._check_binds()
                     await containers.start(self._cs, container.id)
                 except NotModified:
                     pass
