@@ -342,7 +342,7 @@ class UpdateConfig(Wire, frozen=True, omit_defaults=True):
     failure_action: str = ""
     """pause, continue or rollback."""
     monitor: int = 0
-    max_failure_ratio: float = always(int)
+    max_failure_ratio: float = always(float)
     order: str = always(str)
     """stop-first or start-first."""
 

@@ -142,12 +142,8 @@ def _update(config: UpdateConfig | None) -> UpdateConfig | None:
         raise InvalidParameter(f"unrecognized update failure action {config.failure_action}")
     if config.order not in ("", "stop-first", "start-first"):
         raise InvalidParameter(f"unrecognized update order {config.order}")
-    ratio = config.max_failure_ratio
     return replace(
-        config,
-        failure_action=config.failure_action or "pause",
-        max_failure_ratio=int(ratio) if ratio == int(ratio) else ratio,  # as Go writes it
-        order=config.order or "stop-first",
+        config, failure_action=config.failure_action or "pause", order=config.order or "stop-first"
     )
 
 
