@@ -11,10 +11,11 @@ from pathlib import Path
 import docker as docker_py
 import pytest
 from tests.support.cli import DockerCLI
-from tests.support.engines import Daemon
+from tests.support.engines import Daemon, Engine
 from tests.support.http import Http
 from tests.support.images import busybox_layer, heavy_layers, saved
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +145,28 @@ def test_a_running_container_stands_still_while_it_is_committed(docker: DockerCL
     made = ["image tag", "container commit"]
     assert events.splitlines() == ["container pause", *made, "container unpause", *made]
     assert docker.inspect("box")["State"]["Status"] == "running"
+
+
+@pytest.mark.parametrize("verb", ["kill", "rm"])
+def test_a_container_can_be_ended_while_it_is_committed(
+    engine: Daemon, docker: DockerCLI, http: Http, verb: str
+) -> None:
+    script = "dd if=/dev/urandom of=/big bs=1M count=60 2>/dev/null; touch /ready; sleep 600"
+    cid = docker.run("-d", "busybox", "sh", "-c", script)
+    until(lambda: docker("exec", cid, "test", "-e", "/ready", check=False).code == 0, what="the file")
+    whole = docker.out("exec", cid, "md5sum", "/big").split()[0]
+    with docker.spawn("commit", cid, "committed:1") as client:
+        shown = f"/containers/{cid}/json"
+        until(lambda: http.ok("GET", shown)["State"]["Paused"], what="the pause", process=client)
+        if verb == "kill":
+            docker("kill", cid)
+            until(lambda: docker.inspect(cid)["State"]["Status"] == "exited", what="the end")
+        else:
+            docker("rm", "-f", cid)
+        client.communicate()
+    assert docker.run("--rm", "committed:1", "md5sum", "/big").split()[0] == whole
+    if isinstance(engine, Engine):
+        assert engine.store_complaints() == []
 
 
 def test_what_takes_room_is_told(docker: DockerCLI, layered: Path) -> None:

@@ -1,12 +1,12 @@
 """Making an image of a container."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from lighterman.apitypes.container import ContainerConfig
-from lighterman.containers.life import Running
+from lighterman.containers.errors import NoSuchContainer
+from lighterman.containers.life import Paused, Running
 from lighterman.containers.merge import merge
 from lighterman.containers.pause import freeze, thaw
 from lighterman.containers.state import Container, Containers
@@ -32,16 +32,20 @@ class CommitOptions:
 async def commit(cs: Containers, ref: str, options: CommitOptions) -> str:
     """The id of the image. Its files are those of one moment when it is paused.
 
-    The container is held against every change meanwhile: what is packed must not go away.
+    Meanwhile the container can be stopped and killed, which ends the pause; its removal waits.
     Raises: NoSuchContainer, Conflict, InvalidParameter, System. Source: ImageCommit; daemon/commit.go, 20.10.
     """
     name = tagged_reference(options.repo, options.tag) if options.repo else None
-    async with cs.locked(ref) as container:
-        if cs.live(container.id).removing:
-            raise Conflict(f"You cannot commit container {container.id} which is being removed")
-        config = changed(options.config or container.config, options.changes)
+    async with AsyncExitStack() as held:
+        async with cs.locked(ref) as container:
+            if cs.live(container.id).removing:
+                raise Conflict(f"You cannot commit container {container.id} which is being removed")
+            config = changed(options.config or container.config, options.changes)
+            await _stand_still(cs, container, held, pause=options.pause)
+            # the last in and the first out: a removal that waits for it has the container's lock
+            upper = await held.enter_async_context(cs.snapshots.kept(container.id))
         wish = CommitWish(
-            upper=Path(cs.snapshots.dirs(container.id)["UpperDir"]),
+            upper=upper,
             parent=container.image_id,
             config=merge(config, container.config),
             container_id=container.id,
@@ -49,26 +53,37 @@ async def commit(cs: Containers, ref: str, options: CommitOptions) -> str:
             author=options.author,
             comment=options.comment,
         )
-        async with _held(cs, container, pause=options.pause):
-            image = await cs.images.commit(wish, name)
-            cs.publish(
-                container,
-                "commit",
-                comment=options.comment,
-                imageID=image.id,
-                imageRef=str(name) if name else "",
-            )
+        image = await cs.images.commit(wish, name)
+        cs.publish(
+            container,
+            "commit",
+            comment=options.comment,
+            imageID=image.id,
+            imageRef=str(name) if name else "",
+        )
     return image.id
 
 
-@asynccontextmanager
-async def _held(cs: Containers, container: Container, *, pause: bool) -> AsyncIterator[None]:
-    """Its processes stand still meanwhile, if it has some that run and `pause` is wished."""
-    if not (pause and isinstance(container.life, Running)):
-        yield
+async def _stand_still(cs: Containers, container: Container, held: AsyncExitStack, *, pause: bool) -> None:
+    """Let its processes stand still until `held` ends, if it has some that run and `pause` is wished."""
+    if not pause or not isinstance(container.life, Running | Paused):
         return
-    frozen = await freeze(cs, container, for_now=True)
-    try:
-        yield
-    finally:
-        await to_end(thaw(cs, frozen))
+    if isinstance(container.life, Running):
+        await freeze(cs, container, for_now=True)
+    cs.live(container.id).commits += 1
+    held.push_async_callback(_go_on, cs, container.id)
+
+
+async def _go_on(cs: Containers, container_id: str) -> None:
+    """The end of one commit, whoever is cancelled."""
+    with suppress(NoSuchContainer):  # it was removed meanwhile
+        await to_end(_end_pause(cs, container_id))
+
+
+async def _end_pause(cs: Containers, container_id: str) -> None:
+    """With the last commit the pause ends, unless somebody has ended it already."""
+    async with cs.locked(container_id) as container:
+        cs.live(container_id).commits -= 1
+        frozen = isinstance(container.life, Paused) and container.life.for_now
+        if frozen and not cs.live(container_id).commits:
+            await thaw(cs, container)

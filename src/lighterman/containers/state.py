@@ -15,11 +15,11 @@ from typing import Any
 from msgspec import Struct, structs
 
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
+from lighterman.containers.defaults import Defaults
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer
 from lighterman.containers.execs import Exec, ExecEnded
 from lighterman.containers.given_files import GivenFile
 from lighterman.containers.health import Health
-from lighterman.containers.defaults import Defaults
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
 from lighterman.containers.mounts import Mounted
 from lighterman.containers.samples import Samples
@@ -117,6 +117,7 @@ class Live:
     samples: Samples = field(default_factory=Samples)  # of what it uses
 
     removing: bool = False  # its parts are being taken down just now
+    commits: int = 0  # that read its files just now
     restarting: bool = False  # `restart` stops it: it is not to be removed for that
 
     def turn_away(self) -> None:

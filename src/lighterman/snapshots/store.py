@@ -79,6 +79,7 @@ class Snapshots:
         self._doomed: set[str] = set()
         """Layers that no image has any more, but a container."""
         self._inits: dict[str, asyncio.Lock] = {}
+        self._readers: dict[str, set[asyncio.Future[None]]] = {}
         self._background = Background()
         self._mounts = Mounts(self._root, self._mount, self._background)
         self._emptying: asyncio.Task[None] | None = None
@@ -128,8 +129,30 @@ class Snapshots:
         async with self._mounts.visited(key) as path:
             yield path
 
+    @asynccontextmanager
+    async def kept(self, key: str) -> AsyncIterator[Path]:
+        """The directory of what was written to `key`; while the block lasts it is not removed.
+
+        Raises: NotFound.
+        """
+        directory = self._directory(key) / "diff"
+        done = self._loop.create_future()
+        self._readers.setdefault(key, set()).add(done)
+        try:
+            yield directory
+        finally:
+            self._readers[key].discard(done)
+            if not self._readers[key]:
+                del self._readers[key]
+            done.set_result(None)
+
     async def remove(self, key: str) -> None:
-        """Unmount and remove the writable layer `key`. Idempotent; the bytes go in the background."""
+        """Unmount and remove the writable layer `key`. Idempotent; the bytes go in the background.
+
+        It waits for those who read it (`kept`).
+        """
+        while readers := self._readers.get(key):
+            await asyncio.wait(readers)
         await self._mounts.forget(key)
         await in_thread(self._content.discard, self._root / key)
         self._parents.pop(key, None)
