@@ -66,7 +66,7 @@ def build_wish(request: Request, *, experimental: bool) -> "BuildWish":
         dockerfile=request.text("dockerfile") or "Dockerfile",
         tags=tuple(request.texts("t")),
         remote=request.text("remote"),
-        session=request.text("session") if experimental else "",
+        session=request.text("session") if experimental or request.version >= (1, 39) else "",
         quiet=request.flag("q"),
         no_cache=request.flag("nocache"),
         cache_from=tuple(_json(request, "cachefrom", list[str]) or ()),
