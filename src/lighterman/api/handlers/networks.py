@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lighterman.swarm.store import Store
 
 
+ON_EVERY_NODE = ("bridge", "host")
+"""Networks that a service may be in though they are no swarm's: it has them by name."""
+
+
 def _store(rooms: Rooms) -> "Store | None":
     """The swarm's memory on a manager that can work; None anywhere else."""
     if rooms.swarm.node is None:
@@ -48,9 +52,12 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """NetworkInspect."""
-    network = _found(rooms, request.names["id"])
-    if request.text("scope") not in ("", network.scope):
-        raise NotFound(f"network {request.names['id']} not found")
+    ref, scope = request.names["id"], request.text("scope")
+    network = _found(rooms, ref)
+    if scope == "swarm" and ref in ON_EVERY_NODE and _store(rooms) is not None:
+        network = replace(network, id=ref, scope=scope, containers={})
+    if scope not in ("", network.scope):
+        raise NotFound(f"network {ref} not found")
     return reply(network)
 
 
