@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +74,8 @@ async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
 
 async def make(shelf: Shelf, name: str = "") -> Image:
     step = Step(parent="", config=ContainerConfig(env=[name]))
-    return await shelf.images.steps.with_settings(step, LINUX)
+    with ExitStack() as holds:
+        return await shelf.images.steps.with_settings(step, LINUX, holds)
 
 
 async def test_what_many_want_is_made_once(shelf: Shelf) -> None:

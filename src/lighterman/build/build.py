@@ -66,7 +66,7 @@ class Build:
         self._content = content
         self._output = output
         self._cache = cache
-        self._holds = holds
+        self.holds = holds
         self._session = session
         self._stages: dict[int, asyncio.Task[Built]] = {}
         self._bases: dict[tuple[str, str], asyncio.Lock] = {}
@@ -94,7 +94,7 @@ class Build:
 
     def hold(self, image_id: str) -> None:
         """Keep an image until the build has ended."""
-        self._holds.enter_context(self.images.steps.held(image_id))
+        self.holds.enter_context(self.images.steps.held(image_id))
 
     # What stages stand on
 

@@ -7,7 +7,7 @@ import asyncio
 import codecs
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class RunStep:
     platform: Platform
     rm: bool
     force_rm: bool
+    holds: ExitStack
+    """What keeps the image from being removed."""
     stubs: tuple[bytes, ...] = ()
 
 
@@ -88,7 +90,7 @@ def _body(run: RunStep) -> ContainerCreateBody:
 
 async def _moved(cs: Containers, run: RunStep, step: Step, part: Part) -> Image:
     """The image of the container's own files; nothing of it is left."""
-    image = await cs.images.steps.with_files_of(step, run.platform, step.container_id, run.stubs)
+    image = await cs.images.steps.with_files_of(step, run.platform, run.stubs, run.holds)
     await _remove(cs, step.container_id)
     await part.say(f"Removing intermediate container {step.container_id[:12]}\n")
     return image

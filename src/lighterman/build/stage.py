@@ -166,8 +166,8 @@ class StageRun:
         if isinstance(instruction, Healthcheck):
             self._config = with_inherited_check(self._config, before)
         step = _with_labels(self._step(["#(nop) ", comment(self._config, instruction)]))
-        steps = self._build.images.steps
-        await self._take_step(step, lambda: steps.with_settings(step, self._platform))
+        steps, holds = self._build.images.steps, self._build.holds
+        await self._take_step(step, lambda: steps.with_settings(step, self._platform, holds))
         if isinstance(instruction, Cmd) and instruction.arguments:
             self._has_cmd = True
 
@@ -183,7 +183,7 @@ class StageRun:
             build = self._build
             async with build.drafts.draft(self._chain) as draft:
                 await in_thread(make_directory, draft.root, self._config.working_dir)
-                return await build.images.steps.with_draft(step, self._platform, draft)
+                return await build.images.steps.with_draft(step, self._platform, draft, build.holds)
 
         await self._take_step(step, make)
 
@@ -209,9 +209,9 @@ class StageRun:
         image, was_there = await self._build.step(
             key, step, self._image, self._sources, make, by_history=not beside
         )
+        self._take(image)  # first of all: it is held from now on
         if was_there:
             await self._part.say(" ---> Using cache\n")
-        self._take(image)
 
     # RUN
 
@@ -242,6 +242,7 @@ class StageRun:
             platform=self._platform,
             rm=self._build.wish.rm,
             force_rm=self._build.wish.force_rm,
+            holds=self._build.holds,
         )
         if self._image is None:
             raise InvalidParameter(
@@ -305,7 +306,7 @@ class StageRun:
                     await transfer.copy(
                         build.workers, instruction, found, draft, target, keeps_owner=keeps_owner
                     )
-                    return await build.images.steps.with_draft(step, self._platform, draft)
+                    return await build.images.steps.with_draft(step, self._platform, draft, build.holds)
 
             await self._take_step(step, make)
 

@@ -1,13 +1,14 @@
 """What a build makes of images: an image from each step, all steps as one layer, and a hold on what it needs.
 
-A step's image has its parent's layers and at most one more, which is published as it lies. Source: the
-configurations that dockerd 20.10.24 writes (NewChildImage, SquashImage).
+A step's image has its parent's layers and at most one more, which is published as it lies; from the
+beginning it is held by the `holds` of who makes it. Source: the configurations that dockerd 20.10.24 writes
+(NewChildImage, SquashImage).
 """
 
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -51,28 +52,28 @@ class Steps:
         """The images that were made from this one here."""
         return self._store.children(image)
 
-    async def with_settings(self, step: Step, platform: Platform) -> Image:
+    async def with_settings(self, step: Step, platform: Platform, holds: ExitStack) -> Image:
         """A step that adds no files. `platform` is what an image of nothing is for. Raises: NoSuchImage."""
-        return await self._add(step, self._below(step.parent, platform), EMPTY_DIFF_ID)
+        return await self._add(step, self._below(step.parent, platform), EMPTY_DIFF_ID, holds)
 
-    async def with_draft(self, step: Step, platform: Platform, draft: Draft) -> Image:
+    async def with_draft(self, step: Step, platform: Platform, draft: Draft, holds: ExitStack) -> Image:
         """A step whose files were written to `draft`. Raises: NoSuchImage, System, InvalidParameter."""
         await draft.seal()
-        return await self._keep(step, platform, draft.ingest, draft.ingest / "diff", ())
+        return await self._keep(step, platform, draft.ingest, draft.ingest / "diff", (), holds)
 
     async def with_files_of(
-        self, step: Step, platform: Platform, container_id: str, stubs: Sequence[bytes] = ()
+        self, step: Step, platform: Platform, stubs: Sequence[bytes], holds: ExitStack
     ) -> Image:
-        """A step whose files a container has written, which has none after it.
+        """A step whose files its container has written, which has none after it.
 
         What is empty at the relative paths `stubs` was made to mount on.
         Raises: NoSuchImage, System, InvalidParameter.
         """
         snapshots, content = self._store.snapshots, self._layers.content
-        upper = await snapshots.settle(container_id)
+        upper = await snapshots.settle(step.container_id)
         ingest = await in_thread(content.new_ingest)
         try:
-            return await self._keep(step, platform, ingest, upper, stubs)
+            return await self._keep(step, platform, ingest, upper, stubs, holds)
         finally:
             await to_end(in_thread(content.discard, ingest))
 
@@ -130,23 +131,30 @@ class Steps:
         return image.document
 
     async def _keep(
-        self, step: Step, platform: Platform, ingest: Path, upper: Path, stubs: Sequence[bytes]
+        self,
+        step: Step,
+        platform: Platform,
+        ingest: Path,
+        upper: Path,
+        stubs: Sequence[bytes],
+        holds: ExitStack,
     ) -> Image:
         below = self._below(step.parent, platform)
         unpacked = await self._blob(ingest, upper, stubs)
         if unpacked.diff_id == EMPTY_DIFF_ID:
-            return await self._add(step, below, EMPTY_DIFF_ID)
+            return await self._add(step, below, EMPTY_DIFF_ID, holds)
         if upper.parent != ingest:
             await self._store.snapshots.move_files(upper.parent.name, ingest)
         *below_ids, chain_id = chain_ids([*(below.rootfs.diff_ids if below.rootfs else ()), unpacked.diff_id])
         parent = below_ids[-1] if below_ids else ""
         async with self._layers.lease([*below_ids, chain_id]) as lease:
             await lease.publish([NewLayer(chain_id, parent, ingest, unpacked)])
-            return await self._add(step, below, unpacked.diff_id)
+            return await self._add(step, below, unpacked.diff_id, holds)
 
-    async def _add(self, step: Step, below: Document, diff_id: str) -> Image:
+    async def _add(self, step: Step, below: Document, diff_id: str, holds: ExitStack) -> Image:
         document = committed(step, below, diff_id, self._version, time.time_ns())
         raw = msgspec.json.encode(document)
+        holds.enter_context(self.held(image_id(raw)))  # before it is there: nobody is to prune it just then
         return await self._store.add(image_id(raw), raw, parent=step.parent)
 
     async def _blob(self, ingest: Path, upper: Path, stubs: Sequence[bytes]) -> Unpacked:
