@@ -2,7 +2,7 @@
 # Everything else here is a step of those two. What is there already is not made again.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: run test lint check clean
+.PHONY: run test lint check package clean
 # Debian's runc, dockerd and nft live in sbin, which a plain `su` leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -25,6 +25,10 @@ lint: .venv/development
 
 check: .venv/engine
 	@packaging/run.sh check
+
+# A wheel (`pipx install dist/lighterman-*.whl`) and a Debian package, in dist.
+package: .venv/engine
+	@packaging/deb.sh
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

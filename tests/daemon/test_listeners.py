@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.listeners import (
     FdHost,
     Host,
@@ -17,6 +18,7 @@ from lighterman.daemon.listeners import (
     listen_unix,
     open_listeners,
     parse_host,
+    parse_hosts,
 )
 from lighterman.errdefs import InvalidParameter, System
 
@@ -70,6 +72,13 @@ def test_tcp_beyond_loopback_can_be_forced() -> None:
 
 def test_with_tls_the_port_is_another() -> None:
     assert parse_host("tcp://", tls=True) == TcpHost("127.0.0.1", 2376)
+
+
+def test_sockets_of_systemd_are_taken_unless_others_were_wished() -> None:
+    activated = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+    assert parse_hosts(EngineConfig(), activated) == [FdHost(None)]
+    assert parse_hosts(EngineConfig(), {}) == [UnixHost("/var/run/docker.sock")]
+    assert parse_hosts(EngineConfig(hosts=("unix:///a",)), activated) == [UnixHost("/a")]
 
 
 def test_a_unix_socket_is_for_its_group_and_nobody_else(tmp_path: Path) -> None:

@@ -90,8 +90,13 @@ def parse_host(address: str, *, tls: bool = False, anywhere: bool = False) -> Ho
     raise InvalidParameter(f"invalid bind address ({address}): unsupported proto '{scheme}'")
 
 
-def parse_hosts(config: EngineConfig) -> list[Host]:
-    """The addresses to listen on, each once. Raises: InvalidParameter."""
+def parse_hosts(config: EngineConfig, environment: Mapping[str, str] = os.environ) -> list[Host]:
+    """The addresses to listen on, each once: what systemd has opened, if nothing else was wished.
+
+    Raises: InvalidParameter.
+    """
+    if config.hosts == EngineConfig().hosts and _is_activated(environment):
+        return [FdHost(None)]
     tls, anywhere = config.uses_tls, config.may_listen_anywhere
     return list(dict.fromkeys(parse_host(host, tls=tls, anywhere=anywhere) for host in config.hosts))
 
@@ -248,9 +253,14 @@ def _listen_tcp(address: str, port: int) -> socket.socket:
         raise System(f"listen tcp {address}:{port}: bind: {reason}") from error
 
 
+def _is_activated(environment: Mapping[str, str]) -> bool:
+    """Whether systemd has passed sockets to this very process. Source: sd_listen_fds(3)."""
+    return environment.get("LISTEN_PID") == str(os.getpid()) and environment.get("LISTEN_FDS", "0") != "0"
+
+
 def _inherited(wanted: int | None, environment: Mapping[str, str], *, anywhere: bool) -> list[socket.socket]:
     count = int(environment.get("LISTEN_FDS", "0"))
-    if environment.get("LISTEN_PID") != str(os.getpid()) or count == 0:
+    if not _is_activated(environment):
         raise System("no sockets found via socket activation: make sure the service was started by systemd")
     fds = range(LISTEN_FDS_START, LISTEN_FDS_START + count)
     if wanted is not None and wanted not in fds:

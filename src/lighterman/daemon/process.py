@@ -7,8 +7,9 @@ keep the next one out), and the kernel lets go of them however the daemon ends.
 import fcntl
 import os
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lighterman.daemon.config import EngineConfig
@@ -74,6 +75,18 @@ def claim_data_root(root: Path) -> None:
             f"{root} cannot hold layers: overlayfs has no upper layer on {kind}; name another --data-root"
         )
     root.chmod(0o711)  # containers of other users pass it; Source: setupDaemonRoot of moby
+
+
+def notify(state: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Tell a supervisor that started this process what state it is in. Source: sd_notify(3).
+
+    A supervisor that does not listen (any more) is no reason to fail.
+    """
+    if not (address := environment.get("NOTIFY_SOCKET", "")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender, suppress(OSError):
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+        sender.send(state.encode())
 
 
 def claim_exec_root(root: Path) -> None:

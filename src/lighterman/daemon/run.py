@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sdnotify
 import uvloop
 
 from lighterman import __version__, api
@@ -30,6 +29,7 @@ from lighterman.daemon.process import (
     claim_data_root,
     claim_exec_root,
     held_alone,
+    notify,
     pidfile,
     prepare_process,
     set_proxies,
@@ -77,7 +77,6 @@ async def _serve(
 ) -> None:
     began_s = time.monotonic()
     stop = _stop_signal()
-    supervisor = sdnotify.SystemdNotifier()
     async with AsyncExitStack() as opened:
         debugging = opened.enter_context(ExitStack())
         if config.debug:
@@ -102,9 +101,9 @@ async def _serve(
             _say_where(hosts, config)
             _on_signal(signal.SIGHUP, Reload(config, read, engine, front, debugging))
             _on_signal(signal.SIGUSR1, partial(dump_stacks, Path(config.exec_root)))
-            supervisor.notify("READY=1")
+            notify("READY=1")
             name = await stop
-            supervisor.notify("STOPPING=1")
+            notify("STOPPING=1")
             log.info("op=stop-engine signal=%s: containers go on", name)
 
 
