@@ -16,7 +16,7 @@ from tests.support.lender import METHODS, serving
 from lighterman.build.session import NoSuchSession, Sessions, SessionWish
 from lighterman.build.session import session_pb2 as pb
 from lighterman.build.session.agent import forwarded_agent
-from lighterman.build.session.files import FileSync, context_archive
+from lighterman.build.session.files import FileSync, context_archive, directory_archive
 from lighterman.build.session.lends import credentials, secret
 from lighterman.content import Content
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound, System
@@ -44,10 +44,10 @@ def content(tmp_path: Path) -> Content:
 
 @asynccontextmanager
 async def lending(
-    sessions: Sessions, lent: Path, tmp_path: Path, **wish: Any
+    sessions: Sessions, lent: Path, tmp_path: Path, *, name: str = ""
 ) -> AsyncIterator[socket.socket]:
     """A client with a session; the socket is its connection."""
-    server = await serving(lent, tmp_path / "client")
+    server = await serving(lent, tmp_path / "client", name=name)
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(f"{tmp_path}/client")
     try:
@@ -83,7 +83,15 @@ async def test_a_directory_that_is_not_lent_is_told_in_the_clients_words(
 ) -> None:
     async with lending(sessions, lent, tmp_path), sessions.get("id") as session:
         with pytest.raises(NotFound, match='no access allowed to dir "other"'):
-            _ = [piece async for piece in context_archive(session, "other")]
+            _ = [piece async for piece in directory_archive(session, "other")]
+
+
+async def test_a_context_has_the_name_that_newer_clients_give_it(
+    sessions: Sessions, lent: Path, tmp_path: Path
+) -> None:
+    async with lending(sessions, lent, tmp_path, name="context"), sessions.get("id") as session:
+        data = b"".join([piece async for piece in context_archive(session)])
+    assert b"FROM x" in data
 
 
 async def test_credentials_and_secrets_are_lent(sessions: Sessions, lent: Path, tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ METHODS = (
 class Lender(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
     """A client's side, as the command line has it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str) -> None:
         self.directory = directory
+        self.name = name
 
     def service(self, details: Any) -> Any:
         unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
@@ -45,7 +46,7 @@ class Lender(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
 
     async def diff_copy(self, requests: Any, context: Any) -> AsyncIterator[pb.Packet]:
         asked = dict(context.invocation_metadata())
-        if asked["dir-name"] != "":
+        if asked["dir-name"] != self.name:
             await context.abort(grpc.StatusCode.NOT_FOUND, f'no access allowed to dir "{asked["dir-name"]}"')
         files = {}
         for number, path in enumerate(sorted(self.directory.rglob("*"))):
@@ -92,10 +93,10 @@ class Lender(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
             yield pb.BytesMessage(data=request.data.upper())
 
 
-async def serving(directory: Path, socket: Path) -> grpc.aio.Server:
-    """A server that lends `directory` to whoever connects to `socket`."""
+async def serving(directory: Path, socket: Path, *, name: str = "") -> grpc.aio.Server:
+    """A server that lends `directory` by this name to whoever connects to `socket`."""
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((Lender(directory),))
+    server.add_generic_rpc_handlers((Lender(directory, name),))
     server.add_insecure_port(f"unix:{socket}")
     await server.start()
     return server

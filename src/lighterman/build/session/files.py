@@ -17,7 +17,7 @@ from itertools import islice
 
 from lighterman.build.session import session_pb2 as pb
 from lighterman.build.session.sessions import Session
-from lighterman.errdefs import InvalidParameter, System
+from lighterman.errdefs import InvalidParameter, NotFound, System
 from lighterman.lib import tar
 from lighterman.lib.go_mode import st_mode
 
@@ -27,13 +27,34 @@ AHEAD_MAX_BYTES = 1 << 20
 AHEAD_MAX_FILES = 128
 
 
-async def context_archive(
-    session: Session, directory: str = "", excludes: Sequence[str] = ()
-) -> AsyncGenerator[bytes, None]:
-    """The directory that the client lends by this name, as a tar.
+_NAMES = ("", "context")
+"""What clients call the context's directory: those of the classic builder, and those of BuildKit."""
+
+
+async def context_archive(session: Session) -> AsyncGenerator[bytes, None]:
+    """The context that the client lends, as a tar.
 
     Raises: InvalidParameter: it lends none, or a file changed; NotFound, System: with its words.
     """
+    *others, last = _NAMES
+    for name in others:
+        async with aclosing(directory_archive(session, name)) as pieces:
+            try:
+                yield await anext(pieces)
+            except NotFound:
+                continue
+            async for piece in pieces:
+                yield piece
+            return
+    async with aclosing(directory_archive(session, last)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def directory_archive(
+    session: Session, directory: str, excludes: Sequence[str] = ()
+) -> AsyncGenerator[bytes, None]:
+    """The directory that the client lends by this name, as a tar. Raises: as `context_archive`."""
     if not session.serves(_DIFF_COPY):
         raise InvalidParameter("no local sources enabled")
     metadata = [("dir-name", directory), *(("exclude-patterns", pattern) for pattern in excludes)]
