@@ -1,9 +1,13 @@
 """A swarm of one node: it begins, is told about, survives, and ends. Through the docker command line."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
+from tests.support.leaks import processes
 from tests.support.swarm import Cluster, Host
 from tests.support.waiting import until
 
@@ -247,3 +251,29 @@ def test_a_new_root_is_everybodys_without_a_stop(alone: Host) -> None:
     assert after["RootRotationInProgress"] is False
     assert after["JoinTokens"] != before["JoinTokens"]
     assert alone.node(alone)["Description"]["TLSInfo"] == after["TLSInfo"]
+
+
+def test_a_killed_etcd_is_no_more_than_a_pause(alone: Host) -> None:
+    alone.init()
+    (etcd,) = (pid for pid, command in processes(alone.engine.net) if command.startswith("etcd "))
+    os.kill(etcd, signal.SIGKILL)
+    alone.docker("swarm", "update", "--task-history-limit", "6")
+    assert alone.http.ok("GET", "/swarm")["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"] == 6
+    assert alone.info["LocalNodeState"] == "active"
+
+
+def test_what_happens_in_a_swarm_is_told(alone: Host) -> None:
+    alone.init()
+    began = int(time.time()) - 1
+    alone.docker("node", "update", "--availability", "drain", alone.id)
+    alone.docker("config", "create", "shown", "-", stdin=b"x")
+    alone.docker("config", "rm", "shown")
+
+    def told() -> set[str]:
+        span = ("--since", began, "--until", int(time.time()) + 1)
+        shown = ("--filter", "scope=swarm", "--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}")
+        return set(alone.docker.out("events", *span, *shown).splitlines())
+
+    wanted = {"config create shown", "config remove shown"}
+    until(lambda: wanted < told(), what="the events")
+    assert any(line.startswith("node update") for line in told())

@@ -1,8 +1,12 @@
 """Several nodes: they join, change their roles, get lost and come back. Engines on hosts of their own."""
 
+import contextlib
+import ssl
 from collections.abc import Iterator
+from http.client import HTTPSConnection
 
 import pytest
+from tests.support.net import run_in
 from tests.support.swarm import Cluster, Host
 from tests.support.waiting import until
 
@@ -62,6 +66,33 @@ def test_who_shows_a_wrong_token_stays_outside(cluster: Cluster, hosts: list[Hos
         cluster.hosts.remove(outside)
         outside.engine.close()
     assert len(hosts[0].nodes()) == 4
+
+
+def test_a_workers_certificate_opens_nothing_of_the_managers(hosts: list[Host]) -> None:
+    worker, manager = hosts[3], hosts[0].address
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    thief = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    thief.check_hostname, thief.verify_mode = False, ssl.CERT_NONE
+    stolen = worker.engine.exec / "swarm"
+    thief.load_cert_chain(stolen / "node.crt", stolen / "node.key")
+
+    def asked(port: int, path: str, shown: ssl.SSLContext) -> int:
+        """The status that the first manager answers with."""
+
+        def ask() -> int:
+            with contextlib.closing(HTTPSConnection(manager, port, context=shown, timeout=5)) as connection:
+                connection.request("POST", path, b"{}")
+                return connection.getresponse().status
+
+        return run_in(worker.engine.net.netns, ask)
+
+    for path in ("managers/join", "managers/ready", "managers/leave", "logs"):
+        assert asked(2377, f"/v1/{path}", thief) == asked(2377, f"/v1/{path}", anybody) == 403
+    assert asked(2377, "/v1/session", anybody) == 403
+    assert asked(2377, "/v1.36/info", thief) == 404
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        asked(7946, "/members", thief)
 
 
 def test_a_worker_becomes_a_manager_and_a_worker_again(hosts: list[Host]) -> None:

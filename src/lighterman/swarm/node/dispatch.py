@@ -60,6 +60,7 @@ _COALESCE_S = 0.02
 _REPORTS_AT_ONCE = 100
 _LEASE_PATIENCE_S = 5.0
 _LINES_AHEAD = 256
+_PARTING_S = 0.5
 _RENEWAL_S = 15.0
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,9 @@ class Dispatcher:
                 del self._live[live.node_id]
             self._forget_readings(live.node_id)
             with contextlib.suppress(NoLeader, OutOfSequence):
-                await self._store.commit([Delete(Kind.SESSION, live.node_id, live.revision)])
+                await self._store.commit(
+                    [Delete(Kind.SESSION, live.node_id, live.revision)], patience_s=_PARTING_S
+                )
 
     async def _observe(self, live: Live, hello: Hello, addr: str) -> None:
         """Write down what a node says of itself, and that it is there."""

@@ -136,6 +136,8 @@ class Listener:
         except (EngineError, msgspec.MsgspecError) as error:
             status = 403 if isinstance(error, Forbidden) else 404 if isinstance(error, NotFound) else 400
             return web.Response(status=status, text=str(error))
+        except web.HTTPException:
+            raise
         except Exception:  # the border of this listener: nobody else would hear of it
             log.exception("%s %s", request.method, request.path)
             return web.Response(status=500, text="internal error")
@@ -172,12 +174,13 @@ async def _desk_answer(request: web.BaseRequest, desk: Desk, who: Identity | Non
         return desk.root()
     if request.path == ISSUE_PATH:
         return await desk.issue(await _body(request, IssueWish), who, addr)
-    if request.path == JOIN_PATH:
-        return await desk.take_in(await _body(request, ManagerWish), _manager(who))
-    if request.path == READY_PATH:
-        return await desk.promote(await _body(request, MemberWish), _manager(who))
-    if request.path == LEAVE_PATH:
-        return await desk.let_go(await _body(request, MemberWish), _manager(who))
+    if request.path in (JOIN_PATH, READY_PATH, LEAVE_PATH):
+        manager = _manager(who)
+        if request.path == JOIN_PATH:
+            return await desk.take_in(await _body(request, ManagerWish), manager)
+        if request.path == READY_PATH:
+            return await desk.promote(await _body(request, MemberWish), manager)
+        return await desk.let_go(await _body(request, MemberWish), manager)
     raise NotFound("page not found")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from lighterman.errdefs import System
-from lighterman.lib.effects import in_thread, to_end
+from lighterman.lib.effects import in_thread
 from lighterman.swarm.ca.certificates import Identity
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.facade import Engine
@@ -121,7 +121,7 @@ class Manager:
             opened.push_async_callback(self.etcd.close)
             await in_thread(write_peer_files, self._config, self.keys)
             member = await Member.start(self._config)
-            opened.push_async_callback(_stopped, member)
+            opened.push_async_callback(member.stop)
             opened.push_async_callback(self._end_sessions)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -142,8 +142,17 @@ class Manager:
                 self.up.clear()
 
     async def _watch(self, member: Member) -> None:
-        code = await member.ended()
-        raise MemberEnded(f"etcd has ended with code {code}: {await member.complaint()}")
+        """Start etcd again when it is killed; whoever waits for a write notices no more than a pause.
+
+        Raises: MemberEnded when it ends by itself.
+        """
+        while True:
+            code = await member.ended()
+            if code >= 0:
+                raise MemberEnded(f"etcd has ended with code {code}: {await member.complaint()}")
+            log.warning("etcd was ended by signal %d: starting it again", -code)
+            await asyncio.sleep(_RETRY_S)
+            await member.start_again()
 
     async def _keep_address(self) -> None:
         """Tell the other members if this one is found elsewhere now."""
@@ -330,8 +339,3 @@ async def ended(task: "asyncio.Task[None]") -> None:
     """Cancel a task and wait for its end."""
     task.cancel()
     await asyncio.wait([task])
-
-
-async def _stopped(member: Member) -> None:
-    """End etcd, even if whoever waits for it is cancelled meanwhile."""
-    await to_end(member.stop())

@@ -53,6 +53,10 @@ class OutcomeUnknown(NoLeader):
     """The majority did not answer in time: what was asked for may still be done."""
 
 
+class Closed(OutcomeUnknown):
+    """This manager is ending."""
+
+
 class Refused(System):
     """etcd said no."""
 
@@ -66,7 +70,9 @@ def range_end(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _failure(error: grpc.aio.AioRpcError) -> Exception:
+def _failure(error: grpc.aio.AioRpcError | grpc.aio.UsageError) -> Exception:
+    if isinstance(error, grpc.aio.UsageError):  # of a channel that is closed
+        return Closed()
     if error.code() in _GONE:
         return OutcomeUnknown()
     return Refused(f"etcd: {error.details()}")
@@ -97,7 +103,7 @@ class Etcd:
         )
         try:
             return cast(T, await call(request, timeout=deadline_s, wait_for_ready=wait))
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:
             raise _failure(error) from None
 
     # Keys
@@ -157,7 +163,7 @@ class Etcd:
                 if events and not answer.fragment:
                     yield events
                     events = []
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:
             raise _failure(error) from None
         finally:
             call.cancel()
@@ -181,14 +187,15 @@ class Etcd:
             await call.write(pb.LeaseRequest(id=lease))
             answer = await call.read()
             return 0 if answer is grpc.aio.EOF else answer.ttl
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:
             raise _failure(error) from None
         finally:
             call.cancel()
 
-    async def revoke(self, lease: int) -> None:
+    async def revoke(self, lease: int, *, deadline_s: float) -> None:
         """End the lease, and with it the keys that it holds. Raises: OutcomeUnknown, Refused."""
-        await self._call("Lease/LeaseRevoke", pb.LeaseRequest(id=lease), pb.LeaseRevokeResponse)
+        request = pb.LeaseRequest(id=lease)
+        await self._call("Lease/LeaseRevoke", request, pb.LeaseRevokeResponse, deadline_s=deadline_s)
 
     # Members
 
@@ -241,7 +248,7 @@ class Etcd:
         try:
             async for part in call:
                 yield part.blob
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:
             raise _failure(error) from None
 
     async def alarms(self) -> list[int]:

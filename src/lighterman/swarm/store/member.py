@@ -9,12 +9,12 @@ log needs no recovery but etcd's own.
 import asyncio
 import contextlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from lighterman.errdefs import System
-from lighterman.lib.effects import in_thread
+from lighterman.lib.effects import in_thread, to_end
 
 TICK_MS = 100
 """The swarm's settings of the consensus are in ticks."""
@@ -120,28 +120,22 @@ class Member:
                 f'a swarm manager needs etcd, and there is no "{config.binary}" on this host '
                 "(Debian: apt-get install etcd-server)"
             )
-        log = await in_thread(_prepared, config)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *("setpriv", "--pdeathsig=KILL", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
-                config.binary,
-                *config.arguments(),
-                cwd=config.run_directory,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C is for the engine, which stops it in order
-            )
-        finally:
-            log.close()
-        return cls(config, process)
+        return cls(config, await _spawned(config))
+
+    async def start_again(self) -> None:
+        """The same, after it has ended: with the data that it has."""
+        self.config = replace(self.config, force_new_cluster=False)
+        self._process = await _spawned(self.config)
 
     async def ended(self) -> int:
         """Wait for its end; the exit code. It ends by itself when it was removed from the members."""
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """End it, gently if it listens."""
+        """End it, gently if it listens; to its end, even if whoever waits is cancelled meanwhile."""
+        await to_end(self._stop())
+
+    async def _stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
             try:
@@ -154,6 +148,23 @@ class Member:
     async def complaint(self) -> str:
         """The last line of its log: why it ended."""
         return await in_thread(_last_line, self.config.run_directory / "etcd.log")
+
+
+async def _spawned(config: MemberConfig) -> asyncio.subprocess.Process:
+    log = await in_thread(_prepared, config)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *("setpriv", "--pdeathsig=KILL", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
+            config.binary,
+            *config.arguments(),
+            cwd=config.run_directory,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # a Ctrl-C is for the engine, which stops it in order
+        )
+    finally:
+        log.close()
 
 
 def _prepared(config: MemberConfig) -> BinaryIO:

@@ -16,11 +16,11 @@ import msgspec
 
 from lighterman.apitypes.swarm import ManagerStatus
 from lighterman.swarm.errors import NoLeader
-from lighterman.swarm.state import Change, Kind, State, Write
+from lighterman.swarm.state import Change, Kind, Put, State, Write
 from lighterman.swarm.state.state import TYPES, Key
 from lighterman.swarm.store import etcd_pb2 as pb
 from lighterman.swarm.store import keys
-from lighterman.swarm.store.client import Compacted, Etcd, OutcomeUnknown, Refused, range_end
+from lighterman.swarm.store.client import Closed, Compacted, Etcd, OutcomeUnknown, Refused, range_end
 from lighterman.swarm.store.keyring import Keyring
 from lighterman.swarm.store.transaction import Fenced, planned
 
@@ -29,6 +29,10 @@ LEASE_S = 2
 _KEEP_ALIVE_S = 0.5
 _CATCH_UP_S = 10.0
 _RETRY_S = 0.2
+_ANSWER_S = 1.5
+PATIENCE_S = 5.0
+"""For one write, while the members have no leader."""
+_PARTING_S = 0.5
 _STAND_BACK_S = 10.0
 """After a manager has resigned, another is to lead."""
 log = logging.getLogger(__name__)
@@ -159,10 +163,13 @@ class Store:
 
     # Writing
 
-    async def commit(self, writes: Sequence[Write], *, fenced: bool = False) -> int:
+    async def commit(
+        self, writes: Sequence[Write], *, fenced: bool = False, patience_s: float = PATIENCE_S
+    ) -> int:
         """Do all `writes` or none; the revision that they have made. Returns when `state` shows them.
 
-        `fenced` is for the leader's decisions: they are done only while it leads.
+        `fenced` is for the leader's decisions: they are done only while it leads. `patience_s` is for members
+        without a leader.
 
         Raises: NameTaken, OutOfSequence, Fenced, NoLeader; OutcomeUnknown when it may or may not be done.
         """
@@ -176,12 +183,34 @@ class Store:
         if not self._lease and any(write.kind in keys.LEASED for write in writes):
             raise NoLeader
         plan = planned(writes, state=self.state, keyring=self._keyring, lease=self._lease, term=term)
-        answer = await self.etcd.txn(plan.request)
-        if not answer.succeeded:
-            await self._see(answer.header.revision)  # whoever tries again shall see why
+        answer, tries = await self._transact(plan.request, patience_s)
+        await self._see(answer.header.revision)  # whoever is refused and tries again shall see why
+        if not answer.succeeded and not (tries > 1 and self._shows(writes)):
             raise plan.refusal(answer)
-        await self._see(answer.header.revision)
         return int(answer.header.revision)
+
+    async def _transact(self, request: pb.TxnRequest, patience_s: float) -> tuple[pb.TxnResponse, int]:
+        """The answer, and how often it was asked for: what is on its way to a member that dies is lost, or
+        not.
+
+        Raises: OutcomeUnknown, Refused.
+        """
+        until_s, tries = time.monotonic() + patience_s, 0
+        while True:
+            tries += 1
+            try:
+                return await self.etcd.txn(request, deadline_s=min(_ANSWER_S, patience_s)), tries
+            except OutcomeUnknown as error:
+                if isinstance(error, Closed) or time.monotonic() >= until_s:
+                    raise
+            await asyncio.sleep(_RETRY_S)
+
+    def _shows(self, writes: Sequence[Write]) -> bool:
+        """Whether everything is as it was to be written: a try whose answer was lost has done it."""
+        return all(
+            self.state.get(write.kind, write.id) == (write.value if isinstance(write, Put) else None)
+            for write in writes
+        )
 
     async def _see(self, revision: int) -> None:
         """Wait until the mirror has come to `revision`."""
@@ -374,7 +403,7 @@ class Store:
         """Leave at once what the lease would hold until it runs out."""
         lease, self._lease, self._lease_until_s = self._lease, 0, 0.0
         with contextlib.suppress(NoLeader, Refused):
-            await self.etcd.revoke(lease)
+            await self.etcd.revoke(lease, deadline_s=_PARTING_S)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
