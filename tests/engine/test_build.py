@@ -408,13 +408,17 @@ def test_an_engine_that_stops_ends_its_builds(engine: Daemon, http: Http) -> Non
 
 @pytest.mark.beyond_dockerd
 def test_a_killed_engine_leaves_nothing_of_a_build(engine: Daemon, http: Http) -> None:
+
+    def listed() -> list[dict[str, str]]:
+        return list(http.ok("GET", "/containers/json"))
+
     connection = begin(
         engine,
         "FROM busybox AS a\nRUN echo killed >/a\nRUN sleep 600\n"
         "FROM busybox AS b\nRUN --mount=type=bind,rw,target=/w sleep 601\n"
         "FROM a\nCOPY --from=b /x /x\n",
     )
-    until(lambda: len(http.ok("GET", "/containers/json")) == 2, what="both steps to run")
+    until(lambda: sum("sleep" in each["Command"] for each in listed()) == 2, what="both steps to run")
     engine.restart_killed()
     connection.close()
     until(lambda: not containers(http), what="the steps to be gone")
