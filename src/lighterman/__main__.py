@@ -27,8 +27,7 @@ from lighterman.daemon.config import (
 from lighterman.errdefs import EngineError, InvalidParameter
 
 _LISTS = """allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs cluster-store-opts
-    default-network-opts default-ulimits dns-opts exec-opts features node-generic-resources
-    storage-opts
+    default-network-opts exec-opts node-generic-resources storage-opts
     """.split()  # noqa: SIM905 a list of words reads best as words
 """Refused options whose flag is the singular of the key."""
 

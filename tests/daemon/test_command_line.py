@@ -48,9 +48,9 @@ def test_flags_of_dockerd_are_taken(flags: Sequence[str], blank: str) -> None:
         (["daemon", "--default-ulimit", "core=x"], 2, "invalid value 'x' for --default-ulimit"),
         (["daemon", "--feature", "buildkit=2"], 2, "invalid value '2' for --feature: expected true or false"),
         (
-            ["daemon", "--authorization-plugin", "x"],
+            ["daemon", "--cdi-spec-dir", "x"],
             2,
-            "the option authorization-plugins cannot be used",
+            "the option cdi-spec-dirs cannot be used",
         ),
         (["daemon", "--live-restore=false"], 2, "live-restore: false cannot be used (only true)"),
         (

@@ -32,6 +32,7 @@ WISHES: dict[str, Any] = {
     "metrics-addr": f"127.0.0.1:{METRICS_PORT}",
     "proxies": {"https-proxy": "http://user:secret@proxy.example:3128", "no-proxy": "example.org"},
     "log-format": "json",
+    "group": "0",
 }
 
 
@@ -48,7 +49,11 @@ def engine(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         own = engine.root / "seccomp.json"
         own.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NO_MKDIR]}))
         tls = {f"tls{name}": str(home / f"{file}.pem") for name, file in FILES.items()}
-        settings = {**WISHES, **tls, "tlsverify": True, "seccomp-profile": str(own)}
+        beside = {
+            "read-only-hosts": [f"unix://{engine.root}/look.sock"],
+            "audit-log": f"{engine.root}/audit.log",
+        }
+        settings = {**WISHES, **beside, **tls, "tlsverify": True, "seccomp-profile": str(own)}
         path = configured(engine, **settings)
         engine.options = [f"--config-file={path}", f"--host=tcp://127.0.0.1:{TLS_PORT}"]
         engine.start()
@@ -146,6 +151,45 @@ def test_metrics_are_served_for_prometheus(engine: Engine) -> None:
 def test_lines_of_the_log_are_objects(engine: Engine) -> None:
     lines = [json.loads(line) for line in engine.log.splitlines() if line.startswith("{")]
     assert any(line["msg"].startswith("op=start-engine") and line["level"] == "info" for line in lines)
+
+
+def test_through_a_read_only_listener_nothing_changes(engine: Engine) -> None:
+    look = Http(engine.root / "look.sock")
+    box = engine.docker.run("-d", "busybox", "sleep", "60")
+    assert look.ok("GET", "/containers/json")[0]["Id"] == box
+    assert look("GET", f"/containers/{box}/logs?stdout=1").status == 200
+    for method, path in (
+        ("POST", f"/containers/{box}/stop?t=0"),
+        ("POST", f"/containers/{box}/exec"),
+        ("POST", f"/containers/{box}/attach?stream=1"),
+        ("GET", f"/containers/{box}/attach/ws"),
+        ("GET", f"/containers/{box}/archive?path=/etc/passwd"),
+        ("DELETE", f"/containers/{box}?force=1"),
+        ("POST", "/images/create?fromImage=x"),
+    ):
+        answer = look(method, path)
+        assert (answer.status, "read-only" in answer.json["message"]) == (403, True), path
+    assert engine.docker.inspect(box)["State"]["Running"]
+    engine.docker("rm", "-f", box)
+
+
+def test_who_changes_something_is_written_down(engine: Engine, authority: Authority, tmp_path: Path) -> None:
+    place = authority.issue(tmp_path, client=True)
+    assert by_tls(engine, place, "volume", "create", "far").code == 0
+    engine.docker("volume", "rm", "far")
+    look = Http(engine.root / "look.sock")
+    look("POST", "/containers/a%0Ab/stop")
+    file = engine.root / "audit.log"
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    by_name = {line["operation"]: line for line in lines}
+    made, removed, refused = (by_name[key] for key in ("VolumeCreate", "VolumeDelete", "ContainerStop"))
+    assert (made["certificate"], made["status"]) == ("client", 201)
+    assert made["address"].startswith("127.0.0.1:")
+    assert (removed["uid"], removed["name"], removed["status"]) == (0, "far", 204)
+    assert removed["pid"] > 0
+    assert (refused["id"], refused["status"], refused["read_only"]) == ("a\nb", 403, True)
+    assert "SystemPing" not in by_name
 
 
 def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: Engine) -> None:

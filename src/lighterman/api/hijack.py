@@ -17,7 +17,9 @@ import logging
 import os
 import re
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -43,6 +45,7 @@ EARLY_LIMIT_BYTES = 1024 * 1024
 
 _CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HIJACKED = re.compile(
     rb"POST (?:\w+://[^/ ]*)?(?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start|session)[? ]"
@@ -105,7 +108,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         *("_body", "_counted", "_crowd", "_deadline", "_partial", "_server_name", "_unanswered"),
-        *("hijack", "place"),
+        *("hijack", "peer", "place"),
     )
 
     def __init__(self, manager: "Server", **options: Any) -> None:
@@ -121,6 +124,8 @@ class Connection(web.RequestHandler):
         """Requests that were parsed and have no whole answer yet."""
         self.hijack: Hijack | None = None
         self.place = manager.place
+        self.peer = ""
+        """Who sends: uid and pid on a unix socket, an address on TCP, with TLS the certificate's name too."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -130,6 +135,7 @@ class Connection(web.RequestHandler):
             return
         self._crowd.connected += 1
         self._counted = True
+        self.peer = self.peer or _peer(transport.get_extra_info("socket"))
         self._await_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -290,6 +296,8 @@ class Place:
     """Of the host, on TCP; "" for a unix socket."""
     encrypted: bool = False
     """By TLS, so that the client knows whom it speaks to."""
+    read_only: bool = False
+    """Nothing can be changed through it."""
 
 
 class Server(web.Server):
@@ -310,8 +318,22 @@ class Server(web.Server):
         self.place = place
         self.crowd = crowd or Crowd()
 
-    def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._kwargs)
+    def __call__(self, peer: str = "") -> Connection:
+        connection = Connection(self, loop=self._loop, **self._kwargs)
+        connection.peer = peer
+        return connection
+
+
+def _peer(sock: socket.socket) -> str:
+    """Who is at the other end, as the kernel tells it. Source: SO_PEERCRED in unix(7)."""
+    if sock.family == socket.AF_UNIX:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
+        return f"uid={uid} pid={pid}"
+    with suppress(OSError):  # it has hung up already
+        host, port, *_ = sock.getpeername()
+        return f"address={host}:{port}"
+    return "address=gone"
 
 
 def switched_head(protocol: str) -> bytes:

@@ -29,7 +29,8 @@ from lighterman.api.routes import DEBUG, ROUTES, Flow, Route
 from lighterman.api.tls import Wrapping
 from lighterman.api.versions import Version
 from lighterman.api.websocket import WebSocket
-from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
+from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, Unimplemented
+from lighterman.lib.inline import inline
 from lighterman.runtime import Client
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Listener:
 
     sock: socket.socket
     tls: ssl.SSLContext | None = None
+    read_only: bool = False
+    """Nothing can be changed through it."""
 
 
 Next = Callable[[Request], Awaitable[Answer]]
@@ -62,6 +65,25 @@ Guard = Callable[[Route, Request, Next], Awaitable[Answer]]
 """Stands before every handler: it may refuse (raise), ask on with another request, or change the answer."""
 Observe = Callable[[str, int, float], None]
 """Hears of each answer: the operation ("" for none), its status, the seconds that it took."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that was asked to be changed, for an audit."""
+
+    operation: str
+    names: Mapping[str, str]
+    """The parts of the path: which object."""
+    peer: str
+    """Who asked, as in "uid=0 pid=7"."""
+    status: int
+    read_only: bool
+
+
+Audit = Callable[[Deed], None]
+"""Hears of each change, done or refused, when it has its answer."""
+WITHHELD = frozenset({"ContainerArchive", "ContainerExport", "SwarmInspect", "SwarmUnlockkey"})
+"""What only reads, but tells files of containers or lets into a swarm: not for a read-only listener."""
 
 
 @asynccontextmanager
@@ -74,13 +96,14 @@ async def serve(
     most_connections: int = 10000,
     guard: Guard | None = None,
     observe: Observe | None = None,
+    audit: Audit | None = None,
 ) -> AsyncIterator["Front"]:
     """Answer requests on `listeners`, which are closed at the end.
 
     Leaving the block stops: no new requests, readers are cut off, changes get `grace_s` to finish.
     """
     async with asyncio.TaskGroup() as group:
-        front = Front(rooms, routes, group, grace_s, guard, observe)
+        front = Front(rooms, routes, group, grace_s, guard, observe, audit)
         crowd = Crowd(most_connections)
         servers = [front.server(_place(listener), crowd) for listener in listeners]
         accepting = [
@@ -96,8 +119,9 @@ async def serve(
 
 def _place(listener: Listener) -> Place:
     if listener.sock.family == socket.AF_UNIX:
-        return Place()
-    return Place(listener.sock.getsockname()[0], encrypted=listener.tls is not None)
+        return Place(read_only=listener.read_only)
+    address = listener.sock.getsockname()[0]
+    return Place(address, encrypted=listener.tls is not None, read_only=listener.read_only)
 
 
 async def _accept(listener: Listener, server: Server) -> asyncio.AbstractServer:
@@ -120,11 +144,13 @@ class Front:
         grace_s: float,
         guard: Guard | None,
         observe: Observe | None,
+        audit: Audit | None,
     ) -> None:
         self._router = Router(routes)
         self._group = group
         self._guard = guard
         self._observe = observe
+        self._audit = audit
         self._numbers = itertools.count(1)
         self._readers: set[asyncio.Task[Any]] = set()
         self._changes: set[asyncio.Task[Answer]] = set()
@@ -175,7 +201,11 @@ class Front:
             self._observe(operation, answer.status if isinstance(answer, Reply) else 200, took_s)
         response = await self._send(http, answer)
         log.debug(
-            "%s %s %d %.1f ms", http.method, http.path, response.status, (time.monotonic() - began_s) * 1000
+            "%s %s %d %.1f ms",
+            http.method,
+            inline(http.path),
+            response.status,
+            (time.monotonic() - began_s) * 1000,
         )
         return response
 
@@ -203,7 +233,19 @@ class Front:
         return route.operation, await self._asked(http, route, request)
 
     async def _asked(self, http: web.BaseRequest, route: Route, request: Request) -> Answer:
-        if route.flow is Flow.STREAM or (route.flow is Flow.PLAIN and http.method in ("GET", "HEAD")):
+        assert isinstance(http.protocol, Connection)
+        place, peer = http.protocol.place, http.protocol.peer
+        if place.read_only and (_changes(route) or route.operation in WITHHELD):
+            answer: Answer = errors.answer(Forbidden(f"this listener is read-only: {route.operation}"))
+        else:
+            answer = await self._done(route, request)
+        if self._audit is not None and (_changes(route) or place.read_only):
+            status = answer.status if isinstance(answer, Reply) else 200
+            self._audit(Deed(route.operation, request.names, peer, status, place.read_only))
+        return answer
+
+    async def _done(self, route: Route, request: Request) -> Answer:
+        if route.flow is Flow.STREAM or not _changes(route):
             return await self._work(route, request)
         change = self._group.create_task(self._change(route, request))
         self._changes.add(change)
@@ -215,7 +257,8 @@ class Front:
         began_s = time.monotonic()
         answer = await self._work(route, request)
         took_ms = (time.monotonic() - began_s) * 1000
-        what = " ".join([route.operation, *(f"{name}={value}" for name, value in request.names.items())])
+        names = (f"{name}={inline(value)}" for name, value in request.names.items())
+        what = " ".join([route.operation, *names])
         status = answer.status if isinstance(answer, Reply) else 200
         log.info("op=%s duration_ms=%.0f outcome=%s", what, took_ms, "ok" if status < 400 else status)
         return answer
@@ -337,6 +380,11 @@ class Front:
         finally:
             self._readers.discard(reader)
         return answer.response
+
+
+def _changes(route: Route) -> bool:
+    """Whether the operation is more than a look."""
+    return route.method not in ("GET", "HEAD") or route.flow in (Flow.HIJACK, Flow.WEBSOCKET)
 
 
 class _Body:

@@ -60,6 +60,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     insecure_tcp: Annotated[
         bool, Flag("insecure-tcp", "Listen on tcp:// beyond loopback: whoever reaches it is root here (ours)")
     ] = False
+    read_only_hosts: Annotated[
+        tuple[str, ...],
+        Flag("read-only-host", "Where to listen for clients that may look and change nothing (ours)"),
+    ] = ()
+    audit_log: Annotated[
+        str, Flag("audit-log", "File that gets a line for each change: who, what, the answer (ours)")
+    ] = ""
     data_root: Annotated[str, Flag("data-root", "Directory of what must survive")] = "/var/lib/lighterman"
     exec_root: Annotated[str, Flag("exec-root", "Directory of running state, best on a tmpfs")] = (
         "/run/lighterman"
@@ -219,6 +226,20 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
             "Address or interface where nodes of a swarm find this one, if init does not say",
         ),
     ] = ""
+    authorization_plugins: Annotated[
+        tuple[str, ...],
+        Flag("authorization-plugin", "Plugin that is asked before a request is answered, and after"),
+    ] = ()
+    plugin_directories: Annotated[
+        tuple[str, ...],
+        Flag(
+            "plugin-directory",
+            "Where plugins of the host announce themselves: sockets in the first, texts in the others (ours)",
+        ),
+    ] = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins")
+    plugin_timeout: Annotated[
+        int, Flag("plugin-timeout", "Seconds that a plugin has for an answer; 0: as the call allows (ours)")
+    ] = 0
     shutdown_timeout: Annotated[
         int, Flag("shutdown-timeout", "Seconds that requests under way get when the engine stops")
     ] = 15
@@ -260,7 +281,6 @@ _NO_STORE = "stores of clusters are gone from dockerd too; a swarm keeps its own
 REFUSED: Mapping[str, str] = {
     "allow-nondistributable-artifacts": "layers that must not be distributed are never pushed",
     "api-cors-header": "requests from web pages are refused",
-    "authorization-plugins": _YET,
     "bip6": "fixed-cidr-v6 and default-gateway-v6 say it",
     "builder": _YET,
     "cdi-spec-dirs": _YET,

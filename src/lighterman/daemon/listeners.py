@@ -97,8 +97,21 @@ def parse_hosts(config: EngineConfig, environment: Mapping[str, str] = os.enviro
     """
     if config.hosts == EngineConfig().hosts and _is_activated(environment):
         return [FdHost(None)]
+    return _parsed(config, config.hosts)
+
+
+def parse_read_only_hosts(config: EngineConfig) -> list[Host]:
+    """The addresses for those who may only look. Raises: InvalidParameter; also for one of `hosts`."""
+    hosts = _parsed(config, config.read_only_hosts)
+    for host in hosts:
+        if isinstance(host, FdHost) or host in _parsed(config, config.hosts):
+            raise InvalidParameter(f"read-only-hosts: {host} cannot be read-only")
+    return hosts
+
+
+def _parsed(config: EngineConfig, addresses: Iterable[str]) -> list[Host]:
     tls, anywhere = config.uses_tls, config.may_listen_anywhere
-    return list(dict.fromkeys(parse_host(host, tls=tls, anywhere=anywhere) for host in config.hosts))
+    return list(dict.fromkeys(parse_host(each, tls=tls, anywhere=anywhere) for each in addresses))
 
 
 def exposures(config: EngineConfig) -> tuple[str, ...]:

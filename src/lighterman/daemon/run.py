@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,17 @@ from lighterman import __version__, api
 from lighterman.api import Listener, Rooms
 from lighterman.api.debug import dump_stacks
 from lighterman.daemon import logging as lines
+from lighterman.daemon.audit import open_audit
 from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import EngineConfig
-from lighterman.daemon.listeners import Host, UnixHost, listen_metrics, open_listeners, parse_hosts
+from lighterman.daemon.listeners import (
+    Host,
+    UnixHost,
+    listen_metrics,
+    open_listeners,
+    parse_hosts,
+    parse_read_only_hosts,
+)
 from lighterman.daemon.process import (
     adjust_oom_score,
     claim_data_root,
@@ -50,7 +59,7 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
 
     Raises: EngineError when the engine cannot start; the text is for the operator.
     """
-    hosts = parse_hosts(config)
+    hosts, read_only = parse_hosts(config), parse_read_only_hosts(config)
     if os.geteuid() != 0:
         raise System("the engine needs root")
     prepare_process()
@@ -67,7 +76,13 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
         listeners = open_listeners(
             hosts, group=config.group, anywhere=config.may_listen_anywhere, tls=tls_context(config)
         )
-        held.enter_context(_unlinked(hosts))
+        listeners += [
+            replace(each, read_only=True)
+            for each in open_listeners(
+                read_only, group=config.group, anywhere=config.may_listen_anywhere, tls=tls_context(config)
+            )
+        ]
+        held.enter_context(_unlinked([*hosts, *read_only]))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False) as runner:
             runner.run(_serve(config, read, hosts, listeners))
 
@@ -89,6 +104,7 @@ async def _serve(
             grace_s=config.shutdown_timeout,
             most_connections=config.max_connections,
             observe=metrics.observe if metrics else None,
+            audit=open_audit(config.audit_log) if config.audit_log else None,
         )
         async with serving as front:
             # What has been made by now lives as long as the daemon: the collector need not look at it again.

@@ -7,7 +7,7 @@ from lighterman.api import versions
 from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import LEVELS, EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
-from lighterman.daemon.listeners import parse_hosts, parse_metrics_addr
+from lighterman.daemon.listeners import parse_hosts, parse_metrics_addr, parse_read_only_hosts
 from lighterman.errdefs import InvalidParameter
 from lighterman.registry import check_mirror
 
@@ -25,6 +25,7 @@ def validate(config: EngineConfig) -> None:
     _validate_versions(config)
     container_defaults(config)
     parse_hosts(config)
+    parse_read_only_hosts(config)
     if config.metrics_addr:
         parse_metrics_addr(config.metrics_addr)
     tls_context(config)
@@ -34,7 +35,13 @@ def validate(config: EngineConfig) -> None:
             raise InvalidParameter(f"the feature {feature} cannot be used with {str(wished).lower()}")
     if not config.hosts:
         raise InvalidParameter("hosts: at least one address to listen on is needed")
-    for path in (config.data_root, config.exec_root, config.pidfile, config.init_path or "/"):
+    for path in (
+        config.data_root,
+        config.exec_root,
+        config.pidfile,
+        config.init_path or "/",
+        config.audit_log or "/",
+    ):
         if not path.startswith("/"):
             raise InvalidParameter(f"{path!r} must be an absolute path")
     conflict_free_labels(config.labels)

@@ -185,6 +185,8 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
                 lease=images.lease,
                 version=__version__,
                 cgroup_parent=config.cgroup_parent,
+                directories=tuple(map(Path, config.plugin_directories)),
+                timeout_s=config.plugin_timeout,
             )
         )
         opened.push_async_callback(plugins.close)
@@ -198,7 +200,9 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             events=events,
             users=upward.volume_users,
             workers=workers,
+            driver=plugins.volume_driver,
         )
+        opened.push_async_callback(volumes.close)
         cs = Containers(
             db=db,
             events=events,
@@ -213,7 +217,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         )
         opened.push_async_callback(cs.close)
         upward.read(cs)
-        upward.users_of_driver += [upward.logging_to]
+        upward.users_of_driver += [volumes.users_of_driver, upward.logging_to]
         await _recover(cs, plugins)
         upward.known(cs)
         swarm = Swarm(swarm_engine(config, cs))
