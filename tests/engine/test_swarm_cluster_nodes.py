@@ -40,8 +40,9 @@ def _settled(hosts: list[Host]) -> None:
 
 
 def test_each_manager_knows_all_nodes(hosts: list[Host]) -> None:
+    all_of_them = {host.address for host in hosts}
     for manager in hosts[:3]:
-        assert set(manager.nodes()) == {host.address for host in hosts}
+        until(lambda manager=manager: set(manager.nodes()) == all_of_them, what="all nodes")  # type: ignore[misc]
     worker = hosts[3].http("GET", "/nodes")
     assert worker.status == 503
     assert "Worker nodes can't be used to view or modify cluster state." in worker.json["message"]

@@ -72,7 +72,7 @@ class Host:
     def nodes(self) -> dict[str, Any]:
         """What this manager knows of all nodes, by their addresses; empty while it can say nothing."""
         answer = self.http("GET", "/nodes")
-        return {node["Status"]["Addr"]: node for node in answer.json} if answer.status == 200 else {}
+        return {node["Status"].get("Addr", ""): node for node in answer.json} if answer.status == 200 else {}
 
     def node(self, other: "Host") -> Any:
         """What this manager knows of a host; {} while it knows nothing."""

@@ -73,7 +73,7 @@ def range_end(prefix: bytes) -> bytes:
 def _failure(error: grpc.aio.AioRpcError | grpc.aio.UsageError) -> Exception:
     if isinstance(error, grpc.aio.UsageError):  # of a channel that is closed
         return Closed()
-    if error.code() in _GONE:
+    if error.code() in _GONE or (error.details() or "").startswith("context "):  # the deadline, over there
         return OutcomeUnknown()
     return Refused(f"etcd: {error.details()}")
 
