@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct, structs
@@ -52,6 +53,8 @@ class StepCache:
         self._db = db
         self._images = images
         self._steps = _ROWS.load(db)
+        for key in [key for key, step in self if self._image(step) is None]:
+            self.forget(key)
         self._making: dict[str, asyncio.Future[None]] = {}
 
     def __iter__(self) -> Iterator[tuple[str, CachedStep]]:
@@ -62,9 +65,8 @@ class StepCache:
         known = self._steps.get(key)
         if known is None:
             return None
-        try:
-            image = self._images.find(known.image)
-        except NotFound:
+        image = self._image(known)
+        if image is None:
             self.forget(key)
             return None
         self._keep(key, structs.replace(known, used_ns=time.time_ns(), uses=known.uses + 1))
@@ -125,6 +127,11 @@ class StepCache:
         """Do not find this step any more. Idempotent."""
         if self._steps.pop(key, None) is not None:
             self._db.write_soon(_ROWS.delete(key))
+
+    def _image(self, step: CachedStep) -> Image | None:
+        with suppress(NotFound):
+            return self._images.find(step.image)
+        return None
 
     def _keep(self, key: str, step: CachedStep) -> None:
         self._steps[key] = step

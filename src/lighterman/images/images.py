@@ -98,10 +98,6 @@ class Images:
                 )
         return image
 
-    def __len__(self) -> int:
-        """How many images there are (`Images` of /info)."""
-        return len(self._store)
-
     def __iter__(self) -> Iterator[Image]:
         return iter(self._store)
 
@@ -113,6 +109,10 @@ class Images:
     def host_platform(self) -> Platform:
         """What this host runs."""
         return self._host
+
+    def __len__(self) -> int:
+        """How many images there are (`Images` of /info)."""
+        return len(self._store)
 
     def list(
         self, filters: Filters, *, all: bool = False, shared_size: bool = False
