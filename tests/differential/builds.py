@@ -45,6 +45,8 @@ def build(engine: Daemon, case: Case) -> Built:
 
 
 def _answer(engine: Daemon, case: Case) -> Answer:
+    if "remote" in case.query:  # of a body that it does not read dockerd 20.10 loses its answer
+        return engine.http("POST", case.path())
     return engine.http("POST", case.path(), case.archive(), {"Content-Type": "application/x-tar"})
 
 

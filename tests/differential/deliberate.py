@@ -64,7 +64,8 @@ DELIBERATE: tuple[Difference, ...] = (
 
 BUILDS: tuple[Difference, ...] = (
     Difference(
-        "no Dockerfile|no such Dockerfile|a Dockerfile outside|a tag that is none",
+        "no Dockerfile|no such Dockerfile|a Dockerfile outside|a tag that is none"
+        "|a context: /page|a context: /empty|a context that is no address",
         r"status: wanted 500, came 400",
         "a client's mistake is no error of ours",
     ),

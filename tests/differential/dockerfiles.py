@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from tests.differential.contexts import Dir, Fifo, File, HardLink, Link, Member, context
+from tests.differential.site import SITE
 
 B = "FROM busybox\n"
 
@@ -309,3 +310,23 @@ CHANGES: dict[str, tuple[Case, Case]] = {
     "a command": (again("CMD a12\nWORKDIR /w\nUSER 1"), again("CMD a12\nWORKDIR /w\nUSER 2")),
 }
 """A build, and another after it: what of the first is found again?"""
+
+
+FETCHED: dict[str, Case] = {
+    "files of the web": Case(f"{B}ADD {SITE}/plain /x/\nADD {SITE}/plain /y\nADD {SITE}/a%20b?c=d /z/"),
+    "an archive of the web": Case(f"{B}ADD {SITE}/packed.tgz /p/"),
+    "an owner of the web": Case(f"{B}ADD --chown=5:6 {SITE}/plain /n/m/"),
+    "a name of the server": Case(f"{B}ADD {SITE}/named/ /x/"),
+    "no name": Case(f"{B}ADD {SITE}/nameless/ /x"),
+    "no name for a directory": Case(f"{B}ADD {SITE}/nameless/ /x/"),
+    "a file that is not there": Case(f"{B}ADD {SITE}/none /x/"),
+    "a file of the web for COPY": Case(f"{B}COPY {SITE}/plain /x/"),
+    "a server that is not there": Case(f"{B}ADD http://127.0.0.1:1/a /x/"),
+    **{
+        f"a context: {path}": Case(None, query={"remote": f"{SITE}{path}"})
+        for path in ("/Dockerfile", "/octets", "/context.tar", "/packed.tgz", "/page", "/empty", "/none")
+    },
+    "a context that is forbidden": Case(None, query={"remote": f"{SITE}/forbidden"}),
+    "a context that is no address": Case(None, query={"remote": "ftp://x"}),
+    "a context without a server": Case(None, query={"remote": "http://127.0.0.1:1/a"}),
+}

@@ -3,8 +3,9 @@
 import pytest
 from tests.differential.builds import differences, found_again
 from tests.differential.deliberate import BUILDS
-from tests.differential.dockerfiles import CASES, CHANGES, PARSED
+from tests.differential.dockerfiles import CASES, CHANGES, FETCHED, PARSED
 from tests.differential.pair import Pair
+from tests.differential.site import beside
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -22,6 +23,17 @@ def test_both_engines_refuse_the_same(pair: Pair) -> None:
         for line in differences(pair, case)
         if not any(one.covers(name, line) for one in BUILDS)
     ]
+    assert not unexplained, "\n".join(unexplained)
+
+
+def test_both_engines_fetch_the_same(pair: Pair) -> None:
+    with beside(pair.ours), beside(pair.reference):
+        unexplained = [
+            f"{name}: {line}"
+            for name, case in FETCHED.items()
+            for line in differences(pair, case)
+            if not any(one.covers(name, line) for one in BUILDS)
+        ]
     assert not unexplained, "\n".join(unexplained)
 
 
