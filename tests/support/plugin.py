@@ -10,6 +10,7 @@ for as long as somebody uses them; a network is a bridge, an endpoint a veth pai
 import ctypes
 import json
 import os
+import signal
 import socketserver
 import subprocess
 import sys
@@ -287,5 +288,6 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a container ignores it else
     SOCKET.unlink(missing_ok=True)
     Server(str(SOCKET), Handler).serve_forever()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -31,6 +32,10 @@ async def volumes(tmp_path: Path, db: Database) -> AsyncIterator[Volumes]:
     db.close()
 
 
+async def no_driver(name: str) -> NoReturn:
+    raise NotFound(f'plugin "{name}" not found')
+
+
 async def opened(root: Path, db: Database, workers: Workers | None = None) -> Volumes:
     return await Volumes.open(
         root=root / "volumes",
@@ -38,6 +43,7 @@ async def opened(root: Path, db: Database, workers: Workers | None = None) -> Vo
         events=Events(db),
         users=lambda name: USED.get(name, []),
         workers=workers or Workers(),
+        driver=no_driver,
     )
 
 
@@ -94,7 +100,7 @@ async def test_a_volume_outlives_the_engine(volumes: Volumes, tmp_path: Path, db
     (volumes.path("ref_v") / "file").write_text("kept")
     again = await opened(tmp_path, db)
     await again.reconcile([])
-    assert again.inspect("ref_v") == made
+    assert await again.inspect("ref_v") == made
     assert not await again.is_empty("ref_v")
 
 

@@ -23,6 +23,7 @@ async def copy_up(cs: Containers, container: Container) -> None:
         if isinstance(mount, VolumeMount)
         and mount.copy_up
         and not cs.volumes.find(mount.name).options
+        and cs.volumes.find(mount.name).is_ours
         and await cs.volumes.is_empty(mount.name)
     ]
     if not empty:

@@ -63,9 +63,10 @@ async def create(
         if _concerns_the_host(plan):
             await in_thread(_check_the_host, plan)
         for volume in plan.volumes:
-            await cs.volumes.create(
-                VolumeCreateBody(volume.name, volume.driver, volume.options, volume.labels)
-            )
+            driver = (
+                "" if volume.driver == "local" else volume.driver
+            )  # nobody asked: one that is there will do
+            await cs.volumes.create(VolumeCreateBody(volume.name, driver, volume.options, volume.labels))
         await cs.snapshots.prepare(container.id, parent)
         await copy_up(cs, container)
         container = await cs.record(container, Made(), durable=not transient)

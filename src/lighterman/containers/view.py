@@ -226,7 +226,7 @@ def mount_point(cs: Containers, mount: Mounted) -> MountPoint:
                 name=mount.name,
                 source=str(cs.volumes.path(mount.name)),
                 destination=mount.target,
-                driver=mount.driver,
+                driver=cs.volumes.driver_of(mount.name),
                 mode=mount.mode,
                 rw=not mount.read_only,
                 propagation="",

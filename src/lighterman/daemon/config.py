@@ -240,6 +240,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     plugin_timeout: Annotated[
         int, Flag("plugin-timeout", "Seconds that a plugin has for an answer; 0: as the call allows (ours)")
     ] = 0
+    plugin_directories: Annotated[
+        tuple[str, ...],
+        Flag(
+            "plugin-directory",
+            "Where plugins of the host announce themselves: sockets in the first, texts in the others (ours)",
+        ),
+    ] = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins")
+    plugin_timeout: Annotated[
+        int, Flag("plugin-timeout", "Seconds that a plugin has for an answer; 0: as the call allows (ours)")
+    ] = 0
     shutdown_timeout: Annotated[
         int, Flag("shutdown-timeout", "Seconds that requests under way get when the engine stops")
     ] = 15

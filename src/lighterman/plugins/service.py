@@ -194,7 +194,7 @@ class Service:
     async def disable(self, ref: str, *, force: bool) -> None:
         """For PluginDisable. Raises: NoSuchPlugin, PluginInUse, PluginDisabled."""
         async with self._locked(ref) as row:
-            if not force and self._around.users(row.name):
+            if not force and self._is_used(row):
                 raise PluginInUse(row.name)
             if not row.enabled:
                 raise PluginDisabled(row.name, "plugin is already disabled")
@@ -205,7 +205,7 @@ class Service:
         """For PluginDelete. Raises: NoSuchPlugin, PluginInUse, PluginEnabled."""
         async with self._locked(ref) as row:
             if not force:
-                if self._around.users(row.name):
+                if self._is_used(row):
                     raise PluginInUse(row.name)
                 if row.enabled:
                     raise PluginEnabled(row.name)
@@ -224,6 +224,11 @@ class Service:
                 raise InvalidParameter("cannot set on an active plugin, disable plugin before setting")
             config, settings = changed(row.config, row.settings, wishes)
             await self._store.record(row, config=config, settings=settings)
+
+    def _is_used(self, row: PluginRow) -> bool:
+        """Whether something names it as its driver, with the tag or without."""
+        names = {row.name, row.name.removesuffix(":latest")}
+        return any(self._around.users(name) for name in names)
 
     async def _end(self, row: PluginRow) -> PluginRow:
         row = await self._store.record(row, enabled=False)

@@ -10,10 +10,10 @@ class NoSuchVolume(NotFound):
         super().__init__(f"get {name}: no such volume")
 
 
-class NoSuchDriver(NotFound):
+class OtherDriver(Conflict):
     def __init__(self, name: str, driver: str) -> None:
         super().__init__(
-            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+            f"create {name}: conflict: volume name must be unique: it is one of the driver {driver}"
         )
 
 

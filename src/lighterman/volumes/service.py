@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from lighterman.apitypes import volume as wire
 from lighterman.content import CountUsage, JobFailed, Workers
@@ -20,7 +20,8 @@ from lighterman.events import Events
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.filters import Filters
 from lighterman.volumes import directories
-from lighterman.volumes.errors import MountFailed, NoSuchVolume, VolumeInUse
+from lighterman.volumes.drivers import DriverVolumes, FindDriver
+from lighterman.volumes.errors import MountFailed, NoSuchVolume, OtherDriver, VolumeInUse
 from lighterman.volumes.patience import patiently
 from lighterman.volumes.volume import (
     LOCAL,
@@ -44,23 +45,41 @@ _ROWS: Rows[VolumeRow] = Rows("volumes", VolumeRow)
 class Volumes:
     """All volumes of this engine."""
 
-    def __init__(self, root: Path, db: Database, events: Events, users: Users, workers: Workers) -> None:
+    def __init__(
+        self, root: Path, db: Database, events: Events, users: Users, workers: Workers, driver: FindDriver
+    ) -> None:
         self._root = root
         root.mkdir(mode=0o701, parents=True, exist_ok=True)
         self._db = db
         self._events = events
         self._users = users
         self._workers = workers
+        self._drivers = DriverVolumes(driver)
         self._rows = _ROWS.load(db)
         self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
         self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod
     async def open(
-        cls, *, root: Path, db: Database, events: Events, users: Users, workers: Workers
+        cls,
+        *,
+        root: Path,
+        db: Database,
+        events: Events,
+        users: Users,
+        workers: Workers,
+        driver: FindDriver,
     ) -> Volumes:
         """The room over `root`, the directory "volumes" of the data root."""
-        return cls(root, db, events, users, workers)
+        return cls(root, db, events, users, workers, driver)
+
+    async def close(self) -> None:
+        """Give up what is asked of plugins in the background."""
+        await self._drivers.close()
+
+    def users_of_driver(self, driver: str) -> Sequence[str]:
+        """The names of the volumes that a plugin has, by its name."""
+        return [row.name for row in self._rows.values() if row.driver == driver]
 
     async def reconcile(self, holders: Collection[tuple[str, str]]) -> None:
         """At start: `holders` are (volume name, container id) of what runs.
@@ -83,22 +102,48 @@ class Volumes:
         )
         for name in gone:
             del self._rows[name]
+        theirs = [row for row in self._rows.values() if not row.is_ours]
+        self._drivers.reconcile(theirs, holders)
+        for row in theirs:
+            await self._note(row, tuple(holder for holder in self._holders.get(row.name, {})))
+
+    async def _note(self, row: VolumeRow, mounted: tuple[str, ...]) -> VolumeRow:
+        """Write down for whom a plugin has been asked to mount one of its volumes."""
+        if row.mounted != mounted:
+            row = structs.replace(row, mounted=mounted)
+            await self._db.write(_ROWS.put(row.name, row))
+            self._rows[row.name] = row
+        return row
 
     async def create(self, body: wire.VolumeCreateBody) -> wire.Volume:
         """For VolumeCreate: the new volume, or the one of that name; "" makes a name of 64 hex digits.
 
-        Raises: BadVolume, NoSuchDriver.
+        Raises: BadVolume, OtherDriver, and for a plugin's NotFound, Conflict, System.
         """
         name = body.name or secrets.token_hex(32)
-        check_create(name, body.driver, body.driver_opts or {})
+        driver = body.driver or LOCAL
+        if driver == LOCAL:
+            check_create(name, body.driver_opts or {})
         async with self._lock(name):
-            if name not in self._rows:
-                row = VolumeRow(name, time.time_ns(), body.driver_opts, body.labels, not body.name)
-                await in_thread(directories.make, self._root, name)
+            if (known := self._rows.get(name)) is None:
+                row = VolumeRow(
+                    name, time.time_ns(), body.driver_opts, body.labels, not body.name, driver=driver
+                )
+                row = await self._made(row)
                 await self._db.write(_ROWS.put(name, row))
                 self._rows[name] = row
-                self._events.publish("volume", "create", name, {"driver": LOCAL})
-        return self.inspect(name)
+                self._events.publish("volume", "create", name, {"driver": driver})
+            elif body.driver and known.driver != driver:
+                raise OtherDriver(name, known.driver)
+        return on_the_wire(self.find(name), self.path(name))
+
+    async def _made(self, row: VolumeRow) -> VolumeRow:
+        """The row of a volume that is there now."""
+        if row.is_ours:
+            await in_thread(directories.make, self._root, row.name)
+            return row
+        scope = await self._drivers.create(row.name, row.driver, row.options or {})
+        return structs.replace(row, scope=scope)
 
     def find(self, name: str) -> VolumeRow:
         """Raises NoSuchVolume."""
@@ -107,12 +152,23 @@ class Volumes:
         return self._rows[name]
 
     def path(self, name: str) -> Path:
-        """The data directory of the volume, whether it exists or not."""
-        return self._root / name / "_data"
+        """The data directory of the volume, whether it exists or not; of a plugin's, where it is mounted."""
+        row = self._rows.get(name)
+        return self._root / name / "_data" if row is None or row.is_ours else self._drivers.path(name)
 
-    def inspect(self, name: str) -> wire.Volume:
-        """For VolumeInspect. Raises NoSuchVolume."""
-        return on_the_wire(self.find(name), self.path(name))
+    async def inspect(self, name: str) -> wire.Volume:
+        """For VolumeInspect. Raises: NoSuchVolume; System: its driver does not answer."""
+        row = self.find(name)
+        told = on_the_wire(row, self.path(name))
+        if row.is_ours:
+            return told
+        mountpoint, created_at, status = await self._drivers.inspect(row)
+        return structs.replace(
+            told,
+            mountpoint="" if mountpoint == "." else mountpoint,
+            created_at=created_at or told.created_at,
+            status=dict(status) or UNSET,
+        )
 
     def list(self, filters: Filters) -> wire.VolumeListResponse:
         """For VolumeList; a warning for each volume whose directory somebody took away."""
@@ -123,7 +179,7 @@ class Volumes:
             if is_asked_for(row, filters, used=bool(self._users_of(row.name)))
         ]
         rows.sort(key=lambda row: row.name)
-        lost = [row.name for row in rows if not directories.is_there(self.path(row.name))]
+        lost = [row.name for row in rows if row.is_ours and not directories.is_there(self.path(row.name))]
         warnings = [f"volume {name}: its directory {self.path(name)} is gone" for name in lost]
         return wire.VolumeListResponse(
             [on_the_wire(row, self.path(row.name)) for row in rows], warnings or None
@@ -144,6 +200,8 @@ class Volumes:
         A directory of ours is counted for as long as it takes, what is mounted for a while.
         """
         row = self._rows.get(name)
+        if row is not None and not row.is_ours:
+            return -1  # as dockerd: it is the plugin's
         ours = row is not None and mount_plan(row.options) is None
         directory = -1
         try:
@@ -171,10 +229,13 @@ class Volumes:
             users = self._users_of(name)
             if users:
                 raise VolumeInUse(name, users)
+            row = self._rows[name]
+            if not row.is_ours:
+                await self._drivers.remove(row)
             removed = await in_thread(directories.set_aside, self._root, name)
             await self._db.write(_ROWS.delete(name))
             del self._rows[name]
-            self._events.publish("volume", "destroy", name, {"driver": LOCAL})
+            self._events.publish("volume", "destroy", name, {"driver": row.driver})
             await in_thread(directories.delete_tree, removed)
 
     async def prune(self, filters: Filters, *, anonymous_only: bool = False) -> wire.VolumePruneResponse:
@@ -200,9 +261,14 @@ class Volumes:
         With `destination`, the place where the container sees it, the event `mount` is published, and
         `unmount` in the end; without it the engine itself only looks in. Raises: NoSuchVolume, MountFailed.
         """
-        plan = mount_plan(self.find(name).options)
+        self.find(name)
         async with self._lock(name):
-            await self._mount(self.path(name), plan)
+            row = self.find(name)
+            if row.is_ours:
+                await self._mount(self.path(name), mount_plan(row.options))
+            elif holder not in self._holders.get(name, {}):
+                row = await self._note(row, (*row.mounted, holder))
+                await self._drivers.mount(row, holder)
             told = self._holders.setdefault(name, {}).setdefault(holder, 0)
             self._holders[name][holder] = told + bool(destination)
         if destination:
@@ -212,14 +278,28 @@ class Volumes:
     async def unmount(self, name: str, holder: str) -> None:
         """Let go of the volume wherever `holder` has it; idempotent. The last one takes the mount away."""
         async with self._lock(name):
-            holders = self._holders.get(name, {})
+            holders, row = self._holders.get(name, {}), self._rows.get(name)
+            if row is not None and not row.is_ours and holder in row.mounted:
+                await self._drivers.unmount(row, holder)
+                row = await self._note(row, tuple(each for each in row.mounted if each != holder))
+                if not row.mounted:
+                    self._drivers.forget(name)
             if holder not in holders:
                 return
-            if len(holders) == 1 and name in self._rows and mount_plan(self._rows[name].options):
+            if len(holders) == 1 and row is not None and row.is_ours and mount_plan(row.options):
                 await in_thread(directories.unmount, self.path(name))
             told = holders.pop(holder)
         for _ in range(told):
-            self._events.publish("volume", "unmount", name, {"container": holder, "driver": LOCAL})
+            self._tell_unmount(name, holder)
+
+    def _tell_unmount(self, name: str, container: str) -> None:
+        attributes = {"container": container, "driver": self.driver_of(name)}
+        self._events.publish("volume", "unmount", name, attributes)
+
+    def driver_of(self, name: str) -> str:
+        """The driver of a volume; that of one that is not there would be ours."""
+        row = self._rows.get(name)
+        return row.driver if row is not None else LOCAL
 
     @asynccontextmanager
     async def visited(
@@ -237,7 +317,7 @@ class Volumes:
             yield path
         finally:
             await to_end(self.unmount(name, holder))
-            self._events.publish("volume", "unmount", name, {"container": container, "driver": LOCAL})
+            self._tell_unmount(name, container)
 
     def _tell_mount(
         self, name: str, container: str, destination: str, *, writable: bool, propagation: str
@@ -245,7 +325,7 @@ class Volumes:
         attributes = {
             "container": container,
             "destination": destination,
-            "driver": LOCAL,
+            "driver": self.driver_of(name),
             "propagation": propagation,
             "read/write": str(writable).lower(),
         }

@@ -11,7 +11,7 @@ from lighterman.apitypes import volume as wire
 from lighterman.lib.filters import Filters
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.linux import mount as linux
-from lighterman.volumes.errors import BadVolume, NoSuchDriver
+from lighterman.volumes.errors import BadVolume
 
 LOCAL = "local"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -30,13 +30,21 @@ _NO_FLAG = ("defaults", "rw", "suid", "dev", "exec")
 
 
 class VolumeRow(msgspec.Struct, frozen=True):
-    """One volume of the local driver: the wish as it came. Its directory is known from its name."""
+    """One volume: the wish as it came. The directory of one of ours is known from its name."""
 
     name: str
     created_ns: int
     options: dict[str, str] | None = None
     labels: dict[str, str] | None = None
     anonymous: bool = False
+    driver: str = LOCAL
+    scope: str = "local"
+    mounted: tuple[str, ...] = ()  # of another driver: for whom it has been asked to mount it
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the data is in our hands, and no plugin's."""
+        return self.driver == LOCAL
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,8 @@ class MountPlan:
     data: str
 
 
-def check_create(name: str, driver: str, options: Mapping[str, str]) -> None:
-    """Raises BadVolume or NoSuchDriver in Docker's words. Source: the local driver of dockerd."""
-    if driver not in ("", LOCAL):
-        raise NoSuchDriver(name, driver)
+def check_create(name: str, options: Mapping[str, str]) -> None:
+    """Raises BadVolume in Docker's words. Source: the local driver of dockerd."""
     if len(name) == 1:
         raise BadVolume(
             name, "volume name is too short, names should be at least two alphanumeric characters"
@@ -91,11 +97,12 @@ def on_the_wire(row: VolumeRow, mountpoint: Path) -> wire.Volume:
     """The volume as list and inspect tell it."""
     return wire.Volume(
         created_at=rfc3339_nano(row.created_ns // _SECOND_NS * _SECOND_NS),
-        driver=LOCAL,
+        driver=row.driver,
         labels=row.labels,
-        mountpoint=str(mountpoint),
+        mountpoint=str(mountpoint) if mountpoint != Path() else "",
         name=row.name,
         options=row.options,
+        scope=row.scope,
     )
 
 
@@ -104,7 +111,7 @@ def is_asked_for(row: VolumeRow, filters: Filters, *, used: bool) -> bool:
     dangling = filters.flag("dangling", default=False)
     names = filters.get("name")
     return (
-        filters.exact("driver", LOCAL)
+        filters.exact("driver", row.driver)
         and filters.labels(row.labels)
         and (not names or any(_matches(pattern, row.name) for pattern in names))
         and ("dangling" not in filters or dangling != used)

@@ -12,7 +12,7 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """VolumeInspect."""
-    return reply(rooms.volumes.inspect(request.names["name"]))
+    return reply(await rooms.volumes.inspect(request.names["name"]))
 
 
 async def create(request: Request, rooms: Rooms) -> Answer:
