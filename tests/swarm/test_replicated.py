@@ -141,7 +141,7 @@ def test_many_tasks_are_made_in_several_rounds() -> None:
     world = World()
     world.create(spec(replicas=450))
     first = world.agenda.think(world.now_ns)
-    assert sum(write.kind is Kind.TASK for write in first) == 200
+    assert sum(write.kind is Kind.TASK for write in first) == 100
     world = World()
     world.create(spec(replicas=450))
     world.settle()

@@ -49,7 +49,9 @@ class Agenda:
             match kind:
                 case Kind.SERVICE | Kind.SERVICE_STATUS:
                     self._services.add(id)
-                case Kind.TASK | Kind.TASK_STATUS:
+                case Kind.TASK:
+                    self._note_task(id)
+                case Kind.TASK_STATUS if self._matters(id):
                     self._note_task(id)
                 case Kind.NETWORK | Kind.NETWORK_STATUS:
                     self._networks.add(id)
@@ -58,6 +60,17 @@ class Agenda:
                 case Kind.CLUSTER:  # limits of history, pools of addresses
                     self._services.update(state.services)
                     self._networks.update(state.networks)
+
+    def _matters(self, id: str) -> bool:
+        """Whether a node's report changes anything: that a task comes up only matters to an update."""
+        task = self._state.tasks.get(id)
+        if task is None:
+            return False
+        seen = self._state.seen(task).state
+        if seen is not TaskState.RUNNING:
+            return seen > TaskState.RUNNING
+        status = self._state.service_statuses.get(task.service_id)
+        return status is not None and status.update is not None
 
     def _note_task(self, id: str) -> None:
         task = self._state.tasks.get(id)
@@ -163,8 +176,7 @@ class Agenda:
             update(round, service, live)
             start_waiting(round, service)
         elif service_id:
-            for task in state.tasks_of_service(service_id):
-                round.desire(task, TaskState.REMOVE)
+            round.remove(state.tasks_of_service(service_id), service_id)
             round.draft.delete(Kind.SERVICE_STATUS, service_id)
             self._services.update(
                 status.id for status in state.service_statuses.values() if status.endpoint_error

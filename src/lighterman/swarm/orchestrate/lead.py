@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.orchestrate.agenda import Agenda
-from lighterman.swarm.state import Key, State, Write
+from lighterman.swarm.state import Key, Put, State, Write
 
 GATHER_S = 0.02
 """Changes that come within it are thought of together: a hundred reports are one round."""
@@ -44,23 +44,28 @@ async def lead(store: Store) -> None:
 
     with store.changes() as changes:
         agenda = Agenda(store.state, new_id)
+        own: dict[Key, int] = {}
         while True:
             writes = agenda.think(time.time_ns())
+            own.clear()
             try:
                 for begin in range(0, len(writes), WRITES_AT_ONCE):
-                    await store.commit(writes[begin : begin + WRITES_AT_ONCE], fenced=True)
+                    some = writes[begin : begin + WRITES_AT_ONCE]
+                    revision = await store.commit(some, fenced=True)
+                    own |= {(each.kind, each.id): revision if isinstance(each, Put) else 0 for each in some}
             except OutOfSequence as error:  # somebody wished something else meanwhile: think again
                 log.debug("%s: %s %s", error, error.kind, error.id)
                 agenda.note((write.kind, write.id) for write in writes)
                 await asyncio.sleep(GATHER_S)
-            await _news(changes, agenda)
+            await _news(store.state, changes, agenda, own)
 
 
-async def _news(changes: Changes, agenda: Agenda) -> None:
-    """Wait until there is something to think of."""
+async def _news(state: State, changes: Changes, agenda: Agenda, own: Mapping[Key, int]) -> None:
+    """Wait until there is something to think of; what was written here itself (`own`) is nothing new."""
     wake_ns = agenda.wake_ns()
     wait_s = None if wake_ns is None else max(wake_ns - time.time_ns(), 0) / 1e9
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
-            agenda.note(await changes.next())
+            changed = await changes.next()
+            agenda.note(key for key in changed if own.get(key) != state.revision_of(*key))
             await asyncio.sleep(GATHER_S)

@@ -21,9 +21,8 @@ def reconcile(round: Round, service: Service, *, rolling_back: bool) -> dict[Pla
     if len(live) < wished:
         _add(round, service, live, wished - len(live))
     else:
-        for place in _in_order(state, live)[wished:]:
-            for task in live.pop(place):
-                round.desire(task, TaskState.REMOVE)
+        surplus = _in_order(state, live)[wished:]
+        round.remove([task for place in surplus for task in live.pop(place)], service.id)
     return live
 
 

@@ -36,7 +36,9 @@ class Round:
     """Tasks that wait for addresses or for a node."""
     touched_nodes: set[str] = field(default_factory=set)
     """Nodes that got or lost a task in this round."""
-    budget: int = 200
+    endings: int = 400
+    """Tasks that it may still wish away; that costs a quarter of making one."""
+    budget: int = 100
     """New tasks that this round may still make: the loop serves others, too, and a transaction has an end."""
 
     @property
@@ -66,6 +68,15 @@ class Round:
         current = self.state.tasks.get(task.id)
         if current is not None and current.desired < desired:
             self.put_task(replace(current, desired=desired))
+
+    def remove(self, tasks: list[Task], service_id: str) -> None:
+        """Wish tasks away, in this round or the next."""
+        tasks = [task for task in tasks if task.desired < TaskState.REMOVE]
+        for task in tasks[: self.endings]:
+            self.desire(task, TaskState.REMOVE)
+        if len(tasks) > self.endings:
+            self.alarm(self.now_ns, service_id)
+        self.endings -= min(self.endings, len(tasks))
 
     def delete_task(self, task: Task) -> None:
         """Forget the task, and its template with the last of its kind."""
