@@ -150,19 +150,19 @@ def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer
     blob = FileSink(os.open("blob", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
     length = _Length()
     kept = kind in (GZIP, ZSTD)
-    if kept:
+    gzip = None if kept else GzipSink(made, blob)
+    if kind == PLAIN:
+        received = content  # the same bytes: they are hashed once
+    elif kept:
         chunks = tee(chunks, received, blob)
-        flow = tee(decompressed(kind, chunks), content, length)
-        gzip = None
     else:
-        gzip = GzipSink(made, blob)
-        if kind == PLAIN:
-            received = content  # the same bytes: they are hashed once
-        else:
-            chunks = tee(chunks, received)
-        flow = tee(decompressed(kind, chunks), content, length, gzip)
-    if job.size < 0 or job.size >= AHEAD_FROM_BYTES:
-        flow = ahead(flow)
+        chunks = tee(chunks, received)
+    # what takes the time leaves the interpreter's lock: for large layers each of it has a thread of its own
+    apart = ahead if job.size < 0 or job.size >= AHEAD_FROM_BYTES else iter
+    flow = tee(apart(decompressed(kind, apart(chunks))), content, length)
+    if gzip is not None:
+        flow = tee(apart(flow), gzip)
+    flow = apart(flow)
     bytes_max = UNKNOWN_SIZE_MAX if job.size < 0 else FREE_OF_RATIO + RATIO_MAX * job.size
     unpacked = unpack(root, tar.TarReader(flow), bytes_max=bytes_max)
     if gzip is not None:
