@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lighterman.build.ignore import Ignored, ignore_files, read_patterns
+from lighterman.build.ignore import (
+    Ignored,
+    ignore_files,
+    matcher,
+    matches_stepwise,
+    read_patterns,
+    tokens,
+)
 from lighterman.errdefs import InvalidParameter
 
 MATCHES = [
@@ -92,3 +99,10 @@ def test_whatever_comes_is_matched_or_refused(pattern: str, path: str) -> None:
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
     assert not Ignored(["**/" * 20 + "*a" * 20 + "b"]).takes("a/" * 200 + "a" * 255)
+
+
+@given(st.text(alphabet="ab/*?[]^-\\."), st.text(alphabet="ab/.-^", min_size=1))
+def test_both_ways_to_try_a_pattern_say_the_same(pattern: str, path: str) -> None:
+    with suppress(InvalidParameter):
+        places = tuple(tokens(pattern))
+        assert bool(matcher(places)(path)) is matches_stepwise(places, path)
