@@ -157,6 +157,13 @@ def test_sizes_of_files_are_decimal_as_with_dockerd() -> None:
     assert file == LogFile("/json", 10_000_000, 3, compress=True)
 
 
+def test_a_log_that_names_no_limit_does_not_fill_the_disk() -> None:
+    assert kept_file(log("json-file"), BOX, PLACES) == LogFile("/json", 100_000_000, 5)
+    assert kept_file(log("json-file", max_file="2"), BOX, PLACES) == LogFile("/json", 100_000_000, 2)
+    assert kept_file(log("json-file", max_size="-1"), BOX, PLACES) == LogFile("/json", 0, 1)
+    assert kept_file(log("json-file", max_size="5k"), BOX, PLACES) == LogFile("/json", 5_000, 1)
+
+
 def test_local_rotates_as_dockerd_s_does() -> None:
     assert kept_file(log("local"), BOX, PLACES) == LogFile(
         "/local", 20 * 2**20, 5, form="records", compress=True

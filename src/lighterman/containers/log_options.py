@@ -24,6 +24,9 @@ _UNKNOWN = {
 }
 RING_BYTES = 10**6
 LOCAL_BYTES, LOCAL_FILES = 20 * 2**20, 5
+JSON_BYTES, JSON_FILES = 100 * 10**6, 5
+"""Of a json-file that says nothing of it: dockerd's grows until the disk is full."""
+NO_LIMIT = "-1"
 
 
 @dataclass(frozen=True)
@@ -147,15 +150,18 @@ def log_attributes(log: LogConfig, facts: LogFacts) -> Mapping[str, str]:
 
 
 def _json_file(options: Options, facts: LogFacts, path: str) -> LogFile:
-    """Source: daemon/logger/jsonfilelog of moby."""
-    limit = size_bytes(options["max-size"], base=1000) if "max-size" in options else 0
-    if "max-size" in options and not limit:
+    """Source: daemon/logger/jsonfilelog of moby, but for the limit of a log that names none."""
+    asked = options.get("max-size", "")
+    limit = size_bytes(asked, base=1000) if asked not in ("", NO_LIMIT) else 0
+    if asked not in ("", NO_LIMIT) and not limit:
         raise InvalidParameter("max-size must be a positive number")
     files = integer(options.get("max-file", "1"))
     if files < 1:
         raise InvalidParameter("max-file cannot be less than 1")
     compress = switch(options, "compress")
-    if compress and (files == 1 or not limit):
+    if not asked:
+        limit, files = JSON_BYTES, files if "max-file" in options else JSON_FILES
+    if compress and (files == 1 or asked in ("", NO_LIMIT)):
         raise InvalidParameter("compress cannot be true when max-file is less than 2 or max-size is not set")
     attrs = log_attributes(LogConfig("json-file", dict(options)), facts)
     return LogFile(path, limit, files, attrs, compress=compress)
