@@ -6,7 +6,7 @@ directory above it, decides. A Dockerfile may have patterns of its own in `<its 
 then the general file says nothing.
 
 Patterns come from strangers, and one of many stars would keep a regular expression busy for hours. So only
-those of one or two become such. With others a path is read once, with all places in mind where the pattern may
+those of one or two become such. With others a path is read once, with all places in mind where it may
 have come to: 27 us a path, and never much more.
 
 Source: Dockerfile reference, .dockerignore; pkg/fileutils and dockerignore of dockerd 20.10.24, with all
