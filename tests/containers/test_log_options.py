@@ -87,7 +87,7 @@ REFUSED = [
     ),
     ("syslog", {"cache-disabled": "x"}, "invalid value for option cache-disabled: x"),
     ("json-file", {"max-size": "x"}, "invalid size: 'x'"),
-    ("json-file", {"max-size": "-1"}, "invalid size: '-1'"),
+    ("json-file", {"max-size": "-2"}, "invalid size: '-2'"),
     ("json-file", {"max-size": "0"}, "max-size must be a positive number"),
     ("json-file", {"max-file": "x"}, 'strconv.Atoi: parsing "x": invalid syntax'),
     ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
