@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from lighterman.api.gates import CONTAINER_CREATE, IMAGE_SUMMARY, Gate, gated
+from lighterman.api.gates import CONTAINER_CREATE, CONTAINER_CREATE_ON_V1, IMAGE_SUMMARY, Gate, gated
 from lighterman.apitypes.container import (
     BindOptions,
     ContainerCreateBody,
@@ -61,6 +61,13 @@ def test_a_field_acts_from_its_version_on(
     below = (since[0], since[1] - 1)
     assert gated(sent, gates, below) == gated(meant, gates, below)
     assert gated(sent, gates, since) == sent
+
+
+def test_below_1_41_the_cgroup_namespace_of_a_v1_host_is_the_hosts() -> None:
+    assert gated(host(), CONTAINER_CREATE_ON_V1, (1, 40)) == host(cgroupns_mode="host")
+    assert gated(host(), CONTAINER_CREATE_ON_V1, (1, 41)) == host()
+    private = host(cgroupns_mode="private")
+    assert gated(private, CONTAINER_CREATE_ON_V1, (1, 24)) == private
 
 
 def test_what_was_wished_is_kept() -> None:

@@ -138,6 +138,14 @@ CONTAINER_CREATE: tuple[Gate[ContainerCreateBody], ...] = (
     Gate((1, 44), "BindOptions.ReadOnlyForceRecursive", _mounts(_no_force)),
     Gate((1, 44), "several EndpointsConfig", _one_endpoint),
 )
+CONTAINER_CREATE_ON_V1: tuple[Gate[ContainerCreateBody], ...] = (
+    Gate(
+        (1, 41),
+        "CgroupnsMode is the operator's default",
+        _host(lambda host: replace(host, cgroupns_mode=host.cgroupns_mode or "host")),
+    ),
+)
+"""On hosts with cgroup v1 only: there, older clients expect the host's namespace."""
 CONTAINER_UPDATE: tuple[Gate[ContainerUpdateBody], ...] = (
     Gate((1, 40), "PidsLimit of an update", lambda body: replace(body, pids_limit=None)),
     Gate((1, 40), "KernelMemoryTCP", lambda body: replace(body, kernel_memory_tcp=0)),

@@ -39,6 +39,8 @@ async def create(request: Request, rooms: Rooms) -> Answer:
     """ContainerCreate."""
     body = await request.body(ContainerCreateBody)
     body = gates.gated(body, gates.CONTAINER_CREATE, request.version)
+    if rooms.host.cgroup_mode != "v2":
+        body = gates.gated(body, gates.CONTAINER_CREATE_ON_V1, request.version)
     made = await containers.create(
         rooms.containers,
         body,
