@@ -229,6 +229,8 @@ REFUSED_IN_A_STAGE = [
     ("RUN --mount=mode=1 ls", 'dockerfile parse error line 2: mode not allowed for "bind" type mounts'),
     ("RUN --mount=type=secret ls",
      "dockerfile parse error line 2: invalid secret mount. one of source, target required"),
+    ("COPY <<../x /\n../x", 'dockerfile parse error line 2: "../x" is no name of a file that COPY can make'),
+    ("COPY <<.. /\n..", 'dockerfile parse error line 2: ".." is no name of a file that COPY can make'),
     ("RUN <<EOF\na", "failed to parse Dockerfile: unterminated heredoc"),
     (f"RUN {'x' * 70_000}",
      "failed to parse Dockerfile: dockerfile line greater than max allowed size of 65535"),

@@ -50,6 +50,10 @@ from lighterman.lib.go_quote import go_quote
 from lighterman.lib.go_time import parse_duration
 
 
+LONGEST_NAME = 255
+"""Bytes of a file's name. Source: NAME_MAX of Linux."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A FROM and what follows it up to the next."""
@@ -257,6 +261,10 @@ def _sources(form: _Form) -> tuple[tuple[str, ...], tuple[Heredoc, ...]]:
     *words, destination = form.arguments
     if announced_by(destination):
         raise InvalidParameter(f"{form.word.upper()} cannot accept a heredoc as a destination")
+    for heredoc in form.heredocs:
+        name = heredoc.name
+        if name in (".", "..") or {"/", "\0"} & set(name) or len(name.encode()) > LONGEST_NAME:
+            raise InvalidParameter(f"{go_quote(name)} is no name of a file that {form.word.upper()} can make")
     return tuple(word for word in words if not announced_by(word)), form.heredocs
 
 
