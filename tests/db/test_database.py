@@ -31,11 +31,10 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None
     again.close()
 
 
-async def test_nobody_else_reads_the_rows(tmp_path: Path) -> None:
+def test_nobody_else_reads_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.touch(mode=0o644)  # as engines before left it
     db = Database(path)
-    await db.write(BOATS.put("a", Boat("Anna", ["Jo"])))
     assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == dict.fromkeys(
         ("state.db", "state.db-wal", "state.db-shm"), 0o600
     )

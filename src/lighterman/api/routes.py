@@ -192,4 +192,11 @@ DEBUG: tuple[Route, ...] = (
 )
 """No operations of the specification; not found unless the engine is in debug mode."""
 
+EXPERIMENTAL: tuple[Route, ...] = (
+    Route("CheckpointList", "GET", "/containers/{id:.*}/checkpoints"),
+    Route("CheckpointCreate", "POST", "/containers/{id:.*}/checkpoints"),
+    Route("CheckpointDelete", "DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
+)
+"""dockerd has these in experimental mode, outside of the specification; they are refused by name."""
+
 ROUTES = SERVED + MISSING

@@ -25,7 +25,7 @@ from lighterman.api.hijack import Connection, Crowd, Place, Server, stream_head,
 from lighterman.api.request import Answer, Reply, Request, Stream, ended
 from lighterman.api.rooms import Rooms
 from lighterman.api.router import Router, cleaned, location
-from lighterman.api.routes import DEBUG, ROUTES, Flow, Route
+from lighterman.api.routes import DEBUG, EXPERIMENTAL, ROUTES, Flow, Route
 from lighterman.api.tls import Wrapping
 from lighterman.api.versions import Version
 from lighterman.api.websocket import WebSocket
@@ -91,7 +91,7 @@ async def serve(
     rooms: Rooms,
     listeners: Sequence[Listener],
     *,
-    routes: Sequence[Route] = ROUTES + DEBUG,
+    routes: Sequence[Route] = ROUTES + EXPERIMENTAL + DEBUG,
     grace_s: float = 15.0,
     most_connections: int = 10000,
     guard: Guard | None = None,
