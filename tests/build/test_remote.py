@@ -114,6 +114,16 @@ def served(repositories: Path) -> Iterator[str]:
             git(repositories / "app", "checkout", "-q", "-b", "with-part")
             git(repositories / "app", "submodule", "--quiet", "add", f"git://127.0.0.1:{port}/part", "part")
             git(repositories / "app", "commit", "-q", "-m", "fourth")
+            git(repositories / "app", "checkout", "-q", "-b", "with-the-hosts")
+            git(
+                repositories / "app",
+                "config",
+                "-f",
+                ".gitmodules",
+                "submodule.part.url",
+                f"{repositories}/part",
+            )
+            git(repositories / "app", "commit", "-q", "-a", "-m", "fifth")
             git(repositories / "app", "checkout", "-q", "trunk")
             yield f"git://127.0.0.1:{port}/app"
         finally:
@@ -160,6 +170,12 @@ async def test_submodules_are_part_of_it(served: str, content: Content) -> None:
     async with checked_out(parse_git_address(f"{served}#with-part"), content, keep_git=False) as tree:
         assert (tree / "part" / "Dockerfile").read_text() == "FROM part\n"
         assert not (tree / "part" / ".git").exists()
+
+
+async def test_a_submodule_of_the_host_is_none(served: str, content: Content) -> None:
+    with pytest.raises(GitFailed, match="transport 'file' not allowed"):
+        async with checked_out(parse_git_address(f"{served}#with-the-hosts"), content, keep_git=False):
+            pass
 
 
 async def test_a_directory_of_it_is_the_context(served: str, content: Content) -> None:

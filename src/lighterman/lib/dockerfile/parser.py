@@ -49,7 +49,6 @@ from lighterman.lib.dockerfile.words import SPACES, split_words
 from lighterman.lib.go_quote import go_quote
 from lighterman.lib.go_time import parse_duration
 
-
 LONGEST_NAME = 255
 """Bytes of a file's name. Source: NAME_MAX of Linux."""
 
