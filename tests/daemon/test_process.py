@@ -1,13 +1,14 @@
 """What an engine holds alone."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lighterman.daemon.process import claim_data_root, held_alone, pidfile
+from lighterman.daemon.process import claim_data_root, connections_possible, held_alone, pidfile
 from lighterman.errdefs import System
 
 HOLDER = """
@@ -63,3 +64,11 @@ def test_an_empty_root_or_our_own_is_taken(tmp_path: Path, found: list[str]) -> 
     for name in found:
         (tmp_path / name).mkdir()
     claim_data_root(tmp_path)
+
+
+@pytest.mark.parametrize(("descriptors", "clients"), [(64, 16), (1024, 768), (20_000, 15_000)])
+def test_clients_leave_descriptors_for_the_engine_itself(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, clients: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+    assert connections_possible() == clients

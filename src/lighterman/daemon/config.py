@@ -96,7 +96,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
         str, Flag("metrics-addr", "Address and port that serve /metrics for Prometheus, as in 127.0.0.1:9323")
     ] = ""
     max_connections: Annotated[
-        int, Flag("max-connections", "Clients that may be connected at a time (ours)")
+        int,
+        Flag(
+            "max-connections",
+            "Clients that may be connected at a time, if there are descriptors for them (ours)",
+        ),
     ] = 10000
     debug: Annotated[
         bool, Flag("debug", "Log each step and every stall of the event loop, and serve /debug", "D")
@@ -230,16 +234,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
         tuple[str, ...],
         Flag("authorization-plugin", "Plugin that is asked before a request is answered, and after"),
     ] = ()
-    plugin_directories: Annotated[
-        tuple[str, ...],
-        Flag(
-            "plugin-directory",
-            "Where plugins of the host announce themselves: sockets in the first, texts in the others (ours)",
-        ),
-    ] = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins")
-    plugin_timeout: Annotated[
-        int, Flag("plugin-timeout", "Seconds that a plugin has for an answer; 0: as the call allows (ours)")
-    ] = 0
     plugin_directories: Annotated[
         tuple[str, ...],
         Flag(

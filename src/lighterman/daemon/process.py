@@ -34,6 +34,15 @@ def prepare_process() -> None:
             os.set_inheritable(fd, False)
 
 
+def connections_possible() -> int:
+    """How many clients this process has descriptors for, beside what it needs itself.
+
+    Beyond the limit accept() fails again and again, and the engine cannot open its own files.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, soft - max(256, soft // 4))
+
+
 def adjust_oom_score(score: int) -> None:
     """How soon the kernel kills this process when memory runs out; 0 leaves what a supervisor has set.
 

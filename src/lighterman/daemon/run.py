@@ -37,6 +37,7 @@ from lighterman.daemon.process import (
     adjust_oom_score,
     claim_data_root,
     claim_exec_root,
+    connections_possible,
     held_alone,
     notify,
     pidfile,
@@ -102,7 +103,7 @@ async def _serve(
             engine.rooms,
             listeners,
             grace_s=config.shutdown_timeout,
-            most_connections=config.max_connections,
+            most_connections=min(config.max_connections, connections_possible()),
             observe=metrics.observe if metrics else None,
             audit=open_audit(config.audit_log) if config.audit_log else None,
         )
