@@ -212,3 +212,20 @@ def test_a_tunnel_number_may_be_wished() -> None:
     world.put(Kind.NETWORK, Network(id="n", spec=NetworkSpec(name="n", driver_configuration=driver)))
     world.think()
     assert world.state.network_statuses["n"].vni == 5000
+
+
+def test_two_networks_never_share_addresses_or_a_tunnel_number() -> None:
+    world = World()
+    world.network("a")
+    world.think()
+    driver = Driver("overlay", {"com.docker.network.driver.overlay.vxlanid_list": "4096"})
+    wish = IPAMOptions(configs=[IPAMConfig(subnet="10.0.0.128/25")])
+    world.put(Kind.NETWORK, Network(id="b", spec=NetworkSpec(name="b", ipam_options=wish)))
+    world.put(Kind.NETWORK, Network(id="c", spec=NetworkSpec(name="c", driver_configuration=driver)))
+    world.think()
+    statuses = world.state.network_statuses
+    assert "Pool overlaps" in statuses["b"].error
+    assert statuses["c"].error == "VXLAN network 4096 is another network's"
+    world.put(Kind.NETWORK, None, "net-a")
+    world.think()
+    assert statuses["b"].error == "", "it has waited, and is served before who wishes its number"

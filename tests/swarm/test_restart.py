@@ -209,3 +209,15 @@ def test_a_task_is_rejected_when_its_node_does_not_suit_any_more() -> None:
     world.settle()
     assert [task.node_id for task in world.running("web")] == ["node2"]
     assert world.state.tasks[task.id].error == "assigned node no longer meets constraints"
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_longer_than_his_delay() -> None:
+    world = World()
+    world.create(spec(restart_policy=policy(delay=5 * SECOND)))
+    world.settle()
+    world.report(world.running("web")[0], TaskState.FAILED)
+    world.think()
+    world.now_ns -= 3600 * SECOND
+    world.agenda = type(world.agenda)(world.state, iter(f"new{n:022d}" for n in range(99)).__next__)
+    world.wait(6)
+    assert len(world.running("web")) == 1

@@ -70,6 +70,9 @@ def _check_resources(resources: ResourceRequirements | None) -> None:
             raise InvalidArgument(f"invalid cpu value {each.nano_cpus / 1e9:g}: Must be at least 0.001")
         if each.memory_bytes != 0 and each.memory_bytes < _LEAST_MEMORY:
             raise InvalidArgument(f"invalid memory value {each.memory_bytes}: Must be at least 4MiB")
+    for wish in resources.reservations.generic_resources if resources and resources.reservations else ():
+        if wish.discrete_resource_spec is None and wish.named_resource_spec is None:
+            raise InvalidArgument("generic resource without a kind")
 
 
 def _check_restart(policy: RestartPolicy | None) -> None:

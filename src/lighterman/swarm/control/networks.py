@@ -20,10 +20,12 @@ from lighterman.swarm.identity import new_id
 from lighterman.swarm.orchestrate.allocate import (
     FIRST_VNI,
     LAST_VNI,
+    OVERLAP,
     PREDEFINED,
     VNI_OPTION,
     ingress_network,
     needs_ingress,
+    overlaps,
 )
 from lighterman.swarm.state import Delete, Kind, Network, Put, State, TaskState
 from lighterman.swarm.store import NameTaken
@@ -115,6 +117,9 @@ async def create(store: Store, body: wire.NetworkCreateBody) -> str:
     _check(spec)
     if spec.ingress and (present := ingress_network(store.state)) is not None:
         raise AlreadyExists(f"ingress network ({present.id}) is already present")
+    pools = spec.ipam_options.configs if spec.ipam_options else []
+    if any(overlaps(store.state, pool.subnet) for pool in pools):
+        raise Forbidden(OVERLAP)
     network = Network(id=new_id(), created_ns=time.time_ns(), spec=spec)
     with store.changes() as changes:
         try:

@@ -156,6 +156,8 @@ class Agenda:
         network = self._state.networks.get(network_id)
         if network is None:
             round.draft.delete(Kind.NETWORK_STATUS, network_id)
+            waiting = (status.id for status in self._state.network_statuses.values() if status.error)
+            self._networks.update(waiting)
             return
         allocate.allocate_network(round, network)
         if network.spec.ingress:

@@ -35,6 +35,7 @@ from lighterman.swarm.state import (
 )
 
 FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1
+OVERLAP = "invalid pool request: Pool overlaps with other one on this address space"
 DYNAMIC_PORTS = range(30000, 32768)
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 PREDEFINED = frozenset({"host", "bridge", "none"})
@@ -81,10 +82,25 @@ def _subnets(state: State, network: Network) -> tuple[IPAMConfig, ...]:
     wishes = network.spec.ipam_options.configs if network.spec.ipam_options else []
     made = []
     for wish in wishes or [IPAMConfig()]:
+        if overlaps(state, wish.subnet, but=network.id):
+            raise Exhausted(OVERLAP)
         subnet = ip_network(wish.subnet, strict=False) if wish.subnet else _free_subnet(state)
         gateway = wish.gateway or str(_first(subnet, wish.range))
         made.append(IPAMConfig(subnet=str(subnet), range=wish.range, gateway=gateway))
     return tuple(made)
+
+
+def overlaps(state: State, subnet: str, *, but: str = "") -> bool:
+    """Whether another network of the swarm has some of these addresses; "" has none."""
+    if not subnet:
+        return False
+    wished = ip_network(subnet, strict=False)
+    return any(
+        wished.version == other.version and wished.overlaps(other)
+        for status in state.network_statuses.values()
+        if status.id != but
+        for other in (ip_network(pool.subnet) for pool in status.ipam)
+    )
 
 
 def _first(subnet: IPv4Network | IPv6Network, range: str) -> IPv4Address | IPv6Address:
@@ -111,9 +127,11 @@ def _subnets_of(pool: IPv4Network | IPv6Network, size: int) -> Iterable[IPv4Netw
 def _vni(state: State, network: Network) -> int:
     driver = network.spec.driver_configuration
     wish = driver.options.get(VNI_OPTION, "") if driver else ""
+    taken = {status.vni for status in state.network_statuses.values() if status.id != network.id}
+    if wish and int(wish) in taken:
+        raise Exhausted(f"VXLAN network {wish} is another network's")
     if wish:
-        return int(wish.split(",")[0])
-    taken = {status.vni for status in state.network_statuses.values()}
+        return int(wish)
     return next(vni for vni in range(FIRST_VNI, LAST_VNI) if vni not in taken)
 
 
@@ -141,7 +159,10 @@ def _candidates(pool: IPAMConfig, last: int, wish: str) -> Iterable[int]:
     """Which addresses of a pool come into question, in the order of preference."""
     subnet = ip_network(pool.subnet)
     if wish:
-        return (int(ip_address(wish)),) if ip_address(wish) in subnet else ()
+        try:
+            return (int(ip_address(wish)),) if ip_address(wish) in subnet else ()
+        except ValueError:
+            raise Exhausted(f"invalid address {wish}") from None
     within = ip_network(pool.range, strict=False) if pool.range else subnet
     lowest = max(int(within.network_address), int(subnet.network_address) + 1)
     highest = min(int(within.broadcast_address), int(subnet.broadcast_address) - 1)

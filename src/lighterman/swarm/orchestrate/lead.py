@@ -35,6 +35,16 @@ class Store(Protocol):
     async def commit(self, writes: Sequence[Write], *, fenced: bool = False) -> int: ...
 
 
+class Clock:
+    """The time of day, which goes on evenly while one leads, however the host's clock is set."""
+
+    def __init__(self) -> None:
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        return self._offset_ns + time.monotonic_ns()
+
+
 async def lead(store: Store) -> None:
     """Decide for the swarm, until cancelled or fenced.
 
@@ -45,8 +55,9 @@ async def lead(store: Store) -> None:
     with store.changes() as changes:
         agenda = Agenda(store.state, new_id)
         own: dict[Key, int] = {}
+        clock = Clock()
         while True:
-            writes = agenda.think(time.time_ns())
+            writes = agenda.think(clock.now_ns())
             own.clear()
             try:
                 for begin in range(0, len(writes), WRITES_AT_ONCE):
@@ -57,13 +68,13 @@ async def lead(store: Store) -> None:
                 log.debug("%s: %s %s", error, error.kind, error.id)
                 agenda.note((write.kind, write.id) for write in writes)
                 await asyncio.sleep(GATHER_S)
-            await _news(store.state, changes, agenda, own)
+            await _news(store.state, changes, agenda, own, clock)
 
 
-async def _news(state: State, changes: Changes, agenda: Agenda, own: Mapping[Key, int]) -> None:
+async def _news(state: State, changes: Changes, agenda: Agenda, own: Mapping[Key, int], clock: Clock) -> None:
     """Wait until there is something to think of; what was written here itself (`own`) is nothing new."""
     wake_ns = agenda.wake_ns()
-    wait_s = None if wake_ns is None else max(wake_ns - time.time_ns(), 0) / 1e9
+    wait_s = None if wake_ns is None else max(wake_ns - clock.now_ns(), 0) / 1e9
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
             changed = await changes.next()

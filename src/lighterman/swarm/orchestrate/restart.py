@@ -63,7 +63,7 @@ def _restart(round: Round, service: Service, task: Task) -> None:
     policy = restart_policy(state, task)
     node = state.nodes.get(task.node_id)
     drained = node is not None and node.spec.availability == "drain"
-    delay = DEFAULT_DELAY_NS if policy.delay is None else policy.delay
+    delay = _delay_ns(state, task)
     same = task.template_id == service.template_id
     history = (*(task.restarts_ns if same else ()), round.now_ns) if policy.max_attempts else ()
     made = round.new_task(
@@ -76,6 +76,11 @@ def _restart(round: Round, service: Service, task: Task) -> None:
         restarts_ns=history[-(policy.max_attempts or 0) :],
     )
     round.alarm(made.start_after_ns, service.id)
+
+
+def _delay_ns(state: State, task: Task) -> int:
+    delay = restart_policy(state, task).delay
+    return DEFAULT_DELAY_NS if delay is None else delay
 
 
 def _has_stopped(state: State, task: Task | None) -> bool:
@@ -93,6 +98,8 @@ def start_waiting(round: Round, service: Service) -> None:
         if task.desired is not TaskState.READY:
             continue
         due = task.start_after_ns
+        if due > round.now_ns + _delay_ns(round.state, task):
+            due = round.now_ns  # a clock was set back since: nobody waits for longer than his delay
         if not _has_stopped(round.state, round.state.tasks.get(task.start_after_task)):
             due = max(due, task.created_ns + OLD_TASK_TIMEOUT_NS)
         if round.now_ns >= due:
