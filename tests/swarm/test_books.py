@@ -1,11 +1,14 @@
 """What lies on a node's disk, sealed or not, and the values of the store."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from lighterman.containers import Containers
 from lighterman.errdefs import System
 from lighterman.swarm.errors import SwarmLocked, WrongUnlockKey
+from lighterman.swarm.facade import Engine, sweep
 from lighterman.swarm.node.books import Books, Keys, Membership
 from lighterman.swarm.store.keyring import Keyring, new_data_key
 
@@ -34,13 +37,15 @@ def test_sealed_keys_are_opened_by_their_key_alone(tmp_path: Path) -> None:
         books.keys(b"x" * 32)
 
 
-def test_cleared_books_are_empty(tmp_path: Path) -> None:
-    books = Books(tmp_path)
-    books.write_membership(MEMBERSHIP)
-    (tmp_path / "etcd" / "member").mkdir(parents=True)
-    books.clear()
-    assert list(tmp_path.iterdir()) == []
-    Books(tmp_path / "never").clear()
+def test_what_is_left_of_a_swarm_is_swept_out(tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "root", tmp_path / "exec", cast(Containers, None), "1")
+    sweep(engine)
+    Books(engine.root).write_membership(MEMBERSHIP)
+    (engine.root / "etcd" / "member").mkdir(parents=True)
+    engine.exec_root.mkdir()
+    (engine.exec_root / "node.key").write_text("private")
+    sweep(engine)
+    assert [*engine.root.iterdir(), *engine.exec_root.iterdir()] == []
 
 
 def test_a_value_is_opened_in_its_own_place_only() -> None:

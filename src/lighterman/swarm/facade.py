@@ -4,6 +4,7 @@ So everything heavy is imported inside of the verbs here: they are the room's do
 """
 
 import asyncio
+import shutil
 from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lighterman.containers import Containers
+from lighterman.lib.effects import in_thread
 from lighterman.swarm.errors import NoSwarm, NotInSwarm, NotLocked, NotManager, SwarmExists
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class Swarm:
             from lighterman.swarm.node import Node
 
             self._node = await Node.resume(self._engine)
+        else:
+            await in_thread(sweep, self._engine)
 
     async def close(self) -> None:
         """The engine ends; the node stays in its swarm, and its tasks go on."""
@@ -141,6 +145,20 @@ class Swarm:
                     raise NotManager
                 raise NotLocked
             await _apart(self._node.unlock(key))
+
+
+def sweep(engine: Engine) -> None:
+    """Erase what is left of a swarm that this engine is not in: of one it left, or never came into.
+
+    The membership goes first, so that a half-erased directory is no swarm. Blocks for the disk.
+    """
+    (engine.root / MEMBERSHIP_FILE).unlink(missing_ok=True)
+    for directory in (engine.root, engine.exec_root):
+        for entry in directory.iterdir() if directory.exists() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 async def _apart(work: Coroutine[Any, Any, T]) -> T:

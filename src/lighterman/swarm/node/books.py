@@ -8,7 +8,6 @@ key, so that a stolen disk tells nothing: the store's values are sealed by a dat
 import json
 import os
 import secrets
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -95,17 +94,6 @@ class Books:
             nonce = secrets.token_bytes(_NONCE_BYTES)
             document = msgspec.json.encode(_Sealed(nonce + AESGCM(unlock_key).encrypt(nonce, document, None)))
         _write(self.root / KEYS_FILE, document)
-
-    def clear(self) -> None:
-        """Erase everything; the membership first, so that a half-erased directory is no swarm."""
-        if not self.root.exists():
-            return
-        (self.root / MEMBERSHIP_FILE).unlink(missing_ok=True)
-        for entry in self.root.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
 
 
 def write_private(path: Path, text: str) -> None:

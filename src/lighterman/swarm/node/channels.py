@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import aiohttp
 
 from lighterman.swarm.ca.certificates import MANAGER_NAME
+from lighterman.swarm.node.wire import reason
 from lighterman.swarm.session import (
     HEARTBEAT_PERIOD_S,
     SILENT_PERIODS,
@@ -150,7 +151,7 @@ async def _connect(
             )
     except (OSError, TimeoutError, aiohttp.ClientError) as error:
         await session.close()
-        raise ChannelClosed(f"{addr}: {error}") from error
+        raise ChannelClosed(f"{addr}: {reason(error)}") from error
     except BaseException:
         await session.close()
         raise

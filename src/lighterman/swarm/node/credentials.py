@@ -18,7 +18,7 @@ from lighterman.lib.effects import in_thread
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.certificates import Identity
 from lighterman.swarm.errors import SwarmLocked
-from lighterman.swarm.facade import Engine
+from lighterman.swarm.facade import Engine, sweep
 from lighterman.swarm.node.addresses import split_port
 from lighterman.swarm.node.books import Books, Keys, Membership, write_private
 from lighterman.swarm.node.listener import server_context
@@ -112,7 +112,7 @@ class Credentials:
     async def erase(self) -> None:
         """Be in no swarm."""
         async with self._writing:
-            await in_thread(self._books.clear)
+            await in_thread(sweep, self.engine)
 
     async def know(self, managers: tuple[Peer, ...]) -> None:
         """Turn to these managers from now on."""

@@ -11,7 +11,7 @@ from lighterman.errdefs import InvalidParameter, System
 from lighterman.lib.effects import in_thread
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.tokens import parse_token
-from lighterman.swarm.facade import Engine
+from lighterman.swarm.facade import Engine, sweep
 from lighterman.swarm.node import birth, cluster
 from lighterman.swarm.node.addresses import (
     Place,
@@ -26,7 +26,7 @@ from lighterman.swarm.node.addresses import (
     split_port,
     with_defaults,
 )
-from lighterman.swarm.node.books import Books, Keys, Membership
+from lighterman.swarm.node.books import Keys, Membership
 from lighterman.swarm.node.credentials import Credentials
 from lighterman.swarm.node.node import Node
 from lighterman.swarm.node.wire import (
@@ -53,7 +53,7 @@ async def init(engine: Engine, body: SwarmInitBody) -> Node:
     node = Node(Credentials(engine, born.membership, born.keys, born.unlock_key))
     try:
         node.managing.bind()
-        await in_thread(Books(engine.root).clear)
+        await in_thread(sweep, engine)
         manager = await node.managing.start()
         await manager.store.commit(born.writes)
         await node.credentials.save()
@@ -70,7 +70,7 @@ async def join(engine: Engine, body: SwarmJoinBody) -> Node:
     Raises: BadAddress, InvalidParameter, System.
     """
     membership, keys, role = await _admitted(engine, body)
-    await in_thread(Books(engine.root).clear)
+    await in_thread(sweep, engine)
     node = Node(Credentials(engine, membership, keys))
     try:
         if role == "manager":

@@ -110,6 +110,13 @@ async def fetch_root(addr: str, digest: str) -> str:
     return root
 
 
+def reason(error: Exception) -> str:
+    """Why a manager cannot be reached, in few words."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return (error.strerror or str(error.os_error)).lower()
+    return str(error) or "no answer"
+
+
 async def ask(
     addr: str,
     path: str,
@@ -139,6 +146,6 @@ async def ask(
                 raise RemoteRefusal(body.decode(errors="replace"))
             return msgspec.json.decode(body, type=kind)
     except (OSError, TimeoutError, aiohttp.ClientError) as error:
-        raise Unreachable(f"{addr}: {error or 'no answer'}") from error
+        raise Unreachable(f"{addr}: {reason(error)}") from error
     except msgspec.MsgspecError as error:
         raise System(f"{addr} answers in another language: {error}") from error
