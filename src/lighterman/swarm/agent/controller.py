@@ -11,7 +11,7 @@ import base64
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -48,29 +48,34 @@ class TaskFailed(EngineError):
         self.code = code
 
 
+@dataclass
+class Known:
+    """What a manager has said besides the assignment of a task."""
+
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with the first assignments: after a start of the engine nothing that is new begins before."""
+    credentials: dict[str, str] = field(default_factory=dict)
+    """X-Registry-Auth by task."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By network, why this node is not in it."""
+
+
 class Controller:
     """One task's container. Raises: InvalidParameter, Unimplemented for a task that cannot be one."""
 
     def __init__(
-        self,
-        cs: Containers,
-        task: AssignedTask,
-        node_id: str,
-        node: NodeDescription,
-        registry_auth: str,
-        refused: Mapping[str, str],
+        self, cs: Containers, task: AssignedTask, node_id: str, node: NodeDescription, known: Known
     ) -> None:
-        """`refused` says of networks by id why this node is not in them."""
         self._cs = cs
         self._task = task
         self._wish: TaskContainer = task_container(task, node_id, node)
-        self._registry_auth = registry_auth
-        self._refused = refused
+        self._known = known
 
     # The acts
 
     async def prepare(self) -> None:
         """Get the image and make the container. Raises: EngineError."""
+        await self._known.heard.wait()
         await self._wait_for_networks()
         await self._pull()
         try:
@@ -86,6 +91,7 @@ class Controller:
         container = self._cs.find(self._wish.name)
         with self._listening(container) as news:
             if isinstance(container.life, Created | Creating):
+                await self._known.heard.wait()
                 try:
                     self._check_binds()
                     await containers.start(self._cs, container.id)
@@ -175,8 +181,9 @@ class Controller:
         try:
             async with asyncio.timeout(NETWORKS_WITHIN_S):
                 while not all(self._cs.networks.overlays.knows(network_id) for network_id in wanted):
-                    for reason in (self._refused[each] for each in wanted if each in self._refused):
-                        raise Unavailable(reason)
+                    for reason in (self._known.refused.get(each) for each in wanted):
+                        if reason:
+                            raise Unavailable(reason)
                     await asyncio.sleep(_RECHECK_S)
         except TimeoutError:
             raise Unavailable("node is missing network attachments, ip addresses may be exhausted") from None
@@ -191,7 +198,9 @@ class Controller:
                 with contextlib.suppress(NotFound):
                     self._cs.images.find(image)
                     return
-            progress = await self._cs.images.pull(image, auth=_credentials(self._registry_auth))
+            progress = await self._cs.images.pull(
+                image, auth=_credentials(self._known.credentials.get(self._task.id, ""))
+            )
             async for message in progress:
                 if message.error:
                     log.error("op=pull task=%s image=%s: %s", self._task.id, image, message.error)

@@ -22,7 +22,7 @@ from lighterman.errdefs import EngineError, NotFound
 from lighterman.lib.background import Background
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.swarm.agent.attachments import Attachments, AttachmentWork, container_of
-from lighterman.swarm.agent.controller import Controller
+from lighterman.swarm.agent.controller import Controller, Known
 from lighterman.swarm.agent.overlay import mesh_ports, picture_of, row_of
 from lighterman.swarm.agent.payloads import Payloads
 from lighterman.swarm.agent.runner import Runner, TaskRow, Work
@@ -60,10 +60,9 @@ class Worker:
         self._report = report
         self._payloads = Payloads()
         self._running: dict[str, _Running] = {}
-        self._auth: dict[str, str] = {}
+        self._known = Known()
         self._networks: dict[str, AssignedNetwork] = {}
         self._leaving: set[str] = set()
-        self._refused: dict[str, str] = {}
         self._later = Background()
         self._wiring = asyncio.Lock()  # networks are changed one after the other
         self._stale: set[str] = set()  # networks that have changed since they were put into effect
@@ -111,6 +110,7 @@ class Worker:
         assigned = {task.id for task in news.tasks}
         for task in news.tasks:
             self._take(task)
+        self._known.heard.set()
         removed = self._running.keys() - assigned if news.full else set(gone.tasks)
         for task_id in removed:
             self._drop(task_id)
@@ -131,7 +131,7 @@ class Worker:
     # Tasks
 
     def _take(self, task: AssignedTask) -> None:
-        self._auth[task.id] = task.registry_auth
+        self._known.credentials[task.id] = task.registry_auth
         task = replace(task, registry_auth="")
         if task.id in self._running:
             self._running[task.id].runner.update(task)
@@ -152,9 +152,8 @@ class Worker:
             return AttachmentWork(
                 self._attachments, task, lambda: cs.networks.sandbox(container_of(task)) is not None
             )
-        auth = self._auth.get(task.id, "")
         place = self._place
-        return Controller(self._cs, task, place.node_id, place.description(), auth, self._refused)
+        return Controller(self._cs, task, place.node_id, place.description(), self._known)
 
     async def _reached(self, row: TaskRow) -> None:
         if row.task.id in self._running:
@@ -164,7 +163,7 @@ class Worker:
     def _drop(self, task_id: str) -> None:
         """Forget a task; what is left of it goes."""
         running = self._running.pop(task_id, None)
-        self._auth.pop(task_id, None)
+        self._known.credentials.pop(task_id, None)
         if running is not None:
             self._later.start(self._clear, running)
 
@@ -199,7 +198,7 @@ class Worker:
         async with self._wiring:
             for network_id in lost:
                 former = self._networks.pop(network_id, None)
-                self._refused.pop(network_id, None)
+                self._known.refused.pop(network_id, None)
                 if former is not None and former.ingress:
                     await self._cs.networks.overlays.close_ingress()
             self._leaving |= set(lost)
@@ -222,18 +221,18 @@ class Worker:
             try:
                 await self._know(network)
             except EngineError as error:
-                self._refused[network.id] = str(error)
+                self._known.refused[network.id] = str(error)
                 log.error("op=know-network network=%s outcome=failed: %s", network.name, error)
 
     async def _know(self, network: AssignedNetwork) -> None:
         overlays = self._cs.networks.overlays
         if network.encrypted:
-            self._refused[network.id] = (
+            self._known.refused[network.id] = (
                 f"network {network.name} is encrypted: this engine does not encrypt what goes between nodes, "
                 "and does not send it in the clear"
             )
             return
-        self._refused.pop(network.id, None)
+        self._known.refused.pop(network.id, None)
         before = next((row for row in overlays.rows if row.id == network.id), None)
         created_ns = before.created_ns if before else time.time_ns()
         await overlays.know(row_of(network, created_ns=created_ns))
