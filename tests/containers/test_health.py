@@ -192,7 +192,7 @@ def test_health_is_shown_in_dockers_words() -> None:
         b'"End":"1970-01-01T00:00:02Z","ExitCode":0,"Output":"fine\\n"}]}'
     )
     assert msgspec.json.encode(shown(Health(), runs=True)) == (
-        b'{"Status":"starting","FailingStreak":0,"Log":null}'
+        b'{"Status":"starting","FailingStreak":0,"Log":[]}'
     )
     assert shown(None, runs=True) is None
 

@@ -46,6 +46,11 @@ def test_health_goes_from_starting_to_healthy_to_unhealthy_and_back(docker: Dock
     assert health(docker, cid)["Status"] == "unhealthy"
 
 
+def test_the_log_of_a_check_that_was_never_made_is_empty_and_not_null(docker: DockerCLI) -> None:
+    cid = docker.run("-d", "--health-cmd", "true", "--health-interval", "1h", "busybox", "sleep", "600")
+    assert health(docker, cid) == {"Status": "starting", "FailingStreak": 0, "Log": []}
+
+
 def test_each_probe_is_an_exec_that_is_told(docker: DockerCLI, http: Http) -> None:
     cid = docker.run("-d", "--health-cmd", "echo fine", *FAST, "busybox", "sleep", "600")
     found = until(lambda: (log := health(docker, cid)["Log"]) and len(log) == 5 and log, what="five probes")

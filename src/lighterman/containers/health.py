@@ -156,7 +156,7 @@ def shown(health: Health | None, *, runs: bool) -> wire.Health | None:
         )
         for probe in health.log
     ]
-    return wire.Health(status_of(health, runs=runs), health.failing_streak, log or None)
+    return wire.Health(status_of(health, runs=runs), health.failing_streak, log)
 
 
 class KeptOutput:
