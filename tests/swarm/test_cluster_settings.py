@@ -131,6 +131,7 @@ def test_a_rotation_ends_when_the_last_node_is_of_the_next_root() -> None:
     take(state, leader.rotation_writes(state, 1))
     assert state.authority is not None
     assert (state.authority.certificate, state.authority.rotation) == (begun.rotation.certificate, None)
+    assert state.cluster is not None
     assert state.cluster.join_tokens != tokens, "they name the root"
     assert leader.rotation_writes(state, 1) == []
 
