@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lighterman.build.ignore import GENERAL, Ignored, ignore_files, read_patterns
-from lighterman.content import Content, JobFailed, UnpackContext, Workers, fed
-from lighterman.content.rooted import open_in_root, readable
+from lighterman.content import Content, JobFailed, UnpackContext, Workers, fed, open_in_root, readable
 from lighterman.errdefs import EngineError, InvalidParameter, System
 from lighterman.lib.effects import in_thread, to_end
 

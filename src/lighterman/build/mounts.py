@@ -15,7 +15,7 @@ from pathlib import Path
 from lighterman.apitypes.container import Mount
 from lighterman.build import lent
 from lighterman.build.caches import Caches
-from lighterman.content.rooted import open_in_root
+from lighterman.content import open_in_root
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.dockerfile import RunMount
 from lighterman.lib.effects import in_thread

@@ -50,6 +50,7 @@ from lighterman.content.jobs import (
     spooled_name,
 )
 from lighterman.content.pipes import fed, read_prelude, written
+from lighterman.content.rooted import open_in_root, readable
 from lighterman.content.view import Place, View
 from lighterman.content.workers import Workers
 
@@ -97,7 +98,9 @@ __all__ = [
     "Workers",
     "fed",
     "finishing_url",
+    "open_in_root",
     "read_prelude",
+    "readable",
     "spooled_name",
     "tls_context",
     "written",

@@ -141,30 +141,46 @@ def _walk(directory: int, parts: Sequence["re.Pattern[bytes]"], above: bytes) ->
 
 
 def _expression(part: bytes) -> bytes:
-    """One part of a pattern of Go's path.Match as a regular expression. Raises: Refused."""
-    out, at = b"", 0
+    """One part of a pattern of Go's path.Match as a regular expression. Raises: Refused.
+
+    What lies between two stars has a fixed length, so its first place will do: it is never looked for again,
+    and a pattern of many stars takes no longer than one of few.
+    """
+    first, *rest = _between_stars(part)
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + b"".join(b"(?>.*?%b)" % piece for piece in middle) + b".*" + last
+
+
+def _between_stars(part: bytes) -> list[bytes]:
+    """The pieces of a pattern as regular expressions, cut at its stars."""
+    pieces, at = [b""], 0
     while at < len(part):
         char = part[at : at + 1]
         at += 1
         if char == b"*":
-            out += b".*"
+            pieces.append(b"")
         elif char == b"?":
-            out += b"."
+            pieces[-1] += b"."
         elif char == b"[":
             end = part.find(b"]", at + 1)
             if end < 0:
                 raise Refused("syntax error in pattern")
-            inside = part[at:end]
-            negated = b"^" if inside.startswith(b"^") else b""
-            # a range keeps its dash, all else that a class could take for itself is escaped
-            body = re.sub(rb"([\\\[\]^&~|])", rb"\\\1", inside.removeprefix(b"^").replace(b"\\", b""))
-            out += b"[" + negated + body + b"]"
+            pieces[-1] += _class(part[at:end])
             at = end + 1
         elif char == b"\\":
             if at >= len(part):
                 raise Refused("syntax error in pattern")
-            out += re.escape(part[at : at + 1])
+            pieces[-1] += re.escape(part[at : at + 1])
             at += 1
         else:
-            out += re.escape(char)
-    return out
+            pieces[-1] += re.escape(char)
+    return pieces
+
+
+def _class(inside: bytes) -> bytes:
+    """`[a-c]` and `[^x]`: a range keeps its dash, all else that a class could take for itself is escaped."""
+    negated = b"^" if inside.startswith(b"^") else b""
+    body = re.sub(rb"([\\\[\]^&~|])", rb"\\\1", inside.removeprefix(b"^").replace(b"\\", b""))
+    return b"[" + negated + body + b"]"
