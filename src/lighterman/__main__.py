@@ -26,7 +26,7 @@ from lighterman.daemon.config import (
 )
 from lighterman.errdefs import EngineError, InvalidParameter
 
-_LISTS = """allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs cluster-store-opts
+_LISTS = """allow-nondistributable-artifacts cdi-spec-dirs cluster-store-opts
     default-network-opts exec-opts node-generic-resources storage-opts
     """.split()  # noqa: SIM905 a list of words reads best as words
 """Refused options whose flag is the singular of the key."""

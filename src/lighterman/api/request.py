@@ -95,6 +95,11 @@ class Request:
     """Take the connection over to speak this protocol."""
     websocket: Callable[[bool], WebSocket]
     """The connection as a websocket, still to be opened; the argument says whether it sends texts."""
+    method: str = ""
+    target: str = ""
+    """As the client wrote it: the path, with its version, and the query."""
+    user: str = ""
+    """The name in the client's certificate; "" where it showed none."""
 
     def text(self, name: str) -> str:
         """The query's value; "" when it is not there."""

@@ -324,6 +324,9 @@ class Front:
             upgrade=connection.hijack.protocol if connection.hijack else "",
             switch=switch,
             websocket=lambda text: WebSocket(http, text=text),
+            method=http.method,
+            target=http.raw_path,
+            user=connection.peer.partition(" certificate=")[2],
         )
 
     async def _send(self, http: web.BaseRequest, answer: Answer) -> web.StreamResponse:

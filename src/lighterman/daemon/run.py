@@ -88,6 +88,17 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
             runner.run(_serve(config, read, hosts, listeners))
 
 
+async def _guard(config: EngineConfig, rooms: api.Rooms) -> api.Guard | None:
+    """Who is asked before each request, if somebody is. Raises: System: a plugin is not there."""
+    if not config.authorization_plugins:
+        return None
+    from lighterman.api.authorization import Authorization
+
+    authorization = Authorization(rooms.plugins, config.authorization_plugins)
+    await authorization.validate()
+    return authorization.guard
+
+
 async def _serve(
     config: EngineConfig, read: Callable[[], EngineConfig], hosts: Iterable[Host], listeners: list[Listener]
 ) -> None:
@@ -106,6 +117,7 @@ async def _serve(
             most_connections=min(config.max_connections, connections_possible()),
             observe=metrics.observe if metrics else None,
             audit=open_audit(config.audit_log) if config.audit_log else None,
+            guard=await _guard(config, engine.rooms),
         )
         async with serving as front:
             # What has been made by now lives as long as the daemon: the collector need not look at it again.
