@@ -111,25 +111,25 @@ def env_of(http: Http) -> list[list[str]]:
     return [task["Spec"]["ContainerSpec"].get("Env", []) for task in tasks(http)]
 
 
+def update_state(http: Http) -> str:
+    return str(http.ok("GET", "/services/web").get("UpdateStatus", {}).get("State"))
+
+
 def test_an_update_replaces_tasks_and_a_rollback_brings_them_back(docker: DockerCLI, http: Http) -> None:
     docker("service", "create", *QUICK, "--name=web", "--replicas=2", *IDLE)
     docker("service", "update", "-q", "--env-add=A=1", "web")
     assert env_of(http) == [["A=1"]] * 2
-    assert http.ok("GET", "/services/web")["UpdateStatus"]["State"] == "completed"
+    until(lambda: update_state(http) == "completed", what="the update to be completed")
     docker("service", "rollback", "-q", "web")
     assert env_of(http) == [[]] * 2
-    status = http.ok("GET", "/services/web")["UpdateStatus"]
-    assert (status["State"], status["Message"]) == ("rollback_completed", "rollback completed")
+    until(lambda: update_state(http) == "rollback_completed", what="the rollback to be completed")
+    assert http.ok("GET", "/services/web")["UpdateStatus"]["Message"] == "rollback completed"
 
 
 def test_an_update_that_fails_is_paused_or_taken_back(docker: DockerCLI, http: Http) -> None:
     docker("service", "create", *QUICK, "--name=web", "--replicas=2", *IDLE)
     docker("service", "update", "--detach", "--args=false", "web")
-
-    def state() -> str:
-        return str(http.ok("GET", "/services/web").get("UpdateStatus", {}).get("State"))
-
-    until(lambda: state() == "paused", what="the update to be paused")
+    until(lambda: update_state(http) == "paused", what="the update to be paused")
     message = http.ok("GET", "/services/web")["UpdateStatus"]["Message"]
     assert message.startswith("update paused due to failure or early termination of task ")
     docker(
@@ -140,9 +140,9 @@ def test_an_update_that_fails_is_paused_or_taken_back(docker: DockerCLI, http: H
         "--args=sh -c 'trap exit TERM; while :; do sleep 0.1; done'",
         "web",
     )
-    until(lambda: state() == "completed", what="the update to be completed")
+    until(lambda: update_state(http) == "completed", what="the update to be completed")
     docker("service", "update", "--detach", "--args=false", "web")
-    until(lambda: state() == "rollback_completed", what="the update to be taken back")
+    until(lambda: update_state(http) == "rollback_completed", what="the update to be taken back")
     assert all(task["Spec"]["ContainerSpec"]["Args"][0] == "sh" for task in tasks(http))
 
 
