@@ -88,6 +88,19 @@ def site(engine: Daemon, folder: Path) -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.parametrize("arguments", [("-",), ("-f", "-", "{folder}"), ("-f", "{folder}/other", "{folder}")])
+def test_the_command_line_has_its_dockerfile_elsewhere(
+    engine: Daemon, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Of `-f -` it makes an archive that ends with its last file."""
+    (tmp_path / "a").write_text("a")
+    text = "FROM busybox\nENV A=1\n"
+    (tmp_path / "other").write_text(text)
+    words = [word.format(folder=tmp_path) for word in arguments]
+    told = engine.docker("build", "-q", *words, stdin=text.encode())
+    assert told.stdout.startswith("sha256:")
+
+
 def test_docker_py_builds_from_a_repository(engine: Daemon, site: str) -> None:
     client = docker_py.DockerClient(base_url=f"unix://{engine.socket}", version="1.36")
     image, log = client.images.build(path=f"{site}/app.git#v1:sub", rm=True, nocache=True)

@@ -117,6 +117,15 @@ def test_what_cannot_be_believed_is_refused(data: bytes) -> None:
         read(data)
 
 
+def test_an_archive_may_end_with_the_last_byte_of_a_file() -> None:
+    entry = Entry(b"f", size=3)
+    data = tar.header(entry) + b"abc"
+    assert read(data) == [(entry, b"abc")]
+    for broken in (data[:-1], data + b"\0"):
+        with pytest.raises(TarError):
+            read(broken)
+
+
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_an_archive_or_refused(data: bytes) -> None:
     try:

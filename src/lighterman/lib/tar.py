@@ -137,7 +137,8 @@ class TarReader:
     def _skip(self) -> None:
         for _ in self.data():
             pass
-        self._take(self._padding)
+        # `docker build -f -` sends an archive that ends with the last byte of its last file, and Go reads it
+        self._take(self._padding, at_end=True)
         self._padding = 0
 
     def _take(self, size: int, *, at_end: bool = False) -> bytes | None:
