@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -144,10 +144,11 @@ def mesh(hosts: tuple[Host, Host]) -> Sandbox:
     return b
 
 
-def publish(hosts: tuple[Host, Host], ports: list[MeshPort]) -> None:
+def publish(hosts: tuple[Host, Host], ports: list[MeshPort], more: Mapping[str, str] | None = None) -> None:
+    """Tell both hosts of the ports; `more` is on the second."""
     one, two = hosts
     nodes = ("10.9.0.2", "10.9.0.3")
-    one.tell({B: two.address, "10.9.0.3": two.address}, ports, nodes=nodes)
+    one.tell({B: two.address, "10.9.0.3": two.address, **(more or {})}, ports, nodes=nodes)
     two.tell({"10.9.0.2": one.address}, ports, nodes=nodes)
 
 
@@ -166,6 +167,31 @@ def test_a_published_port_answers_on_every_host_and_the_task_sees_the_client(
         for host in hosts:
             assert reaches(str(host.netns), "127.0.0.1", 8080, 2), "the host itself"
             assert reaches(str(host.netns), host.address, 8080, 2)
+
+
+def test_datagrams_pass_the_mesh_both_ways_and_follow_to_another_task(hosts: tuple[Host, Host]) -> None:
+    one, two = hosts
+    b = mesh(hosts)
+    c = plugged(two, "c", C)
+    publish(hosts, [MeshPort("udp", 5353, 53, (B,))])
+    client = datagrams(str(two.netns), two.address)
+    with datagrams(b.key, "", 53) as at_b, datagrams(c.key, "", 53) as at_c:
+        client.sendto(b"one", (one.address, 5353))
+        data, sender = at_b.recvfrom(9)
+        assert (data, sender[0]) == (b"one", "10.9.0.2"), "the address of the node that forwards"
+        at_b.sendto(b"answer", sender)
+        assert client.recvfrom(9) == (b"answer", (one.address, 5353))
+        publish(hosts, [MeshPort("udp", 5353, 53, (C,))], {C: two.address})
+
+        def arrives() -> bool:
+            client.sendto(b"two", (one.address, 5353))
+            at_c.settimeout(0.2)
+            try:
+                return at_c.recvfrom(9)[0] == b"two"
+            except TimeoutError:
+                return False
+
+        until(arrives, what="the next task to get what the same client sends")
 
 
 def test_the_mesh_survives_the_engine(hosts: tuple[Host, Host]) -> None:

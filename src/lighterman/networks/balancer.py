@@ -54,6 +54,7 @@ class _Written:
 
     rules: str
     vips: Mapping[str, Sequence[str]]
+    """The tasks behind each virtual address, or port of the mesh."""
 
 
 class Balancer:
@@ -74,6 +75,8 @@ class Balancer:
         for _end, picture in seen:
             vips |= virtual(picture.services)
         rules = service_rules(vips) + "".join(self._mesh_rules(sandbox, *each) for each in seen)
+        if sandbox.id == INGRESS_SANDBOX:
+            vips |= {f"{port.proto} {port.published}": port.tasks for port in self.mesh}
         before = self._written.get(sandbox.id)
         if not seen or (before is not None and before.rules == rules):
             return

@@ -9,7 +9,8 @@ A *published port* of the routing mesh answers on every node. The host leads it 
 (`ingress.py`), and rules there send it to the next task in turn, on whatever node that is. The task sees the
 client's own address; for that its answer has to go back by the node where the client knocked. A task knows
 that node by the MAC of the frames that came from there: it marks the connection, and a routing table of its
-own for each mark leads the answers back.
+own for each mark leads the answers back. So it is for TCP. A server of datagrams answers from whatever
+address leads to the client, unless it takes pains: there the node's own address stands for the client.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,6 +98,8 @@ def ingress_rules(ports: Iterable[MeshPort], interface: str) -> str:
     return (
         f"{_without(INGRESS)}table ip {INGRESS} {{\n{chains}"
         f"  chain prerouting {{\n    type nat hook prerouting priority -100; policy accept;\n{choose}  }}\n"
+        "  chain postrouting {\n    type nat hook postrouting priority 100; policy accept;\n"
+        f'    oifname "{interface}" meta l4proto != tcp masquerade\n  }}\n'
         "  chain forward {\n    type filter hook forward priority 0; policy drop;\n"
         "    ct state established,related accept\n    ct status dnat accept\n  }\n}\n"
     )
