@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cli import DockerCLI
-from tests.support.engines import Daemon
+from tests.support.engines import Daemon, Engine
 from tests.support.http import Http
 from tests.support.waiting import until
 
@@ -58,6 +58,27 @@ def test_a_mount_that_somebody_still_uses_is_let_go_all_the_same(engine: Daemon,
         docker.run("--rm", "-v", "busy:/busy", "busybox", "test", "!", "-e", "/busy/held")
         docker("volume", "rm", "busy")
     assert not place.exists()
+
+
+@pytest.mark.beyond_dockerd
+def test_a_prune_can_be_tried_and_undone(archive: Path) -> None:
+    engine = Engine(options=["--volume-trash=60"])
+    try:
+        engine.start()
+        engine.docker("load", "-i", archive)
+        engine.docker.run("--rm", "-v", "data:/data", "busybox", "sh", "-c", "echo kept >/data/f")
+        tried = engine.http.ok("POST", "/volumes/prune?dry-run=1")
+        assert (tried["VolumesDeleted"], tried["SpaceReclaimed"]) == (["data"], 0)
+        assert engine.docker.out("volume", "ls", "-q") == "data"
+        assert "data" in engine.docker.out("volume", "prune", "-af")
+        assert engine.docker.out("volume", "ls", "-q") == ""
+        engine.restart_killed()
+        assert engine.http.ok("POST", "/volumes/prune?undo=data")["Name"] == "data"
+        assert engine.docker.run("--rm", "-v", "data:/data", "busybox", "cat", "/data/f") == "kept"
+        assert engine.http("POST", "/volumes/prune?undo=data").status == 409
+        assert engine.http("POST", "/volumes/prune?undo=nope").status == 404
+    finally:
+        engine.close()
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Volumes: names, directories, who holds them."""
 
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
 import pytest
 
 from lighterman.apitypes.event import Event
@@ -14,7 +16,8 @@ from lighterman.db import Database, Rows
 from lighterman.errdefs import Conflict, EngineError, InvalidParameter, NotFound, System
 from lighterman.events import Events
 from lighterman.lib.filters import Filters
-from lighterman.volumes import Volumes
+from lighterman.volumes import Volumes, trash
+from lighterman.volumes.volume import VolumeRow
 
 USED: dict[str, list[str]] = {"used": ["4f0c" * 16]}
 
@@ -247,6 +250,70 @@ async def test_a_mount_that_fails_is_told_as_docker_does(volumes: Volumes) -> No
     ):
         await volumes.mount("lost", "c1", destination="/d")
     await volumes.remove("lost")
+
+
+async def test_a_dry_run_of_a_prune_tells_and_removes_nothing(volumes: Volumes) -> None:
+    await volumes.create(VolumeCreateBody("data"))
+    (volumes.path("data") / "f").write_text("12345")
+    told = await volumes.prune(Filters(), dry_run=True)
+    assert (told.volumes_deleted, told.space_reclaimed) == (["data"], 5)
+    assert (volumes.path("data") / "f").exists()
+
+
+async def test_a_pruned_volume_comes_back_from_the_trash_as_it_was(volumes: Volumes) -> None:
+    volumes.trash_s = 60
+    made = await volumes.create(VolumeCreateBody("data", labels={"a": "b"}))
+    (volumes.path("data") / "f").write_text("12345")
+    told = await volumes.prune(Filters())
+    assert (told.volumes_deleted, told.space_reclaimed) == (["data"], 0)
+    assert volumes.list(Filters()).volumes == []
+    await volumes.create(VolumeCreateBody("data"))
+    with pytest.raises(Conflict, match="a volume named data exists"):
+        await volumes.bring_back("data")
+    await volumes.remove("data")
+    assert await volumes.bring_back("data") == made
+    assert (volumes.path("data") / "f").read_text() == "12345"
+    assert os.listdir(volumes.path("data").parent) == ["_data"]
+    with pytest.raises(NotFound, match="no such volume"):
+        await volumes.bring_back("nope")
+
+
+async def test_the_trash_survives_a_start_until_its_time_is_over(
+    volumes: Volumes, tmp_path: Path, db: Database
+) -> None:
+    volumes.trash_s = 60
+    for name in ("one", "two"):
+        await volumes.create(VolumeCreateBody(name, labels={"is": name}))
+    await volumes.prune(Filters())
+    again = await opened(tmp_path, db)
+    again.trash_s = 60
+    await again.reconcile([])
+    assert (await again.bring_back("one")).labels == {"is": "one"}
+    last = await opened(tmp_path, db)
+    trash.empty(tmp_path / "volumes", time.time() + 1)
+    await last.reconcile([])
+    assert [volume.name for volume in last.list(Filters()).volumes] == ["one"]
+    assert os.listdir(tmp_path / "volumes") == ["one"]
+
+
+@pytest.mark.parametrize("moment", ["on its way there", "on its way back"])
+async def test_a_kill_on_the_way_to_the_trash_or_back_loses_nothing(
+    volumes: Volumes, tmp_path: Path, db: Database, moment: str
+) -> None:
+    root = tmp_path / "volumes"
+    await volumes.create(VolumeCreateBody("data", labels={"a": "b"}))
+    row = msgspec.msgpack.encode(volumes.find("data"))
+    trash.throw(root, "data", row, int(time.time()))
+    if moment == "on its way back":
+        await db.write(Rows("volumes", VolumeRow).delete("data"))
+        trash.bring_back(root, "data")
+    again = await opened(tmp_path, db)
+    again.trash_s = 60
+    await again.reconcile([])
+    if moment == "on its way there":
+        assert again.list(Filters()).volumes == []
+        await again.bring_back("data")
+    assert (await again.inspect("data")).labels == {"a": "b"}
 
 
 async def test_a_visit_leaves_the_holders_as_they_were(volumes: Volumes) -> None:

@@ -95,6 +95,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     metrics_addr: Annotated[
         str, Flag("metrics-addr", "Address and port that serve /metrics for Prometheus, as in 127.0.0.1:9323")
     ] = ""
+    volume_trash: Annotated[
+        int, Flag("volume-trash", "Seconds that pruned volumes can be brought back; 0: they are gone (ours)")
+    ] = 0
     max_connections: Annotated[
         int,
         Flag(

@@ -48,6 +48,7 @@ RELOADED = frozenset(
         "registry-mirrors",
         "seccomp-profile",
         "shutdown-timeout",
+        "volume-trash",
     }
 )
 """Keys of what acts at once. dockerd reloads half of them; the rest costs nothing here."""

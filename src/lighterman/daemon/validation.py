@@ -65,6 +65,7 @@ def _validate_numbers(config: EngineConfig) -> None:
         (config.max_concurrent_uploads, 0, "max concurrent uploads"),
         (config.max_download_attempts, 1, "max download attempts"),
         (config.max_connections, 1, "max connections"),
+        (config.volume_trash, 0, "volume trash"),
     ):
         if value < lowest:
             raise InvalidParameter(f"invalid {name}: {value}")

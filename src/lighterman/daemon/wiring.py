@@ -125,6 +125,7 @@ class Wired:
         rooms = self.rooms
         rooms.containers.settings = container_settings(config)
         rooms.images.limit(transfer_limits(config))
+        rooms.volumes.trash_s = config.volume_trash
         self._registry.configure(insecure=insecure_registries(config), mirrors=config.registry_mirrors)
         self.rooms = replace(rooms, engine=engine_info(config, rooms.engine.id, rooms.runtime))
 
@@ -202,6 +203,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             workers=workers,
             driver=plugins.volume_driver,
         )
+        volumes.trash_s = config.volume_trash
         opened.push_async_callback(volumes.close)
         cs = Containers(
             db=db,
@@ -214,6 +216,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             runtime=runtime,
             host=host,
             settings=container_settings(config),
+            log_driver=plugins.log_driver,
         )
         opened.push_async_callback(cs.close)
         upward.read(cs)

@@ -1,7 +1,7 @@
 """The directories of volumes and what is mounted on them. Every function here blocks: run it in a thread.
 
 `ROOT/<name>/_data` is a volume's data; `ROOT/.removed-<name>` is one on its way out, so that a removal
-that was cut short is finished at the next start.
+that was cut short is finished at the next start; `trash` has its own.
 """
 
 import os
@@ -16,6 +16,8 @@ from lighterman.linux.mountinfo import read_mountinfo
 from lighterman.volumes.errors import MountFailed
 from lighterman.volumes.volume import MountPlan
 
+ROW = "row"
+"""Beside the data of a volume on its way to or from the trash: what the books said of it."""
 _REMOVED = ".removed-"  # no volume's name begins with a dot
 
 
@@ -61,8 +63,8 @@ def tidy(root: Path, *, known: Collection[str], held: Collection[str]) -> Found:
         if entry.name.startswith(_REMOVED):
             delete_tree(entry)
             removed.append(entry.name.removeprefix(_REMOVED))
-        elif entry.name not in known and entry.is_dir():
-            if is_empty(entry / "_data"):
+        elif not entry.name.startswith(".") and entry.name not in known and entry.is_dir():
+            if is_empty(entry / "_data") and not (entry / ROW).exists():
                 delete_tree(entry)
             else:
                 adopted.append(entry.name)

@@ -10,6 +10,11 @@ class NoSuchVolume(NotFound):
         super().__init__(f"get {name}: no such volume")
 
 
+class NameTaken(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a volume named {name} exists: it cannot be brought back from the trash")
+
+
 class OtherDriver(Conflict):
     def __init__(self, name: str, driver: str) -> None:
         super().__init__(

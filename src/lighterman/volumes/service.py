@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from msgspec import UNSET, structs
+from msgspec.msgpack import decode, encode
 
 from lighterman.apitypes import volume as wire
 from lighterman.content import CountUsage, JobFailed, Workers
@@ -19,9 +20,9 @@ from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.filters import Filters
-from lighterman.volumes import directories
+from lighterman.volumes import directories, trash
 from lighterman.volumes.drivers import DriverVolumes, FindDriver
-from lighterman.volumes.errors import MountFailed, NoSuchVolume, OtherDriver, VolumeInUse
+from lighterman.volumes.errors import MountFailed, NameTaken, NoSuchVolume, OtherDriver, VolumeInUse
 from lighterman.volumes.patience import patiently
 from lighterman.volumes.volume import (
     LOCAL,
@@ -58,6 +59,8 @@ class Volumes:
         self._rows = _ROWS.load(db)
         self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
         self._locks: dict[str, asyncio.Lock] = {}
+        self.trash_s = 0
+        """How long pruned volumes can be brought back; 0: they are gone at once."""
 
     @classmethod
     async def open(
@@ -87,6 +90,8 @@ class Volumes:
         Mounts that nobody holds are undone, removals that were cut short are finished, a directory whose
         row was never written is taken away if it is empty and adopted if it is not.
         """
+        await in_thread(self._empty_trash)
+        self._empty_trash_later()
         for name, holder in holders:
             self._holders.setdefault(name, {})[holder] = 1
         tidy = partial(
@@ -94,8 +99,11 @@ class Volumes:
         )
         found = await in_thread(tidy)
         gone = [name for name in found.removed if name in self._rows]
+        for name in await in_thread(trash.names, self._root):
+            if name in self._rows and not directories.is_there(self.path(name)):
+                gone.append(name)  # the engine ended on its way to the trash
         for name in found.adopted:
-            self._rows[name] = VolumeRow(name, time.time_ns())
+            self._rows[name] = await in_thread(self._found_row, name)
         await self._db.write(
             *(_ROWS.put(name, self._rows[name]) for name in found.adopted),
             *(_ROWS.delete(name) for name in gone),
@@ -238,18 +246,70 @@ class Volumes:
             self._events.publish("volume", "destroy", name, {"driver": row.driver})
             await in_thread(directories.delete_tree, removed)
 
-    async def prune(self, filters: Filters, *, anonymous_only: bool = False) -> wire.VolumePruneResponse:
+    async def _throw(self, name: str) -> None:
+        """Remove one of ours that nobody uses, so that it can be brought back for a while."""
+        async with self._lock(name):
+            if users := self._users_of(name):
+                raise VolumeInUse(name, users)
+            row = self._rows[name]
+            await in_thread(trash.throw, self._root, name, encode(row), int(time.time()))
+            await self._db.write(_ROWS.delete(name))
+            del self._rows[name]
+            self._events.publish("volume", "destroy", name, {"driver": row.driver})
+        self._empty_trash_later()
+
+    def _empty_trash_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.trash_s + 1, loop.run_in_executor, None, self._empty_trash)
+
+    def _found_row(self, name: str) -> VolumeRow:
+        """The row of a directory that has none in the books: the one from the trash, or a new one."""
+        row = trash.kept_row(self._root, name)
+        return decode(row, type=VolumeRow) if row else VolumeRow(name, time.time_ns())
+
+    def _empty_trash(self) -> None:
+        trash.empty(self._root, time.time() - self.trash_s)
+
+    async def bring_back(self, name: str) -> wire.Volume:
+        """Undo the prune of a volume, as long as it is in the trash (ours).
+
+        Raises: NoSuchVolume, NameTaken.
+        """
+        async with self._lock(name):
+            if name in self._rows:
+                raise NameTaken(name)
+            if not await in_thread(trash.bring_back, self._root, name):
+                raise NoSuchVolume(name)
+            row = await in_thread(self._found_row, name)
+            await self._db.write(_ROWS.put(name, row))
+            await in_thread(trash.forget_row, self._root, name)
+            self._rows[name] = row
+            self._events.publish("volume", "create", name, {"driver": row.driver})
+        return await self.inspect(name)
+
+    async def prune(
+        self, filters: Filters, *, anonymous_only: bool = False, dry_run: bool = False
+    ) -> wire.VolumePruneResponse:
         """For VolumePrune: what no container refers to. Versions from 1.42 on take anonymous ones only,
-        unless the filter `all` is set."""
+        unless the filter `all` is set. A `dry_run` (ours) tells what would go, and removes nothing.
+
+        What goes to the trash takes its room for a while: nothing is reclaimed yet.
+        """
         filters.check(("all", "label", "label!"))
         everything = not anonymous_only or filters.flag("all", default=False)
         deleted, reclaimed = [], 0
         for row in list(self._rows.values()):
             unused = row.name in self._rows and not self._users_of(row.name)
             if unused and (everything or row.anonymous) and filters.prunes(row.labels):
-                reclaimed += max(0, await self._size_bytes(row.name))
-                await self.remove(row.name, force=True)
+                if not (self.trash_s and row.is_ours):
+                    reclaimed += max(0, await self._size_bytes(row.name))
+                    if not dry_run:
+                        await self.remove(row.name, force=True)
+                elif not dry_run:
+                    await self._throw(row.name)
                 deleted.append(row.name)
+        if dry_run:
+            return wire.VolumePruneResponse(deleted, reclaimed)
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return wire.VolumePruneResponse(deleted, reclaimed)
 

@@ -28,5 +28,14 @@ async def delete(request: Request, rooms: Rooms) -> Answer:
 
 
 async def prune(request: Request, rooms: Rooms) -> Answer:
-    """VolumePrune. Since 1.42 without the filter `all` only what nobody gave a name."""
-    return reply(await rooms.volumes.prune(request.filters(), anonymous_only=request.version >= (1, 42)))
+    """VolumePrune. Since 1.42 without the filter `all` only what nobody gave a name.
+
+    Ours: `dry-run` tells what would go, `undo` brings a volume back from the trash.
+    """
+    if name := request.text("undo"):
+        return reply(await rooms.volumes.bring_back(name))
+    return reply(
+        await rooms.volumes.prune(
+            request.filters(), anonymous_only=request.version >= (1, 42), dry_run=request.flag("dry-run")
+        )
+    )
