@@ -6,11 +6,12 @@ tasks see who speaks to them, and a connection stays with its task. A virtual ad
 refuses at once.
 
 A *published port* of the routing mesh answers on every node. The host leads it into the ingress namespace
-(`ingress.py`), and rules there send it to the next task in turn, on whatever node that is. The task sees the
-client's own address; for that its answer has to go back by the node where the client knocked. A task knows
-that node by the MAC of the frames that came from there: it marks the connection, and a routing table of its
-own for each mark leads the answers back. So it is for TCP. A server of datagrams answers from whatever
-address leads to the client, unless it takes pains: there the node's own address stands for the client.
+(`Overlays.open_ingress`), and rules there send it to the next task in turn, on whatever node that is. The
+task sees the client's own address; for that its answer has to go back by the node where the client knocked. A
+task knows that node by the MAC of the frames that came from there: it marks the connection, and a routing
+table of its own for each mark leads the answers back. So it is for TCP. A server of datagrams answers from
+whatever address leads to the client, unless it takes pains: there the node's own address stands for the
+client.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
