@@ -22,6 +22,7 @@ from lighterman.daemon.check.probes import (
     probe_network,
     probe_runtimes,
     probe_storage,
+    probe_swarm,
 )
 from lighterman.linux.host import Host, probe_host
 
@@ -63,6 +64,7 @@ def examine(host: Host, data_root: Path) -> list[Finding]:
         *probe_storage(data_root),
         *probe_firewall(),
         *probe_network(host),
+        *probe_swarm(),
     ]
 
 

@@ -18,7 +18,7 @@ class Finding:
     """One thing that the host offers, or does not."""
 
     topic: str
-    """Kernel, Cgroups, Runtimes, Storage, Firewall or Network."""
+    """Kernel, Cgroups, Runtimes, Storage, Firewall, Network or Swarm."""
     name: str
     state: State
     detail: str

@@ -6,6 +6,7 @@ What files alone can tell is in `linux.host`; here is what only doing can. Each 
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,16 @@ def probe_network(host: Host) -> list[Finding]:
         Finding("Network", "IPv4 forwarding", State.OK, forwarding),
         graded("Network", *macvlan, needed=False),
     ]
+
+
+def probe_swarm() -> list[Finding]:
+    """etcd, which only managers of a swarm need."""
+    path = shutil.which("etcd")
+    if path is None:
+        without = "not installed: this host can be a worker of a swarm, and no manager"
+        return [Finding("Swarm", "etcd", State.LIMITED, without, ("etcd-server",), needed=False)]
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return [Finding("Swarm", "etcd", State.OK, f"{path} {said.partition(chr(10))[0]}", needed=False)]
 
 
 def _tried(topic: str, name: str, call: Callable[[], None], detail: str) -> Finding:
