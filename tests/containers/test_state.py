@@ -51,6 +51,7 @@ async def room(db: Database, root: Path) -> Containers:
         runtime=cast(Any, Expectant()),
         host=HOST,
         settings=Settings(data_root=root),
+        log_driver=absent,
     )
 
 

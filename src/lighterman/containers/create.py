@@ -13,6 +13,7 @@ from lighterman.containers.copy_up import copy_up
 from lighterman.containers.given_files import GivenFile
 from lighterman.containers.host_devices import find_block_io, find_devices
 from lighterman.containers.life import Creating, Made
+from lighterman.containers.log_plugins import check_driver
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.names import check_name, made_up_name
 from lighterman.containers.plan_create import CreatePlan, Engine, plan_create
@@ -51,6 +52,7 @@ async def create(
     if body == ContainerCreateBody():
         raise InvalidParameter("Config cannot be empty in order to create a container")
     name = check_name(name) if name else made_up_name(cs.names, _CHANCE)
+    await check_driver(cs, _log_driver(body, cs))
     container, plan, parent = _planned(cs, body, name, platform, deep_read_only)
     container = structs.replace(container, transient=transient, managed=managed, files=files)
     async with rollback() as undo:
@@ -72,6 +74,11 @@ async def create(
         container = await cs.record(container, Made(), durable=not transient)
     cs.publish(container, "create")
     return ContainerCreateResponse(container.id, plan.warnings)
+
+
+def _log_driver(body: ContainerCreateBody, cs: Containers) -> str:
+    wished = body.host_config.log_config.type if body.host_config else ""
+    return wished or cs.settings.log_driver
 
 
 async def keep(cs: Containers, ref: str) -> None:

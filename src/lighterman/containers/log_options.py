@@ -53,11 +53,12 @@ def offered() -> list[str]:
     return [name for name in OFFERED if name != "none" and (name != "journald" or os.path.exists(JOURNAL))]
 
 
-def resolve_log_config(wish: LogConfig, default: LogConfig) -> LogConfig:
+def resolve_log_config(wish: LogConfig, default: LogConfig, *, plugins: bool = False) -> LogConfig:
     """The driver and options that a container gets: its own, and those of the engine for that driver.
 
-    What the engine says of caches is for all drivers. Raises InvalidParameter in Docker's words for unknown
-    drivers and options, Unimplemented. Source: mergeAndVerifyLogConfig of moby 20.10.
+    What the engine says of caches is for all drivers. With `plugins`, what is none of our drivers is a plugin
+    with options of its own. Raises InvalidParameter in Docker's words for unknown drivers and options,
+    Unimplemented. Source: mergeAndVerifyLogConfig of moby 20.10.
     """
     driver = wish.type or default.type
     engine = default.config or {}
@@ -66,7 +67,10 @@ def resolve_log_config(wish: LogConfig, default: LogConfig) -> LogConfig:
     if driver in _ELSEWHERE:
         raise Unimplemented(f"the log driver {driver} is not implemented yet")
     if driver not in OFFERED:
-        raise InvalidParameter(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
+        if not plugins:
+            raise InvalidParameter(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
+        _check_mode(options)
+        return LogConfig(driver, options)
     if driver != "none":
         _check_mode(options)
         _check_names(driver, options)
@@ -125,8 +129,8 @@ def kept_file(log: LogConfig, facts: LogFacts, places: LogPlaces) -> LogFile | N
     return _local(cache, str(places.cache))
 
 
-def shipped(log: LogConfig, facts: LogFacts) -> Shipped | None:
-    """What a helper of the monitor does with the output; None: it needs none."""
+def shipped(log: LogConfig, facts: LogFacts, fifo: str = "") -> Shipped | None:
+    """What a helper of the monitor does with the output; None: it needs none. `fifo` is a plugin's."""
     options = log.config or {}
     ring = None
     if options.get("mode") == "non-blocking":
@@ -136,6 +140,8 @@ def shipped(log: LogConfig, facts: LogFacts) -> Shipped | None:
         return None if ring is None else Shipped("file", {}, ring)
     if log.type == "none":
         return None
+    if log.type not in DRIVERS:
+        return Shipped("plugin", {"path": fifo}, ring)
     driver = DRIVERS[log.type]
     return Shipped(
         log.type, driver.settings(options, facts), driver.ring_bytes(options) if ring is None else ring

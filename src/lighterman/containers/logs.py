@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote_plus
 
+from lighterman.containers import log_plugins
 from lighterman.containers.log_facts import LogFacts, facts_of
 from lighterman.containers.log_forms import FORMS
-from lighterman.containers.log_options import kept_file, log_attributes, places_in
+from lighterman.containers.log_options import OFFERED, kept_file, log_attributes, places_in
 from lighterman.containers.log_reader import BLOCK_BYTES, LogReader
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import InvalidParameter, Unimplemented
@@ -68,12 +69,30 @@ def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
         raise InvalidParameter("Bad parameters: you must choose at least one stream")
     container = cs.find(ref)
     kept = kept_log(cs, container)
-    if kept is None:
-        raise Unimplemented("configured logging driver does not support reading")
     framed = options.each_framed or (options.framed and not container.config.tty)
     wished = select(options, framed=framed, now_ns=time.time_ns())
     follow = options.follow and container.runs
+    if kept is None:
+        if container.host_config.log_config.type in OFFERED:
+            raise Unimplemented("configured logging driver does not support reading")
+        return _read_plugin(cs, container, wished, follow=follow)
     return _follow(cs, container, kept, wished) if follow else _read(kept, wished)
+
+
+async def _read_plugin(
+    cs: Containers, container: Container, wished: "Selection", *, follow: bool
+) -> AsyncIterator[bytes]:
+    """What a plugin gives back of a log that is not kept here."""
+    facts = log_facts(cs, container)
+    config = {
+        "Since": f"{wished.since}Z" if wished.since else "0001-01-01T00:00:00Z",
+        "Until": f"{wished.until}Z" if wished.until else "0001-01-01T00:00:00Z",
+        "Tail": -1 if wished.tail is None else wished.tail,
+        "Follow": follow,
+    }
+    attributes = log_attributes(container.host_config.log_config, facts)
+    async for entries in log_plugins.read(cs, container, facts, config):
+        yield render_records(entries, wished, attributes)
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def _with_defaults(
     cgroupns = defaults.cgroupns_mode or ("private" if host.cgroup_mode == "v2" else "host")
     return structs.replace(
         limited,
-        log_config=resolve_log_config(wish.log_config, engine.log),
+        log_config=resolve_log_config(wish.log_config, engine.log, plugins=True),
         network_mode=_by_id(wish.network_mode or "default", peer),
         links=_links(wish, peer),
         ipc_mode=_by_id(wish.ipc_mode or defaults.ipc_mode, peer, strict=True),

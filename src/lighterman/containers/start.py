@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import structs
 
 from lighterman.apitypes.container import HostConfig
+from lighterman.containers import log_plugins
 from lighterman.containers.attend import attend
 from lighterman.containers.files import write_files
 from lighterman.containers.given_files import lay_out, take_back
@@ -234,12 +235,14 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
     config, wish = container.config, container.host_config
     rows, columns = wish.console_size
     told = log_facts(cs, container)
+    undo.push_async_callback(log_plugins.end, cs, container)
+    fifo = await log_plugins.begin(cs, container, told)
     io = ProcessIO(
         tty=config.tty,
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
         log=kept_file(wish.log_config, told, places_in(cs.settings.home(container.id), container.id)),
-        shipped=shipped(wish.log_config, told),
+        shipped=shipped(wish.log_config, told, fifo),
         size=(rows, columns) if config.tty and rows and columns else None,
     )
     if wish.cpu_realtime_runtime:

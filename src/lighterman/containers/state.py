@@ -6,11 +6,11 @@ A `Container` is frozen: whoever holds one sees it as it was when it was looked 
 
 import asyncio
 import bisect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
 
@@ -34,6 +34,9 @@ from lighterman.networks import Networks
 from lighterman.runtime import AttachTo, Client, Runtime
 from lighterman.snapshots import Snapshots
 from lighterman.volumes import Volumes
+
+if TYPE_CHECKING:
+    from lighterman.plugins.interfaces import LogDriver
 
 
 class Container(Struct, frozen=True, kw_only=True):
@@ -158,8 +161,10 @@ class Containers:
         runtime: Runtime,
         host: Host,
         settings: Settings,
+        log_driver: "Callable[[str], Awaitable[LogDriver]]",
     ) -> None:
         self.db = db
+        self.log_driver = log_driver  # a plugin's, by name
         self.events = events
         self.images = images
         self.networks = networks

@@ -65,6 +65,10 @@ def open_driver(name: str, request: Fields) -> "Driver":
             from lighterman.runtime.drivers.splunk import Splunk
 
             return Splunk(request, fields)
+        case "plugin":
+            from lighterman.runtime.drivers.plugin import Plugin
+
+            return Plugin(request)
     from lighterman.runtime.drivers.file import File
 
     return File(request)
