@@ -1,6 +1,6 @@
 #!/bin/bash
 # Make dist/lighterman_VERSION_ARCH.deb: an environment of its own in /opt/lighterman with the wheels that
-# pyproject.toml asks for, so that it needs nothing of Debian's Python but the interpreter it was made for.
+# requirements.lock names by their hashes, so that it needs nothing of Debian's Python but the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,9 +15,11 @@ chmod 755 "$root"
 
 site=$root/opt/lighterman/lib/python$series/site-packages
 mkdir -p "$site" "$root/opt/lighterman/bin"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --python-version "$series" \
-    --only-binary=:all: --no-compile --target "$site" \
-    "$(.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . >/dev/null && ls dist/lighterman-"$version"-*.whl)"
+pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check)
+into=(--python-version "$series" --only-binary=:all: --no-compile --no-deps --target "$site")
+"${pip[@]}" wheel --no-deps --wheel-dir dist .
+"${pip[@]}" install "${into[@]}" --require-hashes --requirement packaging/requirements.lock
+"${pip[@]}" install "${into[@]}" "dist/lighterman-$version-py3-none-any.whl"
 rm -rf "$site/bin"
 ln -s $python "$root/opt/lighterman/bin/python3"
 printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = %s\n' "$series" >"$root/opt/lighterman/pyvenv.cfg"

@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from lighterman.daemon.config import options
 
@@ -46,3 +48,12 @@ def test_units_can_be_read(unit: str, section: str) -> None:
 def test_scripts_are_whole() -> None:
     for script in PACKAGING.glob("*.sh"):
         subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_every_dependency_is_pinned_with_its_hashes() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lock = (PACKAGING / "requirements.lock").read_text()
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)[^\n]*\\\n    --hash=sha256:", lock, re.M))
+    for each in map(Requirement, asked):
+        assert each.specifier.contains(pinned[each.name]), each
+    assert len(pinned) == len(re.findall(r"^[\w-]+==", lock, re.M))
