@@ -186,9 +186,17 @@ def test_what_takes_room_is_told(docker: DockerCLI, layered: Path) -> None:
     assert images["busybox"]["UniqueSize"] == "0B"  # all of it is shared
 
 
-def test_a_search_without_an_index_says_so(docker: DockerCLI, registry: Registry) -> None:
-    refused = docker("search", f"{registry.name}/busy", check=False)
-    assert "Unexpected status code 404" in refused.stderr
+def test_a_search_asks_the_registrys_catalogue_and_says_when_nobody_is_there(
+    docker: DockerCLI, registry: Registry, archive: Path
+) -> None:
+    for name in ("found/one", "found/two", "other"):
+        registry.push(archive, f"{name}:1")
+    found = docker.out("search", "--format", "{{.Name}}", f"{registry.name}/found").splitlines()
+    assert found == [f"{registry.name}/found/one", f"{registry.name}/found/two"]
+    one = docker.out("search", "--limit", "1", "--format", "{{.Name}}", f"{registry.name}/found")
+    assert one == f"{registry.name}/found/one"
+    lost = docker("search", "127.0.0.1:9/x", check=False)
+    assert "connection refused" in lost.stderr
     wrong = docker("search", "--limit", "101", "x", check=False)
     assert "Limit 101 is outside the range of [1, 100]" in wrong.stderr
 

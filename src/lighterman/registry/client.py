@@ -2,7 +2,8 @@
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -19,15 +20,22 @@ from lighterman.registry.errors import RegistryError
 from lighterman.registry.repository import Repository
 from lighterman.registry.session import TOKEN_MAX, Session
 
+T = TypeVar("T")
 _TIMEOUT = ClientTimeout(total=None, sock_connect=30, sock_read=60)
 _LOGIN_TIMEOUT = ClientTimeout(total=15)
 INDEX = "index.docker.io"
 SEARCH_MAX = 4 << 20
+CATALOG_PAGE, CATALOG_PAGES_MAX = 1000, 20
+CATALOG_SCOPES = ("registry:catalog:search", "registry:catalog:*")
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class _Found(msgspec.Struct):
     results: list[SearchResult] | None = None
+
+
+class _Catalog(msgspec.Struct):
+    repositories: list[str] | None = None
 
 
 class Registry:
@@ -101,7 +109,10 @@ class Registry:
             return session.identity_token
 
     async def search(self, term: str, limit: int, auth: AuthConfig | None) -> list[SearchResult]:
-        """What the registry's index finds. Raises: InvalidParameter, System in Docker's words."""
+        """What the registry's index finds, or for one without an index its own catalogue.
+
+        Raises: InvalidParameter, System in Docker's words.
+        """
         if "://" in term:
             raise InvalidParameter("invalid repository name (registry URL must not have a scheme)")
         if not 1 <= limit <= 100:
@@ -110,8 +121,22 @@ class Registry:
         if not slash or not (set(".:") & set(host) or host == "localhost"):
             host, rest = INDEX, term
         (endpoint,) = await in_thread(lambda: self._endpoints.of(host, mirrors=False))
-        async with self._session(endpoint.via, auth, ["registry:catalog:search"]) as session:
-            return await _search(session, endpoint.bases, f"/v1/search?q={quote(rest, safe='')}&n={limit}")
+        async with self._session(endpoint.via, auth, CATALOG_SCOPES) as session:
+            *tried, last = endpoint.bases
+            for base in tried:
+                with suppress(RegistryError):
+                    return await self._found(session, base, host, rest, limit)
+            return await self._found(session, last, host, rest, limit)
+
+    async def _found(
+        self, session: Session, base: str, host: str, term: str, limit: int
+    ) -> list[SearchResult]:
+        found = await _search(session, base, term, limit)
+        if found is not None:
+            return found
+        if host == INDEX:
+            raise System("Unexpected status code 404")
+        return await _catalogued(session, base, host, term, limit)
 
     @asynccontextmanager
     async def _session(
@@ -125,18 +150,36 @@ class Registry:
             yield Session(http, context, auth, scopes)
 
 
-async def _search(session: Session, bases: Sequence[str], target: str) -> list[SearchResult]:
-    for number, base in enumerate(bases, 1):
-        try:
-            answer = await session.request("GET", base + target, {"X-Docker-Token": "true"}, limit=SEARCH_MAX)
-        except RegistryError:
-            if number == len(bases):
-                raise
-            continue
+async def _search(session: Session, base: str, term: str, limit: int) -> list[SearchResult] | None:
+    """What the index at `base` finds; None: there is no index."""
+    target = f"{base}/v1/search?q={quote(term, safe='')}&n={limit}"
+    answer = await session.request("GET", target, {"X-Docker-Token": "true"}, limit=SEARCH_MAX)
+    if answer.status == 404:
+        return None
+    if answer.status != 200:
+        raise System(f"Unexpected status code {answer.status}")
+    return _decoded(answer.body, _Found).results or []
+
+
+async def _catalogued(session: Session, base: str, host: str, term: str, limit: int) -> list[SearchResult]:
+    """The repositories of a registry that lists them, by a part of their names; ready to be pulled."""
+    found: list[SearchResult] = []
+    after = ""
+    for _ in range(CATALOG_PAGES_MAX):
+        target = f"{base}/v2/_catalog?n={CATALOG_PAGE}" + (f"&last={quote(after, safe='')}" if after else "")
+        answer = await session.request("GET", target, {}, limit=SEARCH_MAX)
         if answer.status != 200:
             raise System(f"Unexpected status code {answer.status}")
-        try:
-            return msgspec.json.decode(answer.body, type=_Found).results or []
-        except msgspec.DecodeError as error:
-            raise System(f"error decoding registry search results: {error}") from error
-    raise RegistryError("no endpoints found")
+        names = _decoded(answer.body, _Catalog).repositories or []
+        found += [SearchResult(name=f"{host}/{name}") for name in names if term in name]
+        if len(names) < CATALOG_PAGE or len(found) >= limit:
+            break
+        after = names[-1]
+    return found[:limit]
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise System(f"error decoding registry search results: {error}") from error
