@@ -144,7 +144,18 @@ def planned(wish: wire.NetworkCreateBody, *others: NetworkRow) -> NetworkRow:
         (
             body(options={"com.docker.network.bridge.gateway_mode_ipv4": "routed"}),
             Unimplemented,
-            "network option com.docker.network.bridge.gateway_mode_ipv4 is not implemented yet",
+            "com.docker.network.bridge.gateway_mode_ipv4: the gateway mode routed is not implemented, only nat "
+            "is",
+        ),
+        (
+            body(options={"com.docker.network.bridge.gateway_mode_ipv6": "x"}),
+            InvalidParameter,
+            "unknown gateway mode x",
+        ),
+        (
+            body(options={"com.docker.network.host_ipv4": "192.0.2.1"}),
+            Unimplemented,
+            "network option com.docker.network.host_ipv4 is not implemented yet",
         ),
         (
             body(driver="macvlan", options={"macvlan_mode": "x"}),
@@ -191,6 +202,10 @@ def test_ipv6_has_its_own_pool_or_a_local_one() -> None:
     assert [each.gateway for each in asked.pools] == ["10.78.0.1", "2001:db8::1"]
     chosen = planned(body(ipv6=True))
     assert [each.subnet for each in chosen.pools] == ["172.19.0.0/16", "fd12:3456::/64"]
+
+
+def test_the_one_gateway_mode_that_there_is_may_be_named() -> None:
+    assert planned(body(options={"com.docker.network.bridge.gateway_mode_ipv4": "nat"})).driver == "bridge"
 
 
 def test_without_ipv6_its_pools_are_told_and_not_used_and_that_is_said() -> None:

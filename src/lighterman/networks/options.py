@@ -21,7 +21,10 @@ MTU = "com.docker.network.driver.mtu"
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
 PARENT, MACVLAN_MODE = "parent", "macvlan_mode"
 
-_KNOWN = (NAME, ICC, MASQUERADE, HOST_BINDING, NO_ADDRESS, MTU, INTERFACE_PREFIX)
+GATEWAY_MODES = (f"{_BRIDGE}gateway_mode_ipv4", f"{_BRIDGE}gateway_mode_ipv6")
+"""Of later versions than dockerd 20.10; "nat" is what it did and we do."""
+_KNOWN = (NAME, ICC, MASQUERADE, HOST_BINDING, NO_ADDRESS, MTU, INTERFACE_PREFIX, *GATEWAY_MODES)
+_OTHER_MODES = ("routed", "nat-unprotected", "isolated")
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
@@ -44,6 +47,12 @@ def check_options(options: Mapping[str, str], driver: str) -> None:
         raise InvalidParameter(f"failed to parse {MTU} value: {mtu} ({wrong})")
     if not 68 <= int(mtu) <= 65535:
         raise InvalidParameter(f"invalid MTU number: {mtu}")
+    for name in GATEWAY_MODES:
+        mode = options.get(name, "nat")
+        if mode in _OTHER_MODES:
+            raise Unimplemented(f"{name}: the gateway mode {mode} is not implemented, only nat is")
+        if mode != "nat":
+            raise InvalidParameter(f"unknown gateway mode {mode}")
     if HOST_BINDING in options:
         parse_address(options[HOST_BINDING], 4)
     for name, longest in ((NAME, 15), (INTERFACE_PREFIX, 11)):
