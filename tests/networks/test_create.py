@@ -144,8 +144,8 @@ def planned(wish: wire.NetworkCreateBody, *others: NetworkRow) -> NetworkRow:
         (
             body(options={"com.docker.network.bridge.gateway_mode_ipv4": "routed"}),
             Unimplemented,
-            "com.docker.network.bridge.gateway_mode_ipv4: the gateway mode routed is not implemented, only nat "
-            "is",
+            "com.docker.network.bridge.gateway_mode_ipv4: "
+            "the gateway mode routed is not implemented, only nat is",
         ),
         (
             body(options={"com.docker.network.bridge.gateway_mode_ipv6": "x"}),
