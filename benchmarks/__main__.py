@@ -57,7 +57,7 @@ def benches(*, heavy: bool) -> Iterator[list[Bench]]:
             made.append(Bench(engine, client, registry, image))
         yield made
         for bench in made:
-            bench.client.raw("POST", "/containers/prune")
+            bench.engine.http("POST", "/containers/prune")
 
 
 def measured(row: Row, made: Sequence[Bench], rounds: int) -> list[Line]:
