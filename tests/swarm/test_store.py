@@ -26,6 +26,7 @@ from lighterman.swarm.store import (
     new_data_key,
     removal_keeps_quorum,
 )
+from lighterman.swarm.store.member import complaint_in
 
 KEY = new_data_key()
 pytestmark = pytest.mark.skipif(shutil.which("etcd") is None, reason="there is no etcd here")
@@ -157,3 +158,22 @@ def test_a_majority_of_those_that_stay_is_reachable(
     reachable: int, unreachable: int, *, leaving_is_reachable: bool, keeps: bool
 ) -> None:
     assert removal_keeps_quorum(reachable, unreachable, leaving_is_reachable=leaving_is_reachable) is keeps
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], ""),
+        (['{"level":"warn","msg":"slow"}'], "slow"),
+        (
+            [
+                '{"level":"fatal","msg":"failed to commit tx","error":"no space left on device"}',
+                '{"level":"warn","msg":"x"}',
+            ],
+            "failed to commit tx: no space left on device",
+        ),
+        (["setpriv: failed to execute etcd"], "setpriv: failed to execute etcd"),
+    ],
+)
+def test_why_etcd_has_ended_is_read_in_its_log(lines: list[str], said: str) -> None:
+    assert complaint_in(lines) == said

@@ -9,9 +9,12 @@ log needs no recovery but etcd's own.
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from lighterman.errdefs import System
 from lighterman.lib.effects import in_thread, to_end
@@ -146,8 +149,8 @@ class Member:
                 await self._process.wait()
 
     async def complaint(self) -> str:
-        """The last line of its log: why it ended."""
-        return await in_thread(_last_line, self.config.run_directory / "etcd.log")
+        """Why it ended, as it says itself."""
+        return await in_thread(_read_complaint, self.config.run_directory / "etcd.log")
 
 
 async def _spawned(config: MemberConfig) -> asyncio.subprocess.Process:
@@ -175,9 +178,29 @@ def _prepared(config: MemberConfig) -> BinaryIO:
     return (config.run_directory / "etcd.log").open("wb")
 
 
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return lines[-1] if lines else ""
+def complaint_in(lines: Sequence[str]) -> str:
+    """The last thing in its log that etcd calls worse than a warning, else the last line; "" for no log."""
+    said = ""
+    for line in lines:
+        try:
+            entry = msgspec.json.decode(line, type=_Entry)
+        except msgspec.MsgspecError:
+            entry = _Entry("fatal", line)
+        if entry.level in ("error", "panic", "fatal") or not said:
+            said = f"{entry.msg}: {entry.error}" if entry.error else entry.msg
+    return said
+
+
+class _Entry(msgspec.Struct):
+    """A line of etcd's log."""
+
+    level: str = ""
+    msg: str = ""
+    error: str = ""
+
+
+def _read_complaint(path: Path) -> str:
+    return complaint_in(path.read_text(errors="replace").splitlines() if path.exists() else [])
 
 
 def removal_keeps_quorum(reachable: int, unreachable: int, *, leaving_is_reachable: bool) -> bool:
