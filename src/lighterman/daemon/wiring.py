@@ -395,5 +395,6 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         api=versions.Span(versions.parse(config.min_api_version), versions.parse(config.api_max)),
         seccomp_profile=config.seccomp_profile or "default",
         no_new_privileges=config.no_new_privileges,
+        authorization_plugins=config.authorization_plugins,
         warnings=exposures(config),
     )
