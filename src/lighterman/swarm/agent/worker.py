@@ -21,6 +21,7 @@ from lighterman.db import Rows
 from lighterman.errdefs import EngineError, NotFound
 from lighterman.lib.background import Background
 from lighterman.lib.go_time import rfc3339_nano
+from lighterman.networks import GATEWAY_BRIDGE
 from lighterman.swarm.agent.attachments import Attachments, AttachmentWork, container_of
 from lighterman.swarm.agent.controller import Controller, Known
 from lighterman.swarm.agent.overlay import mesh_ports, picture_of, row_of
@@ -73,7 +74,10 @@ class Worker:
     async def open(self) -> None:
         """Go on with the tasks that this node had before."""
         self._cs.contents = self.contents
-        await self._cs.networks.ensure_gateway_bridge()
+        try:
+            await self._cs.networks.ensure_gateway_bridge()
+        except EngineError as error:  # tasks that need a way out say so, others run
+            log.error("op=make-network network=%s outcome=failed: %s", GATEWAY_BRIDGE, error)
         self._later.start(self._keep_wired)
         for row in ROWS.load(self._cs.db).values():
             self._begin(row)
@@ -197,10 +201,10 @@ class Worker:
                 await self._put_into_effect(network)
         async with self._wiring:
             for network_id in lost:
-                former = self._networks.pop(network_id, None)
+                self._networks.pop(network_id, None)
                 self._known.refused.pop(network_id, None)
-                if former is not None and former.ingress:
-                    await self._cs.networks.overlays.close_ingress()
+            if any(row.ingress and row.id in lost for row in self._cs.networks.overlays.rows):
+                await self._cs.networks.overlays.close_ingress()
             self._leaving |= set(lost)
         await self._leave_networks()
 
@@ -259,12 +263,17 @@ async def _supervised(runner: Runner) -> None:
         log.exception("op=task task=%s", runner.task.id)
 
 
+async def _remove(cs: Containers, container_id: str) -> None:
+    with contextlib.suppress(EngineError):
+        await containers.remove(cs, container_id, force=True, volumes=True)
+
+
 async def forget_all(cs: Containers) -> None:
     """The node has left its swarm: containers of its tasks, what it remembers of them, and networks go."""
-    for container in cs:
-        if container.managed:
-            with contextlib.suppress(EngineError):
-                await containers.remove(cs, container.id, force=True, volumes=True)
+    async with asyncio.TaskGroup() as group:
+        for container in cs:
+            if container.managed:
+                group.create_task(_remove(cs, container.id))
     await cs.db.write(*(ROWS.delete(task_id) for task_id in ROWS.load(cs.db)))
     await cs.networks.overlays.close_ingress()
     for row in cs.networks.overlays.rows:
