@@ -23,6 +23,10 @@ AIMS = {
     "save 300 MB": 2.0,
     "load 300 MB": 2.0,
     "commit 2000 files": 2.0,
+    "build 20 steps": 5.0,
+    "build 20 steps again": 3.0,
+    "build of 200 MB in 20,000 files": 2.0,
+    "build of three stages of 1 s": 2.0,
 }
 """How many times better than dockerd each number is meant to be at least."""
 
