@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.swarm.world import SECOND, World, spec
 
-from lighterman.apitypes.swarm import RestartPolicy, UpdateConfig
+from lighterman.apitypes.swarm import RestartPolicy, ServiceSpec, UpdateConfig
 from lighterman.swarm.orchestrate.agenda import Agenda
 from lighterman.swarm.state import TaskState
 
@@ -22,6 +22,7 @@ CALM = st.one_of(
     st.tuples(st.just("fail"), st.integers(0, 5)),
     st.tuples(st.just("work"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from((0.5, 3.0, 8.0))),
+    st.tuples(st.just("rollback"), st.just(0)),
     st.tuples(st.just("leader"), st.just(0)),
 )
 ROUGH = st.one_of(CALM, st.tuples(st.just("lose"), nodes), st.tuples(st.just("regain"), nodes))
@@ -38,7 +39,7 @@ class Life:
         self.world.create(self._wish())
         self.world.settle()
 
-    def _wish(self):  # type: ignore[no-untyped-def] # what it is, `spec` says
+    def _wish(self) -> ServiceSpec:
         return spec(
             image=self.image,
             replicas=self.replicas,
@@ -71,6 +72,8 @@ class Life:
                 world.lose(node)
             case "regain", (str(node),):
                 world.regain(node)
+            case "rollback", _:
+                world.roll_back("web")
             case "leader", _:
                 world.agenda = Agenda(world.state, lambda: next(self._ids))
         world.think()

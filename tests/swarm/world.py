@@ -172,6 +172,22 @@ class World:
             ),
         )
 
+    def roll_back(self, id: str) -> None:
+        """As a client wishes it; nothing without a spec from before."""
+        service = self.state.services[id]
+        if service.previous is not None:
+            self.put(
+                Kind.SERVICE,
+                replace(
+                    service,
+                    spec=service.previous,
+                    previous=service.spec,
+                    template_id=template_of(service.previous).id,
+                    generation=service.generation + 1,
+                    rollback=True,
+                ),
+            )
+
     def network(self, name: str, *, ingress: bool = False) -> str:
         self.put(Kind.NETWORK, Network(id=f"net-{name}", spec=NetworkSpec(name=name, ingress=ingress)))
         return f"net-{name}"
