@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -196,8 +197,10 @@ def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: 
     assert engine.process is not None
     path = engine.root / "daemon.json"
     before = path.read_text()
+    crun = shutil.which("crun") or shutil.which("runc")
     settings = {
         **json.loads(before),
+        "runtimes": {"other": {"path": crun}},
         "labels": ["place=sea"],
         "default-shm-size": "8m",
         "debug": True,
@@ -216,6 +219,8 @@ def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: 
     assert engine.http.ok("GET", "/info")["Labels"] == ["place=sea"]
     assert engine.docker.run("--rm", "busybox", "df", "-k", "/dev/shm").split()[-5] == "8192"
     assert engine.http.ok("GET", "/debug/vars")["pid"] == engine.process.pid
+    assert "other" in told["runtimes"]
+    assert engine.docker.run("--rm", "--runtime=other", "busybox", "echo", "hi") == "hi"
     assert "restart the engine to bring in mtu" in engine.log
     path.write_text('{"labels": 5}')
     engine.process.send_signal(signal.SIGHUP)

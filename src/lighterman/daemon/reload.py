@@ -20,6 +20,8 @@ from lighterman.daemon.validation import conflict_free_labels
 from lighterman.daemon.watchdog import watched
 from lighterman.daemon.wiring import Wired
 from lighterman.errdefs import EngineError
+from lighterman.lib.background import Background
+from lighterman.lib.effects import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ RELOADED = frozenset(
         "debug",
         "default-cgroupns-mode",
         "default-ipc-mode",
+        "default-runtime",
         "default-shm-size",
         "default-ulimits",
         "dns",
@@ -46,6 +49,7 @@ RELOADED = frozenset(
         "max-download-attempts",
         "no-new-privileges",
         "registry-mirrors",
+        "runtimes",
         "seccomp-profile",
         "shutdown-timeout",
         "volume-trash",
@@ -67,16 +71,29 @@ class Reload:
     ) -> None:
         self._config, self._read = config, read
         self._wired, self._front, self._debugging = wired, front, debugging
+        self._work, self._lock = Background(), asyncio.Lock()
 
     def __call__(self) -> None:
+        """Begin to reload; one follows after the other."""
+        self._work.start(self._reload)
+
+    async def close(self) -> None:
+        """Wait for what has begun."""
+        await self._work.close()
+
+    async def _reload(self) -> None:
         """Read the configuration anew; what is wrong with it is logged, and the one in force stays."""
-        try:
-            wished = self._read()
-            config = reloadable(self._config, wished)
-            self._wired.configure(config)
-        except EngineError as error:
-            log.error("op=reload outcome=refused: %s", error)
-            return
+        async with self._lock:
+            try:
+                wished = await in_thread(self._read)
+                config = reloadable(self._config, wished)
+                await self._wired.configure(config)
+            except EngineError as error:
+                log.error("op=reload outcome=refused: %s", error)
+                return
+            self._take_over(config, wished)
+
+    def _take_over(self, config: EngineConfig, wished: EngineConfig) -> None:
         self._front.tell(self._wired.rooms)
         self._front.grace_s = config.shutdown_timeout
         lines.set_level(config)

@@ -128,11 +128,13 @@ async def _serve(
                 "op=start-engine version=%s duration_ms=%.0f", __version__, (time.monotonic() - began_s) * 1e3
             )
             _say_where(hosts, config)
-            _on_signal(signal.SIGHUP, Reload(config, read, engine, front, debugging))
+            reload = Reload(config, read, engine, front, debugging)
+            _on_signal(signal.SIGHUP, reload)
             _on_signal(signal.SIGUSR1, partial(dump_stacks, Path(config.exec_root)))
             notify("READY=1")
             name = await stop
             notify("STOPPING=1")
+            await reload.close()
             log.info("op=stop-engine signal=%s: containers go on", name)
 
 

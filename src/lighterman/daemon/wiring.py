@@ -120,9 +120,10 @@ class Wired:
         self.rooms = rooms
         self._registry = registry
 
-    def configure(self, config: EngineConfig) -> None:
+    async def configure(self, config: EngineConfig) -> None:
         """Let the rooms work by `config` from now on: what is under way goes on as it began."""
         rooms = self.rooms
+        await rooms.runtime.offer(runtime_paths(config))
         rooms.containers.settings = container_settings(config)
         rooms.images.limit(transfer_limits(config))
         rooms.volumes.trash_s = config.volume_trash
@@ -148,7 +149,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             data_root=data_root,
             host=host,
             default_runtime=config.default_runtime or None,
-            runtimes={name: runtime.path for name, runtime in config.runtimes.items()},
+            runtimes=runtime_paths(config),
             on_exit=upward.on_exit,
             on_exec_exit=upward.on_exec_exit,
             on_detach=upward.on_detach,
@@ -335,6 +336,11 @@ def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
     )
 
 
+def runtime_paths(config: EngineConfig) -> dict[str, str]:
+    """The further OCI runtimes: name -> path."""
+    return {name: runtime.path for name, runtime in config.runtimes.items()}
+
+
 def insecure_registries(config: EngineConfig) -> tuple[str, ...]:
     """Networks and hosts whose certificates need not be right: loopback is always one."""
     return (*LOOPBACK, *config.insecure_registries)
@@ -384,7 +390,7 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         version=__version__,
         data_root=config.data_root,
         default_runtime=config.default_runtime or next(iter(found), ""),
-        runtimes={name: name for name in found} | {name: each.path for name, each in config.runtimes.items()},
+        runtimes={name: name for name in found if name in ("crun", "runc")} | runtime_paths(config),
         logging_driver=config.log_driver,
         labels=conflict_free_labels(config.labels),
         debug=config.debug,

@@ -69,6 +69,11 @@ class OciRuntimes:
     def __iter__(self) -> Iterator[OciRuntime]:
         return iter(self._found.values())
 
+    async def offer(self, zygote: Zygote, exec_root: Path, configured: Mapping[str, str]) -> None:
+        """Know these names and paths too; one no longer named stays, for the containers that have it."""
+        asked = {name: await _ask_version(zygote, name, path, exec_root) for name, path in configured.items()}
+        self._found = {**self._found, **asked}
+
     def versions(self) -> Mapping[str, str]:
         """name -> version, the default first."""
         names = sorted(self._found, key=lambda name: name != self.default)

@@ -425,6 +425,10 @@ class Runtime:
         """Names and versions of the OCI runtimes found, the default first; {} if there is none."""
         return self._oci.versions()
 
+    async def offer(self, runtimes: Mapping[str, str]) -> None:
+        """Let these names, with the paths of their programs, be asked for from now on."""
+        await self._oci.offer(self._zygote, self._exec_root, runtimes)
+
     @property
     def default_name(self) -> str:
         """The name of the runtime that "" means; "" if there is none."""
