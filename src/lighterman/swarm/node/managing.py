@@ -146,9 +146,10 @@ class Managing:
                     manager = await (self.start() if known else self.become())
                 self.error, delay_s = "", FIRST_DELAY_S
                 await self._watch(manager)
-            except (EngineError, OSError) as error:
-                self.error = str(error)
-                log.warning("manager: %s", error)
+            except Exception as error:  # the supervisor of the manager: nobody else would start it again
+                self.error = str(error) or type(error).__name__
+                known = isinstance(error, EngineError | OSError)
+                log.warning("manager: %s", self.error, exc_info=None if known else error)
                 if isinstance(error, MemberEnded | RemoteRefusal) and await self._is_demoted():
                     return
             await asyncio.sleep(delay_s)

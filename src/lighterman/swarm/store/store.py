@@ -15,8 +15,9 @@ from typing import NamedTuple
 import msgspec
 
 from lighterman.apitypes.swarm import ManagerStatus
+from lighterman.errdefs import System
 from lighterman.swarm.errors import NoLeader
-from lighterman.swarm.state import Change, Kind, Put, State, Write
+from lighterman.swarm.state import Change, Kind, Put, State, Stored, Write
 from lighterman.swarm.state.state import TYPES, Key
 from lighterman.swarm.store import etcd_pb2 as pb
 from lighterman.swarm.store import keys
@@ -274,15 +275,20 @@ class Store:
                 changed.add((Kind.NODE, node_id))
             elif (place := keys.parse_object_key(key)) is not None:
                 kind, id = place
-                value = (
-                    self._decoders[kind].decode(self._keyring.open(key, event.kv.value)) if is_put else None
-                )
+                value = self._opened(kind, key, event.kv.value) if is_put else None
                 changed.add(self.state.apply(Change(kind, id, value, event.kv.mod_revision)))
         self._revision = max(self._revision, up_to, *(event.kv.mod_revision for event in events), 0)
         async with self._moved:
             self._moved.notify_all()
         for subscriber in self._subscribers:
             subscriber.add(changed)
+
+    def _opened(self, kind: Kind, key: bytes, sealed: bytes) -> Stored:
+        """Raises: System: of a manager that is too new for this one, or forged."""
+        try:
+            return self._decoders[kind].decode(self._keyring.open(key, sealed))
+        except msgspec.MsgspecError as error:
+            raise System(f"the swarm's store holds {key.decode()} in a form that is not known") from error
 
     def _take_manager(self, node_id: str, record: bytes) -> None:
         if record:
