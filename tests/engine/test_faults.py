@@ -17,6 +17,7 @@ from tests.support.cli import DockerCLI, Failed
 from tests.support.engines import Daemon, Engine
 from tests.support.false_registry import FalseRegistry
 from tests.support.images import busybox_layer, config, entry, heavy_layers, saved, tarball
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -159,6 +160,15 @@ def test_a_full_disk_is_told_and_left_as_it_was(new_engine: type[Daemon], archiv
             big = saved(["big:1"], [busybox_layer(), *heavy_layers(2, 60_000_000)])
             refused = docker("load", stdin=big, check=False)
             assert "no space left on device" in (refused.stdout + refused.stderr).lower()
+            layer = next(heavy_layers(1, 60_000_000))
+            refused = docker("import", "-", "big:1", stdin=layer, check=False)
+            assert "no space left on device" in refused.stderr.lower()
+            script = "head -c 16000000 /dev/urandom >/x; touch /ready; sleep 600"
+            writer = docker.run("-d", "busybox", "sh", "-c", script)
+            until(lambda: docker("exec", writer, "ls", "/ready", check=False).code == 0, what="the file")
+            refused = docker("commit", writer, "big:1", check=False)
+            assert "no space left on device" in refused.stderr.lower()
+            docker("rm", "-f", writer)
             assert "big" not in docker.out("images")
             assert docker.run("--rm", "busybox", "echo", "works") == "works"
             assert lasting(daemon, before) == []
