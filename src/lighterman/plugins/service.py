@@ -299,7 +299,7 @@ class Service:
 
     async def _implements(self, name: str, interface: str) -> bool:
         try:
-            plugin = self._legacy.get(name) or await self._activated(name, patience_s=0.0)
+            plugin = await self._activated(name, patience_s=0.0)
         except EngineError:  # nobody listens there: it is no plugin today
             return False
         return interface in plugin.implements
@@ -318,7 +318,7 @@ class Service:
             return row
         if (driver := await in_thread(extensions.load, interface, name)) is not None:
             return driver
-        plugin = self._legacy.get(name) or await self._activated(name, patience_s=PATIENCE_S)
+        plugin = await self._activated(name, patience_s=self._patience_s)
         if interface not in plugin.implements:
             raise NotImplementedByPlugin
         return plugin
@@ -326,11 +326,12 @@ class Service:
     async def _activated(self, name: str, *, patience_s: float) -> _Legacy:
         """Make the acquaintance of a plugin of the host. Raises: NoSuchPlugin, CallFailed, System."""
         async with self._lock(f"legacy {name}"):
-            if (known := self._legacy.get(name)) is not None:
-                return known
             address = await in_thread(legacy.find, self._around.directories, name)
             if address is None:
+                self._legacy.pop(name, None)
                 raise NoSuchPlugin(name)
+            if (known := self._legacy.get(name)) is not None and _same_place(known.address, address):
+                return known
             timeout_s = self._around.timeout_s
             meeting = PluginClient(name, address, timeout_s=timeout_s or 30, patience_s=patience_s)
             try:
@@ -358,6 +359,10 @@ class Service:
         if isinstance(found, PluginRow):
             return self._client(found)
         return found.client if isinstance(found, _Legacy) else None
+
+
+def _same_place(one: Address, other: Address) -> bool:
+    return (one.path, one.host) == (other.path, other.host)
 
 
 def remote_reference(remote: str) -> tuple[Reference, str]:

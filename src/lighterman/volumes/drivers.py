@@ -45,12 +45,14 @@ class DriverVolumes:
         except EngineError as error:
             raise failed(f"create {name}", error) from error
 
-    async def remove(self, row: VolumeRow) -> None:
+    async def remove(self, row: VolumeRow, *, whatever_happens: bool) -> None:
         """Let the plugin throw a volume away. Raises: NotFound, Conflict, System."""
         try:
             await (await self._find(row.driver)).remove(row.name)
         except EngineError as error:
-            raise failed(f"remove {row.name}", error) from error
+            if not whatever_happens:
+                raise failed(f"remove {row.name}", error) from error
+            log.warning("op=remove volume=%s driver=%s: forgotten, error=%s", row.name, row.driver, error)
         self._mountpoints.pop(row.name, None)
 
     async def mount(self, row: VolumeRow, holder: str) -> Path:

@@ -225,7 +225,7 @@ class Volumes:
                 os.close(directory)
 
     async def remove(self, name: str, *, force: bool = False) -> None:
-        """For VolumeDelete; `force` is content with a volume that is not there.
+        """For VolumeDelete; `force` is content with a volume, or a driver of it, that is not there.
 
         Raises: NoSuchVolume, VolumeInUse.
         """
@@ -239,7 +239,7 @@ class Volumes:
                 raise VolumeInUse(name, users)
             row = self._rows[name]
             if not row.is_ours:
-                await self._drivers.remove(row)
+                await self._drivers.remove(row, whatever_happens=force)
             removed = await in_thread(directories.set_aside, self._root, name)
             await self._db.write(_ROWS.delete(name))
             del self._rows[name]
