@@ -352,7 +352,13 @@ async def test_what_is_no_address_is_refused(content: Content, workers: Workers)
 
 
 async def test_a_file_is_downloaded_with_its_name_and_time(site: str, tmp_path: Path) -> None:
-    got = await download(f"{site}/files/a%20b.txt", tmp_path)
+    told: list[tuple[int, int]] = []
+
+    async def tell(current: int, total: int) -> None:
+        told.append((current, total))
+
+    got = await download(f"{site}/files/a%20b.txt", tmp_path, tell)
+    assert told[-1] == (7, 7)
     assert (got.path.name, got.named, got.path.read_bytes()) == ("a b.txt", True, b"content")
     assert (got.path.stat().st_mode & 0o7777, got.path.stat().st_mtime) == (0o600, 1767225601)
 

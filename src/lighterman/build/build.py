@@ -30,7 +30,7 @@ from lighterman.images import Image, Images, Step
 from lighterman.lib.dockerfile import Heredoc, RunMount, expand
 from lighterman.lib.effects import in_thread
 from lighterman.reference import parse_reference
-from lighterman.registry import parse_platform
+from lighterman.registry import action, parse_platform
 from lighterman.snapshots import Drafts
 
 if TYPE_CHECKING:
@@ -219,14 +219,20 @@ class Build:
         stack.push_async_callback(in_thread, self._content.discard, directory)
         return directory
 
-    async def download(self, stack: AsyncExitStack, url: str, destination: str) -> tuple[Context, str]:
+    async def download(
+        self, stack: AsyncExitStack, url: str, destination: str, part: Part
+    ) -> tuple[Context, str]:
         """A place with what lies at `url`, until `stack` ends, and what it is called there.
 
         Raises: InvalidParameter, NotFound, System.
         """
         directory = await self._directory(stack)
+
+        async def tell(current: int, total: int) -> None:
+            await part.message(action("Downloading", "", current, total))
+
         try:
-            found = await download(url, directory)
+            found = await download(url, directory, tell)
         except EngineError as error:
             raise type(error)(f"ADD failed: {error}") from error
         if not found.named and destination.endswith("/"):

@@ -336,7 +336,7 @@ class StageRun:
         return found
 
     async def _downloaded(self, instruction: Transfer, url: str, stack: AsyncExitStack) -> transfer.Found:
-        place, name = await self._build.download(stack, url, instruction.destination)
+        place, name = await self._build.download(stack, url, instruction.destination, self._part)
         await self._part.say("\n")
         return transfer.of_web(
             await transfer.find(self._build.workers, instruction, place, [name], unpack=False)

@@ -5,7 +5,8 @@ Source: builder/remotecontext/remote and builder/dockerfile/copy of dockerd 20.1
 
 import os
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -109,7 +110,12 @@ class Downloaded:
     """Whether the URL or its server gave it a name. One that has none cannot go into a directory."""
 
 
-async def download(url: str, directory: Path) -> Downloaded:
+Tell = Callable[[int, int], Awaitable[None]]
+"""Hears now and then how many bytes have come, and of how many; 0 when nobody knows."""
+_TELL_EVERY_S = 0.1
+
+
+async def download(url: str, directory: Path, tell: Tell) -> Downloaded:
     """Fetch a file into `directory`, with the mode 0600 and the time that its server knows.
 
     Raises: as `opened_url`; InvalidParameter when it is too large.
@@ -119,12 +125,24 @@ async def download(url: str, directory: Path) -> Downloaded:
         path = directory / (name or "__unnamed__")
         file = await in_thread(_created, path)
         try:
-            async for chunk in limited(remote.chunks, url):
+            async for chunk in _counted(limited(remote.chunks, url), remote.size, tell):
                 await in_thread(file.write, chunk)
         finally:
             await in_thread(file.close)
         await in_thread(os.utime, path, (_modified_s(remote), _modified_s(remote)))
     return Downloaded(path, named=bool(name))
+
+
+async def _counted(chunks: AsyncIterator[bytes], total: int, tell: Tell) -> AsyncIterator[bytes]:
+    """The chunks; their bytes are told now and then, and at the end."""
+    current, told_s = 0, 0.0
+    async for chunk in chunks:
+        current += len(chunk)
+        if (now_s := time.monotonic()) - told_s >= _TELL_EVERY_S:
+            told_s = now_s
+            await tell(current, total)
+        yield chunk
+    await tell(current, total)
 
 
 def _created(path: Path) -> BinaryIO:
