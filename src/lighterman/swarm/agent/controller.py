@@ -25,6 +25,7 @@ from lighterman.containers.life import Created, Creating, exit_code
 from lighterman.containers.view import state as shown_state
 from lighterman.errdefs import Conflict, EngineError, NotFound, NotModified, System, Unavailable
 from lighterman.events import Listener
+from lighterman.lib.effects import in_thread
 from lighterman.lib.filters import Filters
 from lighterman.reference import is_digest, parse_reference
 from lighterman.swarm.agent.task_container import TASK_LABEL, TaskContainer, task_container
@@ -93,7 +94,7 @@ class Controller:
             if isinstance(container.life, Created | Creating):
                 await self._known.heard.wait()
                 try:
-                    self._check_binds()
+                    await in_thread(self._check_binds)
                     await containers.start(self._cs, container.id)
                 except NotModified:
                     pass
@@ -208,6 +209,7 @@ class Controller:
             log.error("op=pull task=%s image=%s outcome=failed: %s", self._task.id, image, error)
 
     def _check_binds(self) -> None:
+        """Blocks. Raises: System."""
         spec = self._task.spec.container_spec
         for mount in spec.mounts if spec else ():
             if mount.type == "bind" and not os.path.exists(mount.source):
