@@ -50,6 +50,10 @@ PATIENCE_S = 15.0
 """How long a call waits for a plugin that does not listen: dockerd's last attempt comes after so long."""
 
 
+LOOK_S = 2.0
+"""How long one that is only looked at, for a list, has to say what it is."""
+
+
 class _Manifest(Answer):
     implements: list[str] | None = None
 
@@ -333,7 +337,8 @@ class Service:
             if (known := self._legacy.get(name)) is not None and _same_place(known.address, address):
                 return known
             timeout_s = self._around.timeout_s
-            meeting = PluginClient(name, address, timeout_s=timeout_s or 30, patience_s=patience_s)
+            longest_s = LOOK_S if not patience_s else 30
+            meeting = PluginClient(name, address, timeout_s=timeout_s or longest_s, patience_s=patience_s)
             try:
                 told = await meeting.call("Plugin.Activate", None, _Manifest)
             except EngineError as error:
