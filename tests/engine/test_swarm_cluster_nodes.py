@@ -7,17 +7,18 @@ from http.client import HTTPSConnection
 
 import pytest
 from tests.support.net import run_in
-from tests.support.swarm import Cluster, Host
+from tests.support.swarm import Cluster, Host, side_by_side
 from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     made = Cluster()
-    first = made.host().init("--dispatcher-heartbeat", "1s")
-    made.host().join(first, "manager")
-    made.host().join(first, "manager")
-    made.host().join(first, "worker")
+    first, second, third, worker = made.several(4)
+    first.init("--dispatcher-heartbeat", "1s")
+    second.join(first, "manager")
+    third.join(first, "manager")
+    worker.join(first, "worker")
     yield made
     made.close()
 
@@ -150,8 +151,7 @@ def test_a_new_root_reaches_all_nodes(hosts: list[Host]) -> None:
         lambda: all(node["Description"]["TLSInfo"] == root for node in hosts[2].nodes().values()),
         what="every node to be of the new root",
     )
-    for host in hosts:
-        host.engine.restart_killed()
+    side_by_side([host.engine.restart_killed for host in hosts])
     hosts[0].sees(hosts[3], "ready")
 
 

@@ -7,7 +7,8 @@ does.
 
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +21,13 @@ from tests.support.waiting import until
 def _ip(*lines: str) -> None:
     for line in lines:
         subprocess.run(["ip", *line.split()], check=True)
+
+
+def side_by_side(calls: Iterable[Callable[[], object]]) -> None:
+    """Do all `calls`, each in a thread of its own. Raises the first that one of them raised."""
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
 
 
 class Host:
@@ -101,6 +109,12 @@ class Host:
             what=f"{other.address} to be {reachability or 'no'} manager",
         )
 
+    def close(self) -> None:
+        """End the engine, and everything that was made for it."""
+        if self.engine.process and self.engine.answers():
+            self.http("POST", "/swarm/leave?force=1")
+        self.engine.close()
+
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Its plug is pulled for as long as the block lasts."""
@@ -131,10 +145,16 @@ class Cluster:
         self.hosts.append(made)
         return made
 
+    def several(self, count: int) -> list[Host]:
+        """As many engines, started side by side."""
+        numbers = range(self.made + 1, self.made + count + 1)
+        self.made += count
+        with ThreadPoolExecutor() as pool:
+            made = list(pool.map(lambda number: Host(self, number), numbers))
+        self.hosts += made
+        return made
+
     def close(self) -> None:
         """End all engines, and everything that was made for them."""
-        for host in self.hosts:
-            if host.engine.process and host.engine.answers():
-                host.http("POST", "/swarm/leave?force=1")
-            host.engine.close()
+        side_by_side([host.close for host in self.hosts])
         _ip(f"netns del {self.netns}")
