@@ -33,7 +33,7 @@ async def read_logs(
             async for lines in task_lines(cs, node_id, wanted, task):
                 for at in range(0, len(lines), _LINES_AT_ONCE):
                     await send(LogsRead(wanted.subscription_id, tuple(lines[at : at + _LINES_AT_ONCE])))
-        except EngineError as error:
+        except (EngineError, OSError) as error:  # its log may go away under the reader's hands
             problems.append(f"task {task.id}: {error}")
 
     async with asyncio.TaskGroup() as group:

@@ -215,7 +215,10 @@ class Worker:
             self._stirred.clear()
             stale, self._stale = self._stale, set()
             for network in [self._networks[each] for each in stale if each in self._networks]:
-                await self._put_into_effect(network)
+                try:
+                    await self._put_into_effect(network)
+                except Exception:  # what comes next must not be lost for it
+                    log.exception("op=know-network network=%s", network.name)
 
     async def _put_into_effect(self, network: AssignedNetwork) -> None:
         """One that cannot be known keeps no other back."""
