@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_what_fails_on_the_way_is_the_last_message(http: Http, dockerfile: str, 
     built = build(http, f"FROM busybox\n{dockerfile}\n", "forcerm=1", {"f": b""})
     assert built.status == 200
     assert words in built.error
+
+
+@pytest.mark.beyond_dockerd  # there COPY has none either, but LABEL has a container of its own
+def test_a_step_tells_the_events_of_its_container(http: Http) -> None:
+    since = time.time_ns()
+    build(http, "FROM busybox\nRUN echo events\nCOPY f /f\nLABEL a=b\n", "t=told:1&nocache=1", {"f": b""})
+    until_s = time.time() + 0.01
+    query = f"since={since // 10**9}.{since % 10**9:09d}&until={until_s:.9f}"
+    told = [json.loads(line) for line in http("GET", f"/events?{query}").body.splitlines()]
+    of_containers = [each["Action"] for each in told if each["Type"] == "container"]
+    assert of_containers == ["create", "attach", "start", "die", "destroy"]
+    assert (told[-1]["Type"], told[-1]["Action"]) == ("image", "tag")
+    assert told[-1]["Actor"]["Attributes"]["name"] == "told:1"
 
 
 # The cache
