@@ -24,17 +24,19 @@ def cluster(archive: Path) -> Iterator[Cluster]:
     """A manager and a worker."""
     os.environ[OFFLINE] = "1"  # nobody is to look for busybox outside
     made = Cluster()
-    manager = made.host()
-    worker = made.host()
-    for host in (manager, worker):
-        host.docker("load", "-i", archive)
-    manager.init()
-    worker.join(manager)
-    manager.sees(worker, "ready")
-    manager.docker("network", "create", "-d", "overlay", "--attachable", "net1")
-    yield made
-    made.close()
-    del os.environ[OFFLINE]
+    try:
+        manager = made.host()
+        worker = made.host()
+        for host in (manager, worker):
+            host.docker("load", "-i", archive)
+        manager.init()
+        worker.join(manager)
+        manager.sees(worker, "ready")
+        manager.docker("network", "create", "-d", "overlay", "--attachable", "net1")
+        yield made
+    finally:
+        made.close()
+        del os.environ[OFFLINE]
 
 
 @pytest.fixture
