@@ -1,5 +1,6 @@
 """The defaults that keep a container inside."""
 
+import os
 import re
 
 import pytest
@@ -114,3 +115,17 @@ def test_the_root_file_system_is_read_only_when_asked(docker: DockerCLI) -> None
 def test_the_data_root_is_closed_to_others(docker: DockerCLI) -> None:
     info = docker.out("info", "--format", "{{.DockerRootDir}}")
     assert info.startswith("/tmp/")
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_no_process_gets_hold_of_the_hosts_null_device(docker: DockerCLI, verb: str) -> None:
+    mark = ("sh", "-c", "chmod 667 /proc/self/fd/0 && test -c /proc/self/fd/0 && echo marked")
+    before = os.stat("/dev/null")
+    if verb == "run":
+        assert docker.run("--rm", "-u", "1234:1234", "busybox", *mark) == "marked"
+    else:
+        cid = docker.run("-d", "busybox", "sleep", "600")
+        assert docker.out("exec", "-u", "1234:1234", cid, *mark) == "marked"
+        assert docker.out("exec", cid, *mark) == "marked"
+    after = os.stat("/dev/null")
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)

@@ -12,6 +12,7 @@ import time
 from lighterman.linux import process, small_files, sockets
 from lighterman.runtime.caller import spawn
 from lighterman.runtime.fields import Fields
+from lighterman.runtime.nulls import open_null
 
 PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -40,7 +41,7 @@ def launch(request: Fields) -> Launched:
     """Run `argv` of the request. Raises: LaunchFailed, OSError."""
     if request.flag("tty"):
         return _launch_on_terminal(request)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = open_null()
     stdin, input = os.pipe() if request.flag("stdin") else (null, None)
     output, stdout = _output_pipe()
     errors, stderr = _output_pipe()
@@ -64,7 +65,7 @@ def _launch_on_terminal(request: Fields) -> Launched:
     listening = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     listening.bind("console.sock")
     listening.listen(1)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = open_null()
     log = os.open("oci.stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     runtime = spawn(request.items("argv"), (null, null, log))
     os.close(null)

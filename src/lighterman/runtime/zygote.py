@@ -28,7 +28,7 @@ if __name__ == "__main__":
     make_importable(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from lighterman.linux import mount, process, sockets  # noqa: E402
-from lighterman.runtime import caller, monitor, sealed  # noqa: E402
+from lighterman.runtime import caller, monitor, nulls, sealed  # noqa: E402
 from lighterman.runtime.fields import Fields  # noqa: E402
 
 
@@ -100,6 +100,7 @@ def main(fd: int, hidden: list[str]) -> None:
     process.become_subreaper()  # a killed monitor's process falls to us: reaped at once, its code can be had
     if hidden:
         hide(hidden)
+    nulls.prepare()
     gc.collect()
     gc.freeze()  # what children never write stays shared with them
     gc.disable()
