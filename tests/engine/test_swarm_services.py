@@ -29,12 +29,14 @@ IDLE = (IMAGE, "sh", "-c", "trap exit TERM; while :; do sleep 0.1; done")
 @pytest.fixture(scope="module")
 def host(archive: Path) -> Iterator[Host]:
     cluster = Cluster()
-    host = cluster.host()
-    host.docker("load", "-i", archive)
-    host.docker("tag", "busybox", IMAGE)
-    host.init()
-    yield host
-    cluster.close()
+    try:
+        host = cluster.host()
+        host.docker("load", "-i", archive)
+        host.docker("tag", "busybox", IMAGE)
+        host.init()
+        yield host
+    finally:
+        cluster.close()
 
 
 @pytest.fixture

@@ -21,14 +21,16 @@ IDLE = (IMAGE, "sh", "-c", "echo hello; trap exit TERM; while :; do sleep 0.1; d
 def hosts(archive: Path) -> Iterator[list[Host]]:
     """A manager and a worker."""
     cluster = Cluster()
-    manager, worker = cluster.host(), cluster.host()
-    for host in (manager, worker):
-        host.docker("load", "-i", archive)
-        host.docker("tag", "busybox", IMAGE)
-    worker.join(manager.init())
-    manager.sees(worker, "ready")
-    yield [manager, worker]
-    cluster.close()
+    try:
+        manager, worker = cluster.host(), cluster.host()
+        for host in (manager, worker):
+            host.docker("load", "-i", archive)
+            host.docker("tag", "busybox", IMAGE)
+        worker.join(manager.init())
+        manager.sees(worker, "ready")
+        yield [manager, worker]
+    finally:
+        cluster.close()
 
 
 @pytest.fixture
