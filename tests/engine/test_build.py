@@ -15,6 +15,8 @@ from urllib.parse import quote, urlencode
 
 import docker as docker_py
 import pytest
+from tests.engine.conftest import lasting
+from tests.engine.test_faults import small_disk
 from tests.support.cli import DockerCLI
 from tests.support.contexts import build, context
 from tests.support.engines import Daemon, Engine, configured
@@ -512,3 +514,29 @@ def test_squash_makes_one_layer_where_it_is_allowed(archive: Path) -> None:
         engine.http.ok("POST", "/build/prune?all=1")
     finally:
         engine.close()
+
+
+@pytest.mark.beyond_dockerd
+def test_a_full_disk_is_told_and_left_as_it_was(archive: Path) -> None:
+    daemon = Engine()
+    try:
+        with small_disk(daemon.data, "40m"):
+            daemon.start()
+            daemon.docker("load", "-i", archive)
+            before = daemon.traces()
+            noise = os.urandom(18_000_000)
+            http, full = daemon.http, "no space left on device"
+            assert full in build(http, "FROM busybox", "", {"a": noise, "b": noise, "c": noise}).error
+            assert full in build(http, "FROM busybox\nCOPY . /x\nCOPY . /y\n", "", {"a": noise}).error
+            http.ok("POST", "/images/prune")
+            filled = build(http, "FROM busybox\nRUN dd if=/dev/zero of=/x bs=1M\n", "forcerm=1")
+            assert "No space left on device" in filled.text
+            assert filled.messages[-1]["errorDetail"]["code"] == 1
+            http.ok("POST", "/build/prune?all=1")
+            assert build(http, "FROM busybox\nRUN echo works\n", "t=works:1").error == ""
+            daemon.forget_images()
+            http.ok("POST", "/build/prune?all=1")
+            assert lasting(daemon, before) == []
+            daemon.stop()
+    finally:
+        daemon.close()
