@@ -14,13 +14,15 @@ from tests.support.waiting import until
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     made = Cluster()
-    first, second, third, worker = made.several(4)
-    first.init("--dispatcher-heartbeat", "1s")
-    second.join(first, "manager")
-    third.join(first, "manager")
-    worker.join(first, "worker")
-    yield made
-    made.close()
+    try:
+        first, second, third, worker = made.several(4)
+        first.init("--dispatcher-heartbeat", "1s")
+        second.join(first, "manager")
+        third.join(first, "manager")
+        worker.join(first, "worker")
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

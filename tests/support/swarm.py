@@ -34,17 +34,23 @@ class Host:
     """An engine at an address that the others reach."""
 
     def __init__(self, cluster: "Cluster", number: int) -> None:
-        self.cluster, self.address = cluster, f"10.99.0.{number}"
+        self.cluster, self.address, self.port = cluster, f"10.99.0.{number}", f"port{number}"
         self.engine = Engine()
-        net = self.engine.net.name
-        self.port = f"port{number}"
+        try:
+            self._plug_in()
+            self.engine.start()
+        except BaseException:
+            self.engine.close()
+            raise
+
+    def _plug_in(self) -> None:
+        switch, net = self.cluster.netns, self.engine.net.name
         _ip(
-            f"-n {cluster.netns} link add {self.port} type veth peer name wire0 netns {net}",
-            f"-n {cluster.netns} link set {self.port} master switch up",
+            f"-n {switch} link add {self.port} type veth peer name wire0 netns {net}",
+            f"-n {switch} link set {self.port} master switch up",
             f"-n {net} addr add {self.address}/24 dev wire0",
             f"-n {net} link set wire0 up",
         )
-        self.engine.start()
 
     @property
     def docker(self) -> DockerCLI:
@@ -149,10 +155,9 @@ class Cluster:
         """As many engines, started side by side."""
         numbers = range(self.made + 1, self.made + count + 1)
         self.made += count
-        with ThreadPoolExecutor() as pool:
-            made = list(pool.map(lambda number: Host(self, number), numbers))
-        self.hosts += made
-        return made
+        side_by_side([lambda number=number: self.hosts.append(Host(self, number)) for number in numbers])  # type: ignore[misc]
+        self.hosts.sort(key=lambda host: (len(host.port), host.port))
+        return self.hosts[-count:]
 
     def close(self) -> None:
         """End all engines, and everything that was made for them."""
