@@ -89,7 +89,8 @@ def context(authority: Authority, tmp_path: Path) -> ssl.SSLContext:
 
 def of_client(place: Path, trusts: Authority, signed_by: Authority | None) -> ssl.SSLContext:
     """Of a client with a certificate, or without one."""
-    context = ssl.create_default_context(cadata=trusts.certificate.public_bytes(Encoding.PEM).decode())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=trusts.certificate.public_bytes(Encoding.PEM).decode())
     if signed_by is not None:
         home = signed_by.issue(place, client=True)
         context.load_cert_chain(home / "cert.pem", home / "key.pem")

@@ -12,9 +12,9 @@ from urllib.parse import quote_plus
 
 from lighterman.containers import log_plugins
 from lighterman.containers.log_facts import LogFacts, facts_of
-from lighterman.containers.log_forms import FORMS
+from lighterman.containers.log_forms import BLOCK_BYTES, FORMS
 from lighterman.containers.log_options import OFFERED, kept_file, log_attributes, places_in
-from lighterman.containers.log_reader import BLOCK_BYTES, LogReader
+from lighterman.containers.log_reader import LogReader
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.effects import in_thread

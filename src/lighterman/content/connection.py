@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from lighterman.content.jobs import Via
 from lighterman.lib.proxies import proxy_for
+from lighterman.lib.tls import client_context
 
 STALLED_S = 60.0
 
@@ -23,11 +24,7 @@ class BadCertificates(ValueError):
 
 def tls_context(via: Via) -> ssl.SSLContext:
     """What to speak TLS with. Blocks for a few small files. Raises: BadCertificates."""
-    if via.verify_tls:
-        context = ssl.create_default_context()
-    else:  # and no authorities are read: that takes longer than a connection
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = client_context(verify=via.verify_tls)
     if not via.certificates:
         return context
     try:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lighterman.errdefs import System
+from lighterman.lib.tls import client_context
 from lighterman.plugins.client import Address
 
 _TEXT_MAX_BYTES = 1 << 16
@@ -110,9 +111,7 @@ def _address(text: str, tls: _Tls | None) -> Address:
 
 
 def _context(tls: _Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_file or None)
-    if tls.insecure_skip_verify or not tls.ca_file:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = client_context(tls.ca_file, verify=not tls.insecure_skip_verify and bool(tls.ca_file))
     if tls.cert_file:
         context.load_cert_chain(tls.cert_file, tls.key_file)
     return context

@@ -20,11 +20,10 @@ class Tls:
     def wrap(self, sock: _socket.socket, host: str) -> "ssl.SSLSocket":
         """Raises: OSError (SSLError is one)."""
         import socket
-        import ssl
 
-        context = ssl.create_default_context(cafile=self.ca or None)
-        if not self.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        from lighterman.lib.tls import client_context
+
+        context = client_context(self.ca, verify=self.verify)
         if self.cert:
             context.load_cert_chain(self.cert, self.key)
         plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())

@@ -6,13 +6,13 @@ Source: "Format events for HTTP Event Collector" of Splunk; daemon/logger/splunk
 import http.client
 import json
 import os
-import ssl
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lighterman.lib.log_records import STREAMS, Entry
+from lighterman.lib.tls import client_context
 from lighterman.runtime.drivers.connection import dial_error
 from lighterman.runtime.drivers.driver import Driver
 from lighterman.runtime.fields import Fields
@@ -98,9 +98,9 @@ class Splunk(Driver):
         address = self._settings.text("log.address")
         if not self._settings.flag("log.tls"):
             return http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
-        context = ssl.create_default_context(cafile=self._settings.text("log.ca") or None)
-        if self._settings.flag("log.skip_verify"):
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = client_context(
+            self._settings.text("log.ca"), verify=not self._settings.flag("log.skip_verify")
+        )
         return http.client.HTTPSConnection(address, timeout=_TIMEOUT_S, context=context)
 
     def _ask(self, method: str, body: bytes, failure: str) -> None:
