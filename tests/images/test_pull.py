@@ -24,9 +24,10 @@ from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.content import download
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound
-from lighterman.images import Limits, progress
+from lighterman.images import Limits
 from lighterman.images.pull import pulled_reference
 from lighterman.lib.filters import Filters
+from lighterman.registry import progress
 from lighterman.registry.auth import basic
 
 

@@ -26,7 +26,6 @@ from lighterman.images.image import Image
 from lighterman.images.layers import Layers, Lease
 from lighterman.images.limits import Limits
 from lighterman.images.load import ImportWish, Loader
-from lighterman.images.progress import Emit, status, stream
 from lighterman.images.pull import Puller, PullWish, pulled_reference
 from lighterman.images.push import Pusher
 from lighterman.images.save import save_images, wanted_images
@@ -35,7 +34,16 @@ from lighterman.images.store import Store, Users
 from lighterman.images.view import image_history, inspect_image, list_images, usage
 from lighterman.lib.filters import Filters
 from lighterman.reference import Reference, parse_reference
-from lighterman.registry import Registry, format_platform, normalized, parse_platform, runs_on
+from lighterman.registry import (
+    Emit,
+    Registry,
+    format_platform,
+    normalized,
+    parse_platform,
+    runs_on,
+    status,
+    stream,
+)
 from lighterman.snapshots import Snapshots
 
 

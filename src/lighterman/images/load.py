@@ -37,12 +37,11 @@ from lighterman.images.image import (
     short,
 )
 from lighterman.images.layers import WAITING, Layers, OnStep, Unpack, Wish
-from lighterman.images.progress import Emit, action, status
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.reference import Reference, parse_reference
-from lighterman.registry import Remote, opened_url, parse_platform
+from lighterman.registry import Emit, Remote, action, opened_url, parse_platform, status
 from lighterman.snapshots import NewLayer
 
 REPORT_EVERY_S = 0.1

@@ -14,10 +14,10 @@ from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.images.errors import bad_layer
 from lighterman.images.image import Document, chain_ids, read_document, short
 from lighterman.images.layers import Layers, OnStep, Unpack, Wish
-from lighterman.images.progress import Emit, action, status, step_action
 from lighterman.images.store import Store
 from lighterman.reference import Reference, is_digest, parse_reference
 from lighterman.registry import (
+    Emit,
     Endpoint,
     Fetched,
     Index,
@@ -25,10 +25,13 @@ from lighterman.registry import (
     Registry,
     RegistryError,
     Repository,
+    action,
     choose,
     format_platform,
     parse_manifest,
     runs_on,
+    status,
+    step_action,
 )
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,6 @@ from lighterman.images.image import Image, short
 from lighterman.images.image import image_id as digest_of
 from lighterman.images.layers import Layers
 from lighterman.images.limits import Limits, slots
-from lighterman.images.progress import Emit, action, status, step_action
 from lighterman.images.store import Store
 from lighterman.reference import Reference
 from lighterman.registry import (
@@ -32,11 +31,15 @@ from lighterman.registry import (
     OCI_CONFIG,
     OCI_LAYER,
     OCI_MANIFEST,
+    Emit,
     Manifest,
     Registry,
     Repository,
+    action,
     parse_manifest,
     refused,
+    status,
+    step_action,
 )
 from lighterman.snapshots import Layer
 
