@@ -242,13 +242,16 @@ class Manager:
     async def _add_learner(self, url: str) -> tuple[int, list[EtcdMember]]:
         """etcd has one learner at a time: wait for the one before, and remove it if it never comes.
 
+        Its ids of members are made of their address and the second: within one, a host that has left and joins
+        again would have the id that was removed for good, which is refused with "member not found".
+
         Raises: NoLeader, Refused.
         """
         for _ in range(int(CATCH_UP_S / _RETRY_S)):
             try:
                 return await self.etcd.add_learner(url)
             except Refused as error:
-                if "too many learner" not in str(error):
+                if "too many learner" not in str(error) and "member not found" not in str(error):
                     raise
             await asyncio.sleep(_RETRY_S)
         for member in await self.etcd.members():

@@ -220,8 +220,15 @@ class Etcd:
         await self._call("Cluster/MemberPromote", pb.MemberRequest(id=member_id), pb.MembersResponse)
 
     async def remove(self, member_id: int) -> None:
-        """Raises: OutcomeUnknown, Refused."""
-        await self._call("Cluster/MemberRemove", pb.MemberRequest(id=member_id), pb.MembersResponse)
+        """Take a member out, unless it is gone already: lists are not of the last moment.
+
+        Raises: OutcomeUnknown, Refused.
+        """
+        try:
+            await self._call("Cluster/MemberRemove", pb.MemberRequest(id=member_id), pb.MembersResponse)
+        except Refused as error:
+            if "member not found" not in str(error):
+                raise
 
     async def move(self, member_id: int, peer_urls: Sequence[str]) -> None:
         """Other addresses for a member. Raises: OutcomeUnknown, Refused."""
