@@ -26,6 +26,7 @@ HEAD = b"POST /tell HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
 async def test_a_head_that_never_ends_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hijack, "HEAD_LIMIT_S", 0.05)
+    monkeypatch.setattr(hijack, "SILENCE_LIMIT_S", 0.05)
     async with serve(ROUTES) as peer:
         assert (await peer.raw(HEAD + b"X-Slow: a")).startswith(b"HTTP/1.1 408 ")
         assert (await peer.raw(b"")).startswith(b"HTTP/1.1 408 ")  # who says nothing at all

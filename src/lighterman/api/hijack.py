@@ -39,7 +39,9 @@ HEAD_LIMIT_BYTES = 1024 * 1024
 BODY_LIMIT_BYTES = 1024 * 1024
 """The body of an exec start is some 50 bytes; a larger one is not worth being gathered."""
 HEAD_LIMIT_S = 60.0
-"""How long a client may take for the head of a request; moby gives it five minutes (ReadHeaderTimeout)."""
+"""How long a client may take for the head of a request, from its first byte on."""
+SILENCE_LIMIT_S = 300.0
+"""How long a client that has connected may say nothing: as moby's ReadHeaderTimeout. Pools connect ahead."""
 EARLY_LIMIT_BYTES = 1024 * 1024
 """What is kept in memory of a stream that nobody has taken yet; then the client has to wait."""
 
@@ -136,7 +138,7 @@ class Connection(web.RequestHandler):
         self._crowd.connected += 1
         self._counted = True
         self.peer = self.peer or _peer(transport.get_extra_info("socket"))
-        self._await_head()
+        self._await_head(SILENCE_LIMIT_S)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._counted:
@@ -145,9 +147,10 @@ class Connection(web.RequestHandler):
         self._head_came()
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
+    def _await_head(self, within_s: float) -> None:
         """From now on the client has a while to send a whole head."""
-        self._deadline = asyncio.get_running_loop().call_later(HEAD_LIMIT_S, self._give_up)
+        self._head_came()
+        self._deadline = asyncio.get_running_loop().call_later(within_s, self._give_up)
 
     def _head_came(self) -> None:
         if self._deadline is not None:
@@ -156,7 +159,7 @@ class Connection(web.RequestHandler):
 
     def _give_up(self) -> None:
         if self.transport is not None:
-            log.debug("no whole request within %.0f s", HEAD_LIMIT_S)
+            log.debug("a client took too long to ask")
             self.transport.write(_TOO_SLOW)
             self.transport.close()
 
@@ -166,8 +169,8 @@ class Connection(web.RequestHandler):
             if len(self.hijack.early) > EARLY_LIMIT_BYTES and self.transport is not None:
                 self.transport.pause_reading()
         elif data and (self._partial or (self._body.is_eof() and not self._messages)):
-            if self._deadline is None:
-                self._await_head()
+            if not self._partial:
+                self._await_head(HEAD_LIMIT_S)
             searched = max(0, len(self._partial) - 2)  # the end of a head may lie across two reads
             self._partial += data
             self._look(0 if is_hijack(self._partial) else searched)
