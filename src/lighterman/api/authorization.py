@@ -7,7 +7,7 @@ hold some); and the pieces of an answer that goes on (a stream, a hijacked conne
 sees the head.
 
 Source: "Access authorization plugin" of Docker's documentation; pkg/authorization of moby 20.10, whose limit
-for bodies lets larger ones pass unseen (CVE-2024-41110 and CVE-2018-20699 are of this kind).
+for bodies lets larger ones pass unseen (CVE-2024-41110 and CVE-2026-34040 are of this kind).
 """
 
 import logging
