@@ -156,8 +156,11 @@ class Credentials:
 
     @property
     def others(self) -> list[Peer]:
-        """The managers that it knows, without itself."""
-        return [peer for peer in self.membership.managers if peer.node_id != self.node_id]
+        """The managers that it knows, without itself, and without what this host was in an earlier life."""
+        own = self.membership.advertise
+        return [
+            peer for peer in self.membership.managers if peer.node_id != self.node_id and peer.addr != own
+        ]
 
     async def ask_others(self, path: str, wish: Struct, kind: type[T], *, deadline_s: float = 20.0) -> T:
         """What any other manager answers. Raises: Unreachable, RemoteRefusal."""

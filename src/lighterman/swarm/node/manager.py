@@ -242,8 +242,8 @@ class Manager:
     async def _add_learner(self, url: str) -> tuple[int, list[EtcdMember]]:
         """etcd has one learner at a time: wait for the one before, and remove it if it never comes.
 
-        Its ids of members are made of their address and the second: within one, a host that has left and joins
-        again would have the id that was removed for good, which is refused with "member not found".
+        Its ids of members are made of their address and the second: within one, a host that has left and
+        joins again would have the id that was removed for good, which is refused with "member not found".
 
         Raises: NoLeader, Refused.
         """
