@@ -204,9 +204,9 @@ class Controller:
             )
             async for message in progress:
                 if message.error:
-                    log.error("op=pull task=%s image=%s: %s", self._task.id, image, message.error)
+                    log.warning("op=pull task=%s image=%s: %s", self._task.id, image, message.error)
         except EngineError as error:
-            log.error("op=pull task=%s image=%s outcome=failed: %s", self._task.id, image, error)
+            log.warning("op=pull task=%s image=%s outcome=failed: %s", self._task.id, image, error)
 
     def _check_binds(self) -> None:
         """Blocks. Raises: System."""
