@@ -80,6 +80,7 @@ def test_credentials_are_neither_kept_nor_logged(
     finally:
         (engine.root / "cli/config.json").unlink()
     assert secret not in engine.log
+    until(lambda: not any((engine.data / "trash").iterdir()), what="the trash to be emptied")
     kept = [path for top in (engine.data, engine.exec) for path in top.rglob("*") if path.is_file()]
     assert len(kept) > 10
     assert not [path for path in kept if secret.encode() in path.read_bytes()]

@@ -102,7 +102,8 @@ class Connection(web.RequestHandler):
     """aiohttp's connection, with the stream cut at requests that will be hijacked.
 
     It rests on these attributes of aiohttp's: `_messages`, the requests that were parsed and have to wait,
-    `_force_close`, and that `connection_lost` lets everything go.
+    `_upgraded`, whether the connection is a websocket's by now, `_force_close`, and that `connection_lost` lets
+    everything go.
 
     A client may send its next request before aiohttp is done with the answer that it has read: one that will
     be hijacked is held back until then.
@@ -128,6 +129,11 @@ class Connection(web.RequestHandler):
         self.place = manager.place
         self.peer = ""
         """Who sends: uid and pid on a unix socket, an address on TCP, with TLS the certificate's name too."""
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether the next byte begins a request."""
+        return self._body.is_eof() and not self._messages and not self._upgraded
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -168,7 +174,7 @@ class Connection(web.RequestHandler):
             self.hijack.early += data
             if len(self.hijack.early) > EARLY_LIMIT_BYTES and self.transport is not None:
                 self.transport.pause_reading()
-        elif data and (self._partial or (self._body.is_eof() and not self._messages)):
+        elif data and (self._partial or self._is_between):
             if not self._partial:
                 self._await_head(HEAD_LIMIT_S)
             searched = max(0, len(self._partial) - 2)  # the end of a head may lie across two reads
