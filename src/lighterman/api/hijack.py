@@ -102,8 +102,8 @@ class Connection(web.RequestHandler):
     """aiohttp's connection, with the stream cut at requests that will be hijacked.
 
     It rests on these attributes of aiohttp's: `_messages`, the requests that were parsed and have to wait,
-    `_upgraded`, whether the connection is a websocket's by now, `_force_close`, and that `connection_lost` lets
-    everything go.
+    `_upgraded`, whether the connection is a websocket's by now, `_force_close`, and that `connection_lost`
+    lets everything go.
 
     A client may send its next request before aiohttp is done with the answer that it has read: one that will
     be hijacked is held back until then.
