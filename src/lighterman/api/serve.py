@@ -200,13 +200,9 @@ class Front:
         if self._observe is not None:
             self._observe(operation, answer.status if isinstance(answer, Reply) else 200, took_s)
         response = await self._send(http, answer)
-        log.debug(
-            "%s %s %d %.1f ms",
-            http.method,
-            inline(http.path),
-            response.status,
-            (time.monotonic() - began_s) * 1000,
-        )
+        if log.isEnabledFor(logging.DEBUG):
+            took_ms = (time.monotonic() - began_s) * 1000
+            log.debug("%s %s %d %.1f ms", http.method, inline(http.path), response.status, took_ms)
         return response
 
     async def stop(self, servers: Sequence[Server]) -> None:
