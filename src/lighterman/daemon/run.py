@@ -48,6 +48,7 @@ from lighterman.daemon.reload import Reload
 from lighterman.daemon.watchdog import watched
 from lighterman.daemon.wiring import wired
 from lighterman.errdefs import System
+from lighterman.linux.process import give_back_memory
 
 if TYPE_CHECKING:
     from lighterman.api.metrics import Metrics
@@ -124,6 +125,7 @@ async def _serve(
             gc.collect()
             gc.freeze()
             gc.enable()
+            give_back_memory()
             log.info(
                 "op=start-engine version=%s duration_ms=%.0f", __version__, (time.monotonic() - began_s) * 1e3
             )
