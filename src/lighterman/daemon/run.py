@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from lighterman import __version__, api
-from lighterman.api import Listener, Rooms
+from lighterman.api import Deed, Listener, Rooms
 from lighterman.api.debug import dump_stacks
 from lighterman.daemon import logging as lines
-from lighterman.daemon.audit import open_audit
 from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.listeners import (
@@ -89,6 +88,15 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
             runner.run(_serve(config, read, hosts, listeners))
 
 
+def _audit(config: EngineConfig) -> Callable[[Deed], None] | None:
+    """What writes down who changed what, if the operator wants it: then alone its module is loaded."""
+    if not config.audit_log:
+        return None
+    from lighterman.daemon.audit import open_audit
+
+    return open_audit(config.audit_log)
+
+
 async def _guard(config: EngineConfig, rooms: api.Rooms) -> api.Guard | None:
     """Who is asked before each request, if somebody is. Raises: System: a plugin is not there."""
     if not config.authorization_plugins:
@@ -117,7 +125,7 @@ async def _serve(
             grace_s=config.shutdown_timeout,
             most_connections=min(config.max_connections, connections_possible()),
             observe=metrics.observe if metrics else None,
-            audit=open_audit(config.audit_log) if config.audit_log else None,
+            audit=_audit(config),
             guard=await _guard(config, engine.rooms),
         )
         async with serving as front:

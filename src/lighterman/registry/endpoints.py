@@ -5,7 +5,6 @@ any registry mirrors of its own: `certs.d/<host>/hosts.toml` with a table `[host
 """
 
 import ipaddress
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +63,10 @@ class Endpoints:
     def _configured(self, host: str) -> list[Endpoint]:
         path = self._certs_d / host / "hosts.toml"
         try:
-            tables = tomllib.loads(path.read_text()).get("host", {})
+            text = path.read_text()
+            import tomllib  # few hosts have such a file
+
+            tables = tomllib.loads(text).get("host", {})
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
