@@ -113,6 +113,7 @@ class Run:
         try:
             sockets.send(self._control, message, fds)
         except (BrokenPipeError, ConnectionResetError) as error:
+            self._receive()  # its last words, and its end: whoever tries again shall not find us connected
             raise MonitorGone() from error
 
     def _receive(self) -> None:

@@ -289,6 +289,7 @@ class Runtime:
             try:
                 return await run.queue_attach(client, to)
             except MonitorGone:
+                await asyncio.sleep(0)
                 await run.settled.wait()  # the next monitor takes the client, or the run has ended
 
     async def resize(self, id: str, rows: int, columns: int, exec_id: str | None = None) -> None:
