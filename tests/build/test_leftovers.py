@@ -114,17 +114,17 @@ def test_age_is_that_of_the_last_use() -> None:
 @pytest.mark.parametrize(
     ("mount", "target"),
     [
-        (RunMount(kind="bind", target="x"), "/work/x"),
+        (RunMount(kind="bind", target="x"), "/site/x"),
         (RunMount(kind="bind", target="/a/../b"), "/b"),
         (RunMount(kind="secret", id="s"), "/run/secrets/s"),
         (RunMount(kind="ssh"), "/run/buildkit/ssh_agent.0"),
     ],
 )
 def test_a_mount_is_seen_below_the_working_directory(mount: RunMount, target: str) -> None:
-    assert target_of(mount, "/work") == target
+    assert target_of(mount, "/site") == target
 
 
 @pytest.mark.parametrize("mount", [RunMount(kind="bind"), RunMount(kind="bind", target="/")])
 def test_a_mount_needs_a_target(mount: RunMount) -> None:
     with pytest.raises(InvalidParameter):
-        target_of(mount, "/work")
+        target_of(mount, "/site")

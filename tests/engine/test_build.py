@@ -55,8 +55,8 @@ def containers(http: Http) -> list[str]:
 
 def test_the_command_line_builds_and_the_image_runs(docker: DockerCLI, folder: Path) -> None:
     (folder / "Dockerfile").write_text(
-        "FROM busybox\nENV WHO=you\nWORKDIR /work\nCOPY . .\nRUN echo $WHO >/who\n"
-        "CMD cat /who /work/b src/a\n"
+        "FROM busybox\nENV WHO=you\nWORKDIR /site\nCOPY . .\nRUN echo $WHO >/who\n"
+        "CMD cat /who /site/b src/a\n"
     )
     told = docker("build", "-t", "made:1", "-t", "made", "--label", "x=y z", folder)
     lines = told.stdout.splitlines()
