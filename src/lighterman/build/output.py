@@ -8,11 +8,10 @@ there.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
 
 from lighterman.apitypes.image import Progress, failure
 from lighterman.errdefs import EngineError, System
-from lighterman.lib.effects import to_end
+from lighterman.registry import Emit, stream
 
 KEPT_MESSAGES = 256
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
@@ -103,53 +102,18 @@ class Part:
 
 
 async def messages(work: Callable[[Tell], Awaitable[None]]) -> AsyncGenerator[Progress, None]:
-    """What `work` tells, as it comes. Awaited until its first message: what fails before raises.
-
-    What fails after is the last message. Whoever stops reading stops the work, and has waited for its end.
-    """
-    queue: asyncio.Queue[Progress | None] = asyncio.Queue()
+    """What `work` tells, as it comes (`registry.stream`), and no more ahead of its reader than is kept."""
     room = asyncio.Semaphore(KEPT_MESSAGES)
 
-    async def tell(message: Progress) -> None:
-        await room.acquire()
-        queue.put_nowait(message)
+    async def told(emit: Emit) -> None:
+        async def tell(message: Progress) -> None:
+            await room.acquire()
+            emit(message)
 
-    async def run() -> None:
-        try:
-            await work(tell)
-        finally:
-            queue.put_nowait(None)
+        await work(tell)
 
-    async def rest(first: Progress | None) -> AsyncGenerator[Progress, None]:
-        try:
-            message = first
-            while message is not None:
-                yield message
-                room.release()
-                message = await queue.get()
-            try:
-                await task
-            except EngineError as error:
-                yield failure(str(error), code=error.code if isinstance(error, BuildFailed) else 0)
-        finally:
-            await _stop(task)
-
-    task = asyncio.ensure_future(run())  # its parent is the iterator, which outlives it
-    try:
-        first = await queue.get()
-        if first is None:
-            await task
-    except BaseException:
-        await _stop(task)
-        raise
-    return rest(first)
+    return await stream(told, failed=_failure, taken=room.release)
 
 
-async def _stop(task: "asyncio.Future[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError, Exception):  # told already, or nobody is there to be told
-        await to_end(_settled(task))
-
-
-async def _settled(task: "asyncio.Future[None]") -> None:
-    await asyncio.wait([task])
+def _failure(error: EngineError) -> Progress:
+    return failure(str(error), code=error.code if isinstance(error, BuildFailed) else 0)

@@ -53,10 +53,20 @@ def human_size(size: float) -> str:
     return f"{size:.4g}{_UNITS[unit]}"
 
 
-async def stream(work: Callable[[Emit], Awaitable[None]]) -> AsyncGenerator[Progress, None]:
+def _failure(error: EngineError) -> Progress:
+    return failure(str(error))
+
+
+async def stream(
+    work: Callable[[Emit], Awaitable[None]],
+    *,
+    failed: Callable[[EngineError], Progress] = _failure,
+    taken: Callable[[], None] = lambda: None,
+) -> AsyncGenerator[Progress, None]:
     """What `work` emits, as it comes. Awaited until its first message: what fails before raises.
 
-    What fails after is the last message. Whoever stops reading stops the work, and has waited for its end.
+    What fails after is the last message, as `failed` words it. Whoever stops reading stops the work, and has
+    waited for its end. `taken` is called when a message has been read: whoever emits may wait for it.
     """
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
 
@@ -71,11 +81,12 @@ async def stream(work: Callable[[Emit], Awaitable[None]]) -> AsyncGenerator[Prog
             message = first
             while message is not None:
                 yield message
+                taken()
                 message = await queue.get()
             try:
                 await task
             except EngineError as error:
-                yield failure(str(error))
+                yield failed(error)
         finally:
             await _stop(task)
 
