@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tests.images.shelf import Shelf, opened
 from lighterman.apitypes.container import ContainerConfig, HealthConfig
 from lighterman.apitypes.registry import Platform
 from lighterman.build.cache import StepCache, continues, step_key
+from lighterman.db import Put, Reading
 from lighterman.errdefs import System
 from lighterman.images import Image, Step
 from lighterman.images.image import Document, History, RootFS
@@ -140,6 +141,20 @@ async def test_steps_are_found_after_a_restart_as_long_as_their_image_is_there(t
         assert cache.find("k") is None
     async with opened(tmp_path / "data") as shelf:
         assert list(StepCache(shelf.rooms.db, shelf.images)) == []
+
+
+async def test_a_step_that_was_answered_outlives_a_crash(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as shelf:
+        cache, image = StepCache(shelf.rooms.db, shelf.images), await make(shelf)
+
+        async def at_once() -> Image:
+            return image
+
+        for _ in range(500):  # the thread that writes is busy
+            shelf.rooms.db.write_soon(Put("facts", "x", b"{}"))
+        await cache.once("k", at_once)
+        with closing(Reading(tmp_path / "data/state.db")) as left:
+            assert [key for key, _ in left.rows("build_steps")] == ["k"]
 
 
 async def test_a_held_image_is_not_removed(shelf: Shelf) -> None:

@@ -162,7 +162,7 @@ class Builds:
             image = await images.steps.squashed(image, built.base)
             if wish.aux:
                 await part.message(aux(image))
-        self.cache.mark_result(image.id)
+        await self.cache.mark_result(image.id)
         await part.say(f"Successfully built {short(image)}\n")
         for name in names:
             await images.tag(image.id, str(name))

@@ -69,7 +69,9 @@ class StepCache:
         if image is None:
             self.forget(key)
             return None
-        self._keep(key, structs.replace(known, used_ns=time.time_ns(), uses=known.uses + 1))
+        used = structs.replace(known, used_ns=time.time_ns(), uses=known.uses + 1)
+        self._steps[key] = used
+        self._db.write_soon(_ROWS.put(key, used))
         return image
 
     async def once(self, key: str, make: Callable[[], Awaitable[Image]]) -> tuple[Image, bool]:
@@ -86,26 +88,26 @@ class StepCache:
             await asyncio.wait([making])  # if it fails, the next one tries
 
     async def made(self, key: str, make: Callable[[], Awaitable[Image]]) -> Image:
-        """The image of a step, made whatever is there."""
+        """The image of a step, made whatever is there; a crash of the engine does not lose it again."""
         making: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._making.setdefault(key, making)
         try:
             image = await make()
+            history = image.document.history
+            comment = history[-1].created_by if history else ""
+            now_ns = time.time_ns()
+            await self._write(key, CachedStep(image.id, image.parent, comment, now_ns, now_ns))
         finally:
             if self._making.get(key) is making:
                 del self._making[key]
             making.set_result(None)
-        history = image.document.history
-        comment = history[-1].created_by if history else ""
-        now_ns = time.time_ns()
-        self._keep(key, CachedStep(image.id, image.parent, comment, now_ns, now_ns))
         return image
 
-    def mark_result(self, image_id: str) -> None:
-        """A build has ended with this image."""
+    async def mark_result(self, image_id: str) -> None:
+        """A build has ended with this image; a crash of the engine does not make it forget that."""
         for key, step in self:
             if step.image == image_id and not step.result:
-                self._keep(key, structs.replace(step, result=True))
+                await self._write(key, structs.replace(step, result=True))
 
     def results(self, images: Images) -> set[str]:
         """The ids of the images that builds have ended with, and of all that they were made from."""
@@ -133,9 +135,9 @@ class StepCache:
             return self._images.find(step.image)
         return None
 
-    def _keep(self, key: str, step: CachedStep) -> None:
+    async def _write(self, key: str, step: CachedStep) -> None:
         self._steps[key] = step
-        self._db.write_soon(_ROWS.put(key, step))
+        await self._db.write(_ROWS.put(key, step), durable=False)
 
 
 def continues(target: Image, parent: Image | None, comment: str) -> bool:
