@@ -1,4 +1,11 @@
-"""The document of the API, made from the table of routes: `python -m lighterman.api.docs > docs/api.md`."""
+"""The documents of the API, made from the table of routes.
+
+`python -m lighterman.api.docs > docs/api.md` writes the one for readers; `--openapi` prints the one for
+programs (`openapi.py`).
+"""
+
+import sys
+from collections.abc import Sequence
 
 from lighterman.api import versions
 from lighterman.api.routes import MISSING, SERVED, Flow, Route
@@ -47,5 +54,17 @@ def _row(route: Route) -> str:
     return f"| {route.operation} | `{route.method} {path}` | {since} | {_FLOWS[route.flow]} |"
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Print the document that was asked for."""
+    if "--openapi" in arguments:
+        import msgspec
+
+        from lighterman.api import openapi  # the types of everything, which docs/api.md does not need
+
+        print(msgspec.json.format(msgspec.json.encode(openapi.document())).decode())
+    else:
+        print(document(), end="")
+
+
 if __name__ == "__main__":
-    print(document(), end="")
+    main(sys.argv[1:])
