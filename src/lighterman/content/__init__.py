@@ -51,6 +51,7 @@ from lighterman.content.jobs import (
 )
 from lighterman.content.pipes import fed, read_prelude, written
 from lighterman.content.rooted import open_in_root, readable
+from lighterman.content.trash import emptied
 from lighterman.content.view import Place, View
 from lighterman.content.workers import Workers
 
@@ -96,6 +97,7 @@ __all__ = [
     "Via",
     "View",
     "Workers",
+    "emptied",
     "fed",
     "finishing_url",
     "open_in_root",

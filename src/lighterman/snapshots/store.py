@@ -28,6 +28,7 @@ from lighterman.content import (
     ListChanges,
     PackTree,
     Workers,
+    emptied,
     written,
 )
 from lighterman.content import Layer as Unpacked
@@ -44,6 +45,8 @@ from lighterman.snapshots.mounts import Mounts
 
 TRASH_DELAY_S = 1.0
 """Removed trees are unlinked together, and not while somebody waits for the next container."""
+FEW_ENTRIES = 256
+"""So many are removed in a thread: what a container leaves is not worth the start of a worker process."""
 SHORT_OF_BYTES = 256 << 20
 """With less on the disk what was removed is wanted back at once."""
 NO_PARENT = "-"
@@ -460,7 +463,8 @@ class Snapshots:
         while any(trash.iterdir()):
             fd = os.open(trash, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                await self._workers.run(EmptyDirectory(), [fd])
+                if not await in_thread(emptied, fd, FEW_ENTRIES):
+                    await self._workers.run(EmptyDirectory(), [fd])
             finally:
                 os.close(fd)
 
