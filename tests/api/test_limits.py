@@ -9,8 +9,11 @@ import pytest
 from tests.api.peer import Serve
 
 from lighterman.api import hijack
+from lighterman.api.authorization import BODY_LIMIT_BYTES
+from lighterman.api.described import DESCRIBED, TAR
 from lighterman.api.request import Answer, Reply, Request
 from lighterman.api.rooms import Rooms
+from lighterman.api.routes import ROUTES as TABLE
 from lighterman.api.routes import Route
 from lighterman.api.serve import Next
 
@@ -19,7 +22,7 @@ async def told(request: Request, rooms: Rooms) -> Answer:
     return Reply(200, await request.read())
 
 
-ROUTES = (Route("Tell", "POST", "/tell", told),)
+ROUTES = (Route("Tell", "POST", "/tell", told, body_bytes=16 << 20),)
 FRONT = sys.modules["lighterman.api.serve"]  # the package has a function of this name
 HEAD = b"POST /tell HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
@@ -33,7 +36,7 @@ async def test_a_head_that_never_ends_is_given_up(serve: Serve, monkeypatch: pyt
 
 
 async def test_a_body_that_never_ends_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FRONT, "JSON_LIMIT_S", 0.05)
+    monkeypatch.setattr(FRONT, "BODY_LIMIT_S", 0.05)
     async with serve(ROUTES) as peer:
         reader, writer = await peer.connect()
         writer.write(HEAD + b"Content-Length: 9\r\n\r\nhalf")
@@ -43,12 +46,39 @@ async def test_a_body_that_never_ends_is_given_up(serve: Serve, monkeypatch: pyt
         writer.close()
 
 
-async def test_a_body_that_is_too_large_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FRONT, "JSON_LIMIT_BYTES", 10)
-    async with serve(ROUTES) as peer:
+async def test_a_body_that_is_too_large_for_its_route_is_refused(serve: Serve) -> None:
+    async with serve([Route("Tell", "POST", "/tell", told, body_bytes=10)]) as peer:
         assert (await peer.ask("POST", "/tell", body=b"x" * 10)).status == 200
         answer = await peer.ask("POST", "/tell", body=b"x" * 11)
-    assert (answer.status, b"request body too large" in answer.body) == (400, True)
+        assert (answer.status, answer.body) == (400, b'{"message":"http: request body too large"}\n')
+        in_pieces = HEAD + b"Transfer-Encoding: chunked\r\n\r\nb\r\n%s\r\n0\r\n\r\n" % (b"x" * 11)
+        assert b"request body too large" in await peer.raw(in_pieces)
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_waited_for(serve: Serve) -> None:
+    async with serve([Route("Tell", "POST", "/tell", told)]) as peer:
+        reader, writer = await peer.connect()
+        writer.write(HEAD + b"Content-Length: 99999999999\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+async def test_an_archive_may_have_any_size(serve: Serve) -> None:
+    async def counted(request: Request, rooms: Rooms) -> Answer:
+        return Reply(200, str(sum([len(each) async for each in request.chunks()])).encode())
+
+    async with serve([Route("Count", "POST", "/count", counted, body_bytes=None)]) as peer:
+        assert (await peer.ask("POST", "/count", body=bytes(20 << 20))).body == b"20971520"
+
+
+def test_what_is_read_as_a_whole_can_be_shown_to_authorization_plugins() -> None:
+    assert max(route.body_bytes or 0 for route in TABLE) <= BODY_LIMIT_BYTES
+
+
+def test_bodies_without_a_limit_are_archives() -> None:
+    archives = {route.operation for route in TABLE if route.body_bytes is None}
+    assert archives == {operation for operation, told in DESCRIBED.items() if told.body == TAR}
 
 
 @pytest.mark.parametrize("header", [b"X: " + b"x" * 600_000, b"\r\n".join([b"X: " + b"x" * 9000] * 200)])

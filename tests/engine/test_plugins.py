@@ -329,8 +329,8 @@ def test_a_plugin_decides_who_may_what(new_engine: type[Daemon], sockets: Path, 
             assert any("/exec/" in call["RequestUri"] for call in calls(home, "AuthZPlugin.AuthZRes"))
             large = b'{"Name": "' + b"x" * (5 << 20) + b'"}'
             refused = http("POST", "/volumes/create", large, {"Content-Type": "application/json"})
-            assert refused.status == 403
-            assert b"too many for authorization plugins" in refused.body
+            assert refused.status == 400
+            assert b"request body too large" in refused.body
             (home / "misbehave").write_text(json.dumps({"AuthZPlugin.AuthZReq": "hang"}))
             silent = http("GET", "/version")
             assert silent.status == 500

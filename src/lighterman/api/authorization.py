@@ -1,10 +1,10 @@
 """Authorization plugins: asked before a handler works, and again before its answer goes out.
 
-A plugin sees exactly what the handler sees: the body is read once, and these bytes are what both get. A body
-that is too large to be shown is refused, however it is framed and labelled. What is never shown: archives,
-which the operation, not the client's label, makes one (`ARCHIVES`); credentials (SystemAuth, and headers that
-hold some); and the pieces of an answer that goes on (a stream, a hijacked connection), of which the plugin
-sees the head.
+A plugin sees exactly what the handler sees: the body is read once, and these bytes are what both get. No
+route takes a body that is too large to be shown, however it is framed and labelled. What is never shown:
+archives, which the operation, not the client's label, makes one (`Route.body_bytes`); credentials
+(SystemAuth, and headers that hold some); and the pieces of an answer that goes on (a stream, a hijacked
+connection), of which the plugin sees the head.
 
 Source: "Access authorization plugin" of Docker's documentation; pkg/authorization of moby 20.10, whose limit
 for bodies lets larger ones pass unseen (CVE-2024-41110 and CVE-2026-34040 are of this kind).
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 4 << 20
-"""What is shown of a request or an answer; dockerd's limit is 1 MiB, that of newer ones 4 MiB."""
-ARCHIVES = frozenset({"ImageBuild", "ImageLoad", "ImageCreate", "PutContainerArchive", "PluginCreate"})
-"""Operations whose body is a tar."""
+"""What is shown of a request or an answer; dockerd's limit is 1 MiB, that of newer ones 4 MiB. No route lets
+a larger body in that is to be shown."""
 SECRET = frozenset({"SystemAuth"})
 """Operations whose bodies hold credentials."""
 _HIDDEN_HEADERS = frozenset({"authorization", "x-registry-auth", "x-registry-config"})
@@ -60,12 +59,8 @@ class Authorization:
         if not self.names:
             return await ask_on(request)
         shown = b""
-        if route.operation not in ARCHIVES:
+        if route.body_bytes is not None:
             shown = await request.read()
-            if len(shown) > BODY_LIMIT_BYTES:
-                raise Forbidden(
-                    f"the body has more than {BODY_LIMIT_BYTES} bytes, too many for authorization plugins"
-                )
             request = _with_body(request, shown)
         facts = _asked(request, b"" if route.operation in SECRET else shown)
         await self._all(facts, lambda plugin, told: plugin.authorize_request(told))

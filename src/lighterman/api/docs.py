@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from lighterman.api import versions
-from lighterman.api.routes import MISSING, SERVED, Flow, Route
+from lighterman.api.routes import LARGE_BYTES, MISSING, SERVED, SMALL_BYTES, Flow, Route
 
 _FLOWS = {
     Flow.PLAIN: "",
@@ -16,6 +16,7 @@ _FLOWS = {
     Flow.HIJACK: "takes over the connection",
     Flow.WEBSOCKET: "speaks websocket frames",
 }
+_BODIES = {None: "an archive of any size", LARGE_BYTES: f"{LARGE_BYTES >> 20} MiB"}
 
 
 def document() -> str:
@@ -32,6 +33,9 @@ def document() -> str:
             f"(`/v1.NN/` before the path; without it {versions.text(versions.DEFAULT)}). What differs "
             "between them is the table in `src/lighterman/api/gates.py`.",
             "",
+            f"A body has no more than {SMALL_BYTES >> 20} MiB, unless the table says otherwise; "
+            "a larger one is answered with 400.",
+            "",
             f"{len({route.operation for route in SERVED})} operations are answered, "
             f"{len(MISSING)} are still to come and answer 501.",
             "",
@@ -45,13 +49,18 @@ def document() -> str:
 
 
 def _table(routes: tuple[Route, ...]) -> list[str]:
-    return ["| operation | request | since | connection |", "|---|---|---|---|", *map(_row, routes)]
+    return [
+        "| operation | request | since | connection | body |",
+        "|---|---|---|---|---|",
+        *map(_row, routes),
+    ]
 
 
 def _row(route: Route) -> str:
     path = route.path.replace(":.*", "")
     since = versions.text(route.since) if route.since > versions.OLDEST else ""
-    return f"| {route.operation} | `{route.method} {path}` | {since} | {_FLOWS[route.flow]} |"
+    body = _BODIES.get(route.body_bytes, "")
+    return f"| {route.operation} | `{route.method} {path}` | {since} | {_FLOWS[route.flow]} | {body} |"
 
 
 def main(arguments: Sequence[str]) -> None:

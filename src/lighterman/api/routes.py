@@ -33,6 +33,12 @@ from lighterman.api.versions import Version
 Handler = Callable[[Request, Rooms], Awaitable[Answer]]
 
 
+SMALL_BYTES = 1 << 20
+"""For a body of JSON that wishes little."""
+LARGE_BYTES = 4 << 20
+"""For one that holds whole environments, or a secret. Authorization plugins are shown no more than this."""
+
+
 class Flow(enum.Enum):
     """What becomes of the connection, and of the work when the client goes away."""
 
@@ -57,6 +63,8 @@ class Route:
     flow: Flow = Flow.PLAIN
     since: Version = versions.OLDEST
     """Requests that speak an older version are refused. Source: WithMinimumAPIVersion in moby's routers."""
+    body_bytes: int | None = SMALL_BYTES
+    """The most that a body may have that is read as a whole; None: it is an archive, read as it comes."""
 
 
 SERVED: tuple[Route, ...] = (
@@ -68,7 +76,7 @@ SERVED: tuple[Route, ...] = (
     Route("SystemDataUsage", "GET", "/system/df", system.data_usage),
     Route("SystemEvents", "GET", "/events", system.events, flow=Flow.STREAM),
     Route("ContainerList", "GET", "/containers/json", containers.list_),
-    Route("ContainerCreate", "POST", "/containers/create", containers.create),
+    Route("ContainerCreate", "POST", "/containers/create", containers.create, body_bytes=LARGE_BYTES),
     Route("ContainerInspect", "GET", "/containers/{id:.*}/json", containers.inspect),
     Route("ContainerTop", "GET", "/containers/{id:.*}/top", containers.top),
     Route("ContainerLogs", "GET", "/containers/{id:.*}/logs", containers.logs, flow=Flow.STREAM),
@@ -96,14 +104,14 @@ SERVED: tuple[Route, ...] = (
     Route("ContainerDelete", "DELETE", "/containers/{id:.*}", containers.delete),
     Route("ContainerArchiveInfo", "HEAD", "/containers/{id:.*}/archive", archives.info),
     Route("ContainerArchive", "GET", "/containers/{id:.*}/archive", archives.get, flow=Flow.STREAM),
-    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive", archives.put),
+    Route("PutContainerArchive", "PUT", "/containers/{id:.*}/archive", archives.put, body_bytes=None),
     Route("ContainerPrune", "POST", "/containers/prune", containers.prune, since=(1, 25)),
-    Route("ContainerExec", "POST", "/containers/{id:.*}/exec", execs.create),
+    Route("ContainerExec", "POST", "/containers/{id:.*}/exec", execs.create, body_bytes=LARGE_BYTES),
     Route("ExecStart", "POST", "/exec/{id:.*}/start", execs.start, flow=Flow.HIJACK),
     Route("ExecResize", "POST", "/exec/{id:.*}/resize", execs.resize),
     Route("ExecInspect", "GET", "/exec/{id:.*}/json", execs.inspect),
     Route("ImageList", "GET", "/images/json", images.list_),
-    Route("ImageCreate", "POST", "/images/create", images.create, flow=Flow.STREAM),
+    Route("ImageCreate", "POST", "/images/create", images.create, flow=Flow.STREAM, body_bytes=None),
     Route("ImagePush", "POST", "/images/{name:.*}/push", images.push, flow=Flow.STREAM),
     Route("ImageInspect", "GET", "/images/{name:.*}/json", images.inspect),
     Route("ImageHistory", "GET", "/images/{name:.*}/history", images.history),
@@ -112,9 +120,9 @@ SERVED: tuple[Route, ...] = (
     Route("ImageTag", "POST", "/images/{name:.*}/tag", images.tag),
     Route("ImageDelete", "DELETE", "/images/{name:.*}", images.delete),
     Route("ImagePrune", "POST", "/images/prune", images.prune, since=(1, 25)),
-    Route("ImageLoad", "POST", "/images/load", images.load, flow=Flow.STREAM),
-    Route("ImageCommit", "POST", "/commit", images.commit),
-    Route("ImageBuild", "POST", "/build", build.build, flow=Flow.STREAM),
+    Route("ImageLoad", "POST", "/images/load", images.load, flow=Flow.STREAM, body_bytes=None),
+    Route("ImageCommit", "POST", "/commit", images.commit, body_bytes=LARGE_BYTES),
+    Route("ImageBuild", "POST", "/build", build.build, flow=Flow.STREAM, body_bytes=None),
     Route("BuildPrune", "POST", "/build/prune", build.prune, since=(1, 31)),
     Route("Session", "POST", "/session", session.session, flow=Flow.HIJACK),
     Route("ImageSearch", "GET", "/images/search", images.search),
@@ -147,7 +155,7 @@ SERVED: tuple[Route, ...] = (
         flow=Flow.STREAM,
         since=(1, 26),
     ),
-    Route("PluginCreate", "POST", "/plugins/create", plugins.create),
+    Route("PluginCreate", "POST", "/plugins/create", plugins.create, body_bytes=None),
     Route("PluginPush", "POST", "/plugins/{name:.*}/push", plugins.push, flow=Flow.STREAM),
     Route("PluginSet", "POST", "/plugins/{name:.*}/set", plugins.set_),
     Route("SwarmInspect", "GET", "/swarm", swarm.inspect),
@@ -162,24 +170,52 @@ SERVED: tuple[Route, ...] = (
     Route("NodeDelete", "DELETE", "/nodes/{id}", nodes.delete),
     Route("NodeUpdate", "POST", "/nodes/{id}/update", nodes.update),
     Route("ServiceList", "GET", "/services", services.list_),
-    Route("ServiceCreate", "POST", "/services/create", services.create),
+    Route("ServiceCreate", "POST", "/services/create", services.create, body_bytes=LARGE_BYTES),
     Route("ServiceInspect", "GET", "/services/{id}", services.inspect),
     Route("ServiceDelete", "DELETE", "/services/{id}", services.delete),
-    Route("ServiceUpdate", "POST", "/services/{id}/update", services.update),
+    Route("ServiceUpdate", "POST", "/services/{id}/update", services.update, body_bytes=LARGE_BYTES),
     Route("ServiceLogs", "GET", "/services/{id}/logs", services.logs, flow=Flow.STREAM),
     Route("TaskList", "GET", "/tasks", services.list_tasks),
     Route("TaskInspect", "GET", "/tasks/{id}", services.inspect_task),
     Route("TaskLogs", "GET", "/tasks/{id}/logs", services.task_logs, flow=Flow.STREAM),
     Route("SecretList", "GET", "/secrets", payloads.list_secrets, since=(1, 25)),
-    Route("SecretCreate", "POST", "/secrets/create", payloads.create_secret, since=(1, 25)),
+    Route(
+        "SecretCreate",
+        "POST",
+        "/secrets/create",
+        payloads.create_secret,
+        since=(1, 25),
+        body_bytes=LARGE_BYTES,
+    ),
     Route("SecretInspect", "GET", "/secrets/{id}", payloads.inspect_secret, since=(1, 25)),
     Route("SecretDelete", "DELETE", "/secrets/{id}", payloads.delete_secret, since=(1, 25)),
-    Route("SecretUpdate", "POST", "/secrets/{id}/update", payloads.update_secret, since=(1, 25)),
+    Route(
+        "SecretUpdate",
+        "POST",
+        "/secrets/{id}/update",
+        payloads.update_secret,
+        since=(1, 25),
+        body_bytes=LARGE_BYTES,
+    ),
     Route("ConfigList", "GET", "/configs", payloads.list_configs, since=(1, 30)),
-    Route("ConfigCreate", "POST", "/configs/create", payloads.create_config, since=(1, 30)),
+    Route(
+        "ConfigCreate",
+        "POST",
+        "/configs/create",
+        payloads.create_config,
+        since=(1, 30),
+        body_bytes=LARGE_BYTES,
+    ),
     Route("ConfigInspect", "GET", "/configs/{id}", payloads.inspect_config, since=(1, 30)),
     Route("ConfigDelete", "DELETE", "/configs/{id}", payloads.delete_config, since=(1, 30)),
-    Route("ConfigUpdate", "POST", "/configs/{id}/update", payloads.update_config, since=(1, 30)),
+    Route(
+        "ConfigUpdate",
+        "POST",
+        "/configs/{id}/update",
+        payloads.update_config,
+        since=(1, 30),
+        body_bytes=LARGE_BYTES,
+    ),
 )
 """Operations that are answered."""
 

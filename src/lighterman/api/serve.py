@@ -44,10 +44,8 @@ UPLOAD_AHEAD_BYTES = 1 << 20
 """How much of an upload is read before somebody wants it: with less, both ends wait for each other."""
 ANSWER_AHEAD_BYTES = 1 << 20
 """How much of a stream is made before the client has read it."""
-JSON_LIMIT_BYTES = 16 * 1024 * 1024
-"""A larger body is no JSON of ours; archives come as streams."""
-JSON_LIMIT_S = 60.0
-"""How long a client may take to send such a body."""
+BODY_LIMIT_S = 60.0
+"""How long a client may take to send a body that is read as a whole."""
 
 
 @dataclass(frozen=True)
@@ -293,10 +291,12 @@ class Front:
             raise InvalidParameter(
                 f"{route.method} {route.path} requires minimum API version {versions.text(route.since)}"
             )
-        return route, self._request(http, version, names)
+        return route, self._request(http, route, version, names)
 
-    def _request(self, http: web.BaseRequest, version: Version, names: Mapping[str, str]) -> Request:
-        body = _Body(http)
+    def _request(
+        self, http: web.BaseRequest, route: Route, version: Version, names: Mapping[str, str]
+    ) -> Request:
+        body = _Body(http, route.body_bytes)
 
         connection = http.protocol
         assert isinstance(connection, Connection)
@@ -389,21 +389,26 @@ def _changes(route: Route) -> bool:
 class _Body:
     """The body of one request."""
 
-    def __init__(self, http: web.BaseRequest) -> None:
+    def __init__(self, http: web.BaseRequest, most_bytes: int | None) -> None:
         self._http = http
+        self._most_bytes = most_bytes or 0
 
     async def read(self) -> bytes:
-        """All of it. Raises: InvalidParameter when it is too large or broken."""
+        """All of it. Raises: InvalidParameter when it is too large (if it says so, at once) or broken."""
+        self._check(self._http.content_length or 0)
         body = bytearray()
         try:
-            async with asyncio.timeout(JSON_LIMIT_S):
+            async with asyncio.timeout(BODY_LIMIT_S):
                 async for chunk in self.chunks():
                     body += chunk
-                    if len(body) > JSON_LIMIT_BYTES:
-                        raise InvalidParameter("http: request body too large")
+                    self._check(len(body))
         except TimeoutError as error:
-            raise InvalidParameter(f"the body did not come within {JSON_LIMIT_S:.0f} s") from error
+            raise InvalidParameter(f"the body did not come within {BODY_LIMIT_S:.0f} s") from error
         return bytes(body)
+
+    def _check(self, length: int) -> None:
+        if length > self._most_bytes:
+            raise InvalidParameter("http: request body too large")
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """It, as it comes. Raises: InvalidParameter when the client breaks off or its framing is wrong."""
