@@ -17,6 +17,8 @@ from benchmarks.archives import archives
 from benchmarks.builds import builds
 from benchmarks.client import Client
 from benchmarks.images import commit, images
+from benchmarks.names import names, patience
+from benchmarks.networks import networks, published_port, volumes
 from benchmarks.rows import ROWS as FIRST_ROWS
 from benchmarks.rows import Bench, Row
 from benchmarks.table import Line, as_json, line, shown
@@ -29,6 +31,11 @@ ROWS = (
     Row("images", images, rounds=3),
     Row("commit", commit, rounds=7),
     Row("builds", builds, rounds=3),
+    Row("networks", networks, rounds=11),
+    Row("volumes", volumes, rounds=25),
+    Row("names", names, rounds=5, unit="/s", more_is_better=True),
+    Row("names-p99", patience, rounds=5),
+    Row("port", published_port, rounds=5, unit="MB/s", more_is_better=True),
 )
 
 

@@ -42,6 +42,7 @@ class Client:
         body = {
             "Image": image,
             "Cmd": list(command),
+            "ExposedPorts": {port: {} for port in host.get("PortBindings", ())},  # or dockerd publishes none
             "HostConfig": {"NetworkMode": network, **host},
             "AttachStdout": True,
         }

@@ -27,6 +27,13 @@ AIMS = {
     "build 20 steps again": 3.0,
     "build of 200 MB in 20,000 files": 2.0,
     "build of three stages of 1 s": 2.0,
+    "network create+remove": 5.0,
+    "network connect+disconnect": 3.0,
+    "start with 10 published ports": 6.0,
+    "volume create": 3.0,
+    "DNS answers a second": 3.0,
+    "DNS answer under load, p99": 1.0,
+    "published port": 1.0,
 }
 """How many times better than dockerd each number is meant to be at least."""
 
