@@ -4,6 +4,8 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,21 +23,24 @@ with held_alone(Path(sys.argv[1]), "x"):
 """
 
 
-def test_two_engines_never_share_a_data_root_and_the_second_learns_of_the_first(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
+@contextmanager
+def held_by_another(lock: Path) -> Iterator[int]:
+    """Another process holds the lock for as long as the block lasts; its id."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with (
-            pytest.raises(
-                System, match=f"^data root is in use: process with PID {holder.pid} is still running$"
-            ),
-            held_alone(lock, "data root"),
-        ):
-            pass
+        yield holder.pid
         holder.communicate()
+
+
+def test_two_engines_never_share_a_data_root_and_the_second_learns_of_the_first(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with held_by_another(lock) as pid:
+        expected = f"^data root is in use: process with PID {pid} is still running$"
+        with pytest.raises(System, match=expected), held_alone(lock, "data root"):
+            pass
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:

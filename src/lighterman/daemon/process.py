@@ -77,7 +77,8 @@ def claim_data_root(root: Path) -> None:
     """
     _make(root, 0o711)
     found = {entry.name for entry in root.iterdir()}
-    if found - {"lost+found", "lock"} and "state.db" not in found:
+    # a swarm may lie there that was restored for the first engine of a host
+    if found - {"lost+found", "lock", "swarm"} and "state.db" not in found:
         raise System(f"{root} is not empty and is no data root of Lighterman: name another --data-root")
     if (kind := _file_system(root)) in NO_UPPER:
         raise System(

@@ -18,7 +18,7 @@ from lighterman.lib.effects import in_thread
 from lighterman.swarm.ca.certificates import Identity
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.facade import Engine
-from lighterman.swarm.node import issue, leader
+from lighterman.swarm.node import birth, issue, leader, restored
 from lighterman.swarm.node.addresses import join_port, split_port
 from lighterman.swarm.node.books import Keys, Membership, write_private
 from lighterman.swarm.node.channels import connect_for_logs, local_pair
@@ -120,14 +120,20 @@ class Manager:
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self.etcd.close)
             await in_thread(write_peer_files, self._config, self.keys)
+            backed_up = await in_thread(restored.waiting, self.engine.root)
             member = await Member.start(self._config)
             opened.push_async_callback(member.stop)
             opened.push_async_callback(self._end_sessions)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch(member))
+                    if backed_up is not None:
+                        await restored.bring_back(self.etcd, backed_up)
                     group.create_task(self.store.mirror())
                     await self.store.ready()
+                    if backed_up is not None:
+                        await birth.forget_others(self.store)
+                        await in_thread(restored.arrived, self.engine.root)
                     serving = group.create_task(self.store.serve(leader.duties(self)))
                     opened.push_async_callback(ended, serving)
                     group.create_task(self.dispatcher.run())
