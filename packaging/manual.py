@@ -18,6 +18,11 @@ lighterman \- a Docker Engine
 .B lighterman check
 .RB [ \-\-json ]
 .br
+.B lighterman import\-docker
+.RB [ \-\-from
+.IR directory ]
+.RB [ \-\-dry\-run ]
+.br
 .B lighterman version
 .SH DESCRIPTION
 .B lighterman daemon
@@ -27,6 +32,8 @@ and its relatives work unchanged. It stays in the foreground; containers and wha
 when it is killed.
 .B lighterman check
 tells what this host offers for it, and what to install.
+.B lighterman import\-docker
+takes over the images and volumes of dockerd's data root, while neither engine runs.
 .PP
 Options are dockerd's, on the command line and in
 .IR /etc/docker/daemon.json ,

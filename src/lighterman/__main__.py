@@ -1,4 +1,4 @@
-"""The command line: `lighterman daemon`, `lighterman check`, `lighterman version`.
+"""The command line: `lighterman daemon`, `lighterman check`, `lighterman swarm`, `lighterman version`.
 
 Nothing is decided here. The flags of `daemon` come from the fields of `EngineConfig`; the rooms are imported
 when the engine starts, so that a mistype is answered at once.
@@ -58,6 +58,58 @@ def check(data_root: str, store: bool, as_json: bool) -> None:
     from lighterman.daemon import check as host_check
 
     sys.exit(host_check.main(Path(data_root), as_json))
+
+
+@main.group()
+def swarm() -> None:
+    """Keep a swarm in a file, and bring it back."""
+
+
+_swarm_roots = click.option(
+    "--data-root", default=EngineConfig().data_root, show_default=True, help="That of the engine."
+)
+
+
+@swarm.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_swarm_roots
+@click.option("--exec-root", default=EngineConfig().exec_root, show_default=True, help="That of the engine.")
+def backup(file: Path, data_root: str, exec_root: str) -> None:
+    """Write the swarm of the manager that runs here to FILE: its state, and the keys that open it."""
+    from lighterman.daemon import swarm_files
+
+    sys.exit(swarm_files.backup(file, Path(data_root), Path(exec_root)))
+
+
+@swarm.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_swarm_roots
+def restore(file: Path, data_root: str) -> None:
+    """Lay the swarm of FILE down for an engine that is stopped and in no swarm; it goes on with it alone."""
+    from lighterman.daemon import swarm_files
+
+    sys.exit(swarm_files.restore(file, Path(data_root)))
+
+
+@main.command()
+@click.option(
+    "--from",
+    "source",
+    default="/var/lib/docker",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The data root of dockerd.",
+)
+@click.option("--data-root", default=EngineConfig().data_root, show_default=True, help="Where to take it.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be taken.")
+def import_docker(source: Path, data_root: str, dry_run: bool) -> None:
+    """Take over dockerd's images and volumes, while neither engine runs; dockerd keeps its own."""
+    from lighterman.daemon import import_docker as importing
+
+    try:
+        sys.exit(importing.main(source, Path(data_root).absolute(), dry_run=dry_run))
+    except EngineError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

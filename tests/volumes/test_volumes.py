@@ -16,7 +16,7 @@ from lighterman.db import Database, Rows
 from lighterman.errdefs import Conflict, EngineError, InvalidParameter, NotFound, System
 from lighterman.events import Events
 from lighterman.lib.filters import Filters
-from lighterman.volumes import Volumes, trash
+from lighterman.volumes import Volumes, directories, trash
 from lighterman.volumes.volume import VolumeRow
 
 USED: dict[str, list[str]] = {"used": ["4f0c" * 16]}
@@ -327,3 +327,37 @@ async def test_a_visit_leaves_the_holders_as_they_were(volumes: Volumes) -> None
         await volumes.remove("data")
     await volumes.unmount("data", "c")
     await volumes.remove("data")
+
+
+async def test_a_volume_of_another_engine_appears_whole_or_not_at_all(
+    volumes: Volumes, tmp_path: Path, db: Database
+) -> None:
+    row = VolumeRow("other", 7, labels={"a": "b"})
+
+    def failing(data: Path) -> None:
+        data.mkdir()
+        (data / "half").touch()
+        raise System("no space left on device")
+
+    with pytest.raises(System, match="no space"):
+        await volumes.adopt(row, failing)
+    assert os.listdir(tmp_path / "volumes") == []
+    assert await volumes.adopt(row, Path.mkdir)
+    assert not await volumes.adopt(row, failing)
+    assert (await volumes.inspect("other")).labels == {"a": "b"}
+    assert os.listdir(tmp_path / "volumes/other") == ["_data"]
+    again = await opened(tmp_path, db)
+    await again.reconcile([])
+    assert again.find("other") == row
+
+
+async def test_a_kill_while_a_volume_is_taken_over_leaves_it_whole_or_nothing(
+    volumes: Volumes, tmp_path: Path
+) -> None:
+    root, row = tmp_path / "volumes", VolumeRow("other", 7, labels={"a": "b"})
+    (directories.begin(root, "half") / "_data").mkdir()
+    (directories.begin(root, "other") / "_data").mkdir()
+    directories.finish(root, "other", msgspec.msgpack.encode(row))  # and the engine's book was not written
+    await volumes.reconcile([])
+    assert os.listdir(root) == ["other"]
+    assert volumes.find("other") == row

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from typing import TYPE_CHECKING
 
 from lighterman import __version__
 from lighterman.apitypes.image import (
@@ -45,6 +46,9 @@ from lighterman.registry import (
     stream,
 )
 from lighterman.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from lighterman.images.adopt import Adopted, Offered
 
 
 class Images:
@@ -230,6 +234,12 @@ class Images:
     async def distribution(self, name: str, *, auth: AuthConfig | None = None) -> DistributionInspect:
         """What a registry has under a name. Raises: InvalidParameter, NotFound, Unauthorized, System."""
         return await inspect_distribution(self._registry, name, auth)
+
+    async def adopt(self, offered: "Offered") -> "Adopted":
+        """Take over an image of another engine of this host. Idempotent. Raises: InvalidParameter, System."""
+        from lighterman.images.adopt import adopt  # an engine that serves never does
+
+        return await adopt(self._store, self._layers, self._workers, offered)
 
     def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """The archive of images by name or id; a repository is meant with all its tags.

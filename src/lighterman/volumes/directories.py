@@ -1,7 +1,8 @@
 """The directories of volumes and what is mounted on them. Every function here blocks: run it in a thread.
 
 `ROOT/<name>/_data` is a volume's data; `ROOT/.removed-<name>` is one on its way out, so that a removal
-that was cut short is finished at the next start; `trash` has its own.
+that was cut short is finished at the next start; `ROOT/.unfinished-<name>` is one that is being filled, and
+goes at the next start; `trash` has its own.
 """
 
 import os
@@ -13,12 +14,13 @@ from pathlib import Path
 
 from lighterman.linux import mount as linux
 from lighterman.linux.mountinfo import read_mountinfo
+from lighterman.linux.sync import fsync_directory, syncfs
 from lighterman.volumes.errors import MountFailed
 from lighterman.volumes.volume import MountPlan
 
 ROW = "row"
 """Beside the data of a volume on its way to or from the trash: what the books said of it."""
-_REMOVED = ".removed-"  # no volume's name begins with a dot
+_REMOVED, _UNFINISHED = ".removed-", ".unfinished-"  # no volume's name begins with a dot
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,27 @@ def make(root: Path, name: str) -> None:
     if not data.is_dir():
         data.mkdir(mode=0o755)
         data.chmod(0o755)  # whatever the daemon's umask is: containers of any user live in it
+
+
+def begin(root: Path, name: str) -> Path:
+    """A fresh place to fill the data of a volume in, which nobody sees before `finish`."""
+    place = root / f"{_UNFINISHED}{name}"
+    delete_tree(place)
+    place.mkdir(mode=0o701)
+    return place
+
+
+def finish(root: Path, name: str, row: bytes) -> None:
+    """Let a volume that was begun appear, whole and durable, with its row beside it. Raises: OSError."""
+    place = root / f"{_UNFINISHED}{name}"
+    (place / ROW).write_bytes(row)
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        syncfs(fd)
+    finally:
+        os.close(fd)
+    place.rename(root / name)
+    fsync_directory(root)
 
 
 def set_aside(root: Path, name: str) -> Path:
@@ -63,6 +86,8 @@ def tidy(root: Path, *, known: Collection[str], held: Collection[str]) -> Found:
         if entry.name.startswith(_REMOVED):
             delete_tree(entry)
             removed.append(entry.name.removeprefix(_REMOVED))
+        elif entry.name.startswith(_UNFINISHED):
+            delete_tree(entry)
         elif not entry.name.startswith(".") and entry.name not in known and entry.is_dir():
             if is_empty(entry / "_data") and not (entry / ROW).exists():
                 delete_tree(entry)

@@ -17,6 +17,7 @@ from msgspec.msgpack import decode, encode
 from lighterman.apitypes import volume as wire
 from lighterman.content import CountUsage, JobFailed, Workers
 from lighterman.db import Database, Rows
+from lighterman.errdefs import System
 from lighterman.events import Events
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.filters import Filters
@@ -152,6 +153,30 @@ class Volumes:
             return row
         scope = await self._drivers.create(row.name, row.driver, row.options or {})
         return structs.replace(row, scope=scope)
+
+    async def adopt(self, row: VolumeRow, fill: Callable[[Path], None]) -> bool:
+        """Take over a volume of another engine of this host: `fill` makes the directory that it is given the
+        name of, with all that is in it. False: there is one of this name, which stays as it is.
+
+        A crash leaves all of it or nothing. Raises: BadVolume, System, and what `fill` raises.
+        """
+        check_create(row.name, row.options or {})
+        async with self._lock(row.name):
+            if row.name in self._rows or directories.is_there(self._root / row.name):
+                return False
+            place = await in_thread(directories.begin, self._root, row.name)
+            try:
+                await in_thread(fill, place / "_data")
+                await in_thread(directories.finish, self._root, row.name, encode(row))
+            except OSError as error:
+                raise System(f"cannot take over volume {row.name}: {error}") from error
+            finally:
+                await to_end(in_thread(directories.delete_tree, place))  # finished, it is there no more
+            await self._db.write(_ROWS.put(row.name, row))
+            await in_thread(trash.forget_row, self._root, row.name)
+            self._rows[row.name] = row
+            self._events.publish("volume", "create", row.name, {"driver": row.driver})
+            return True
 
     def find(self, name: str) -> VolumeRow:
         """Raises NoSuchVolume."""
