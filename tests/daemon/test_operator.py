@@ -51,7 +51,7 @@ def engine(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         own.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NO_MKDIR]}))
         tls = {f"tls{name}": str(home / f"{file}.pem") for name, file in FILES.items()}
         beside = {
-            "read-only-hosts": [f"unix://{engine.root}/look.sock"],
+            "restricted-hosts": [f"unix://{engine.root}/look.sock?role=read-only"],
             "audit-log": f"{engine.root}/audit.log",
         }
         settings = {**WISHES, **beside, **tls, "tlsverify": True, "seccomp-profile": str(own)}
@@ -187,9 +187,16 @@ def test_who_changes_something_is_written_down(engine: Engine, authority: Author
     made, removed, refused = (by_name[key] for key in ("VolumeCreate", "VolumeDelete", "ContainerStop"))
     assert (made["certificate"], made["status"]) == ("client", 201)
     assert made["address"].startswith("127.0.0.1:")
-    assert (removed["uid"], removed["name"], removed["status"]) == (0, "far", 204)
+    assert (removed["uid"], removed["gid"], removed["target"], removed["status"]) == (
+        0,
+        0,
+        {"name": "far"},
+        204,
+    )
     assert removed["pid"] > 0
-    assert (refused["id"], refused["status"], refused["read_only"]) == ("a\nb", 403, True)
+    assert (made["made"], made["outcome"]) == ("far", "done")
+    assert (refused["target"], refused["status"], refused["outcome"]) == ({"id": "a\nb"}, 403, "refused")
+    assert refused["role"] == "read-only"
     assert "SystemPing" not in by_name
 
 

@@ -8,6 +8,6 @@ reading JSON, `errors.py` gives kinds of failure their statuses.
 """
 
 from lighterman.api.rooms import EngineInfo, Rooms
-from lighterman.api.serve import Deed, Front, Guard, Listener, request_id, serve
+from lighterman.api.serve import Audit, Deed, Front, Guard, Listener, request_id, serve
 
-__all__ = ["Deed", "EngineInfo", "Front", "Guard", "Listener", "Rooms", "request_id", "serve"]
+__all__ = ["Audit", "Deed", "EngineInfo", "Front", "Guard", "Listener", "Rooms", "request_id", "serve"]

@@ -11,7 +11,7 @@ for bodies lets larger ones pass unseen (CVE-2024-41110 and CVE-2026-34040 are o
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class Authorization:
         shown = b""
         if route.body_bytes is not None:
             shown = await request.read()
-            request = _with_body(request, shown)
+            request = request.with_body(shown)
         facts = _asked(request, b"" if route.operation in SECRET else shown)
         await self._all(facts, lambda plugin, told: plugin.authorize_request(told))
 
@@ -90,19 +90,6 @@ class Authorization:
                 raise System(f"plugin {name} failed with error: {error}") from error
             if not verdict.allow:
                 raise Forbidden(f"authorization denied by plugin {name}: {verdict.message}")
-
-
-def _with_body(request: Request, body: bytes) -> Request:
-    """The request with a body that was read already: the handler gets the bytes that were shown."""
-
-    async def read() -> bytes:
-        return body
-
-    async def chunks() -> AsyncIterator[bytes]:
-        if body:
-            yield body
-
-    return replace(request, read=read, chunks=chunks)
 
 
 def _with_takers(request: Request, may_answer: Callable[[Mapping[str, Any]], Awaitable[None]]) -> Request:

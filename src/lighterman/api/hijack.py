@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -30,6 +30,9 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from lighterman.api.request import RAW_STREAM
 from lighterman.errdefs import InvalidParameter
 from lighterman.runtime import Client
+
+if TYPE_CHECKING:
+    from lighterman.api.roles import Role
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 log = logging.getLogger(__name__)
@@ -127,8 +130,7 @@ class Connection(web.RequestHandler):
         """Requests that were parsed and have no whole answer yet."""
         self.hijack: Hijack | None = None
         self.place = manager.place
-        self.peer = ""
-        """Who sends: uid and pid on a unix socket, an address on TCP, with TLS the certificate's name too."""
+        self.peer: Peer | None = None
 
     @property
     def _is_between(self) -> bool:
@@ -305,8 +307,24 @@ class Place:
     """Of the host, on TCP; "" for a unix socket."""
     encrypted: bool = False
     """By TLS, so that the client knows whom it speaks to."""
-    read_only: bool = False
-    """Nothing can be changed through it."""
+    role: "Role | None" = None
+    """What its clients may do; None: everything."""
+    has_page: bool = False
+    """It is for browsers: the status page is served there, and nothing else."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who sends, as far as the kernel or a certificate tells it."""
+
+    uid: int | None = None
+    gid: int | None = None
+    pid: int | None = None
+    """In the engine's namespace; these three on a unix socket."""
+    address: str = ""
+    """On TCP, with the port."""
+    certificate: str = ""
+    """The common name in it."""
 
 
 class Server(web.Server):
@@ -327,22 +345,22 @@ class Server(web.Server):
         self.place = place
         self.crowd = crowd or Crowd()
 
-    def __call__(self, peer: str = "") -> Connection:
+    def __call__(self, peer: Peer | None = None) -> Connection:
         connection = Connection(self, loop=self._loop, **self._kwargs)
         connection.peer = peer
         return connection
 
 
-def _peer(sock: socket.socket) -> str:
+def _peer(sock: socket.socket) -> Peer:
     """Who is at the other end, as the kernel tells it. Source: SO_PEERCRED in unix(7)."""
     if sock.family == socket.AF_UNIX:
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, uid, _ = _CREDENTIALS.unpack(credentials)
-        return f"uid={uid} pid={pid}"
+        pid, uid, gid = _CREDENTIALS.unpack(credentials)
+        return Peer(uid, gid, pid)
     with suppress(OSError):  # it has hung up already
         host, port, *_ = sock.getpeername()
-        return f"address={host}:{port}"
-    return "address=gone"
+        return Peer(address=f"{host}:{port}")
+    return Peer(address="gone")
 
 
 def switched_head(protocol: str) -> bytes:

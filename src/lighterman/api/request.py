@@ -5,12 +5,13 @@ that the connection has left HTTP (`hijack.py`) and nothing is to be sent. A `We
 an answer of its own kind: it speaks for as long as both ends do.
 """
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from multidict import MultiMapping
+from multidict import MultiDict, MultiMapping
 
 from lighterman.api import queries
 from lighterman.api.decode import decode, encode
@@ -124,6 +125,24 @@ class Request:
     def filters(self) -> Filters:
         """The filters asked for."""
         return parse_filters(self.text("filters"))
+
+    def with_filters(self, filters: Filters) -> "Request":
+        """The request that asks for these."""
+        query = MultiDict(self.query)
+        query["filters"] = json.dumps({name: list(values) for name, values in filters.wanted.items()})
+        return replace(self, query=query)
+
+    def with_body(self, body: bytes) -> "Request":
+        """The request whose body was read already, and is this."""
+
+        async def read() -> bytes:
+            return body
+
+        async def chunks() -> AsyncIterator[bytes]:
+            if body:
+                yield body
+
+        return replace(self, read=read, chunks=chunks)
 
     async def body(self, kind: type[T], *, empty: str = "EOF") -> T:
         """The JSON body. Raises InvalidParameter: not labelled as JSON, nothing there (`empty`), no fit."""

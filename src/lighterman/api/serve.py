@@ -7,29 +7,33 @@ server and goes on to its end whoever listens.
 
 import asyncio
 import itertools
+import json
 import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from lighterman.api import errors, versions
 from lighterman.api.browsers import refuse_browsers
-from lighterman.api.hijack import Connection, Crowd, Place, Server, stream_head, switched_head
+from lighterman.api.hijack import Connection, Crowd, Peer, Place, Server, stream_head, switched_head
 from lighterman.api.request import Answer, Reply, Request, Stream, ended
+from lighterman.api.roles import Role
 from lighterman.api.rooms import Rooms
 from lighterman.api.router import Router, cleaned, location
 from lighterman.api.routes import DEBUG, EXPERIMENTAL, ROUTES, Flow, Route
 from lighterman.api.tls import Wrapping
 from lighterman.api.versions import Version
 from lighterman.api.websocket import WebSocket
-from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, Unimplemented
+from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
+from lighterman.lib.effects import to_end
 from lighterman.lib.inline import inline
 from lighterman.runtime import Client
 
@@ -54,11 +58,14 @@ class Listener:
 
     sock: socket.socket
     tls: ssl.SSLContext | None = None
-    read_only: bool = False
-    """Nothing can be changed through it."""
+    role: Role | None = None
+    """What its clients may do; None: everything."""
+    has_page: bool = False
+    """It is for browsers: the status page is served there, and nothing else."""
 
 
 Next = Callable[[Request], Awaitable[Answer]]
+Work = Callable[[], Awaitable[Answer]]
 Guard = Callable[[Route, Request, Next], Awaitable[Answer]]
 """Stands before every handler: it may refuse (raise), ask on with another request, or change the answer."""
 Observe = Callable[[str, int, float], None]
@@ -71,17 +78,22 @@ class Deed:
 
     operation: str
     names: Mapping[str, str]
-    """The parts of the path: which object."""
-    peer: str
-    """Who asked, as in "uid=0 pid=7"."""
+    """Which object: the parts of the path, and what of the query names one (`NAMING`)."""
+    peer: Peer
     status: int
-    read_only: bool
+    """Of the answer, or of its beginning; 499 when the client has gone before there was one."""
+    made: str = ""
+    """The id of what came of it."""
+    role: str = ""
+    """Of the listener; "" for one that lets everything through."""
 
 
-Audit = Callable[[Deed], None]
-"""Hears of each change, done or refused, when it has its answer."""
-WITHHELD = frozenset({"ContainerArchive", "ContainerExport", "SwarmInspect", "SwarmUnlockkey"})
-"""What only reads, but tells files of containers or lets into a swarm: not for a read-only listener."""
+Audit = Callable[[Deed], Coroutine[Any, Any, None]]
+"""Hears of each change, done or refused, before its answer goes out."""
+NAMING = ("name", "fromImage", "repo", "tag", "container", "t", "path", "signal")
+"""Of the query: what an operation concerns. None of them holds a secret, as `remote` may."""
+GONE = 499
+"""Nobody's status on the wire: nginx's word for a client that did not wait."""
 
 
 @asynccontextmanager
@@ -90,18 +102,19 @@ async def serve(
     listeners: Sequence[Listener],
     *,
     routes: Sequence[Route] = ROUTES + EXPERIMENTAL + DEBUG,
+    pages: Sequence[Route] = (),
     grace_s: float = 15.0,
     most_connections: int = 10000,
     guard: Guard | None = None,
     observe: Observe | None = None,
     audit: Audit | None = None,
 ) -> AsyncIterator["Front"]:
-    """Answer requests on `listeners`, which are closed at the end.
+    """Answer requests on `listeners`, which are closed at the end; on those for browsers only `pages`.
 
     Leaving the block stops: no new requests, readers are cut off, changes get `grace_s` to finish.
     """
     async with asyncio.TaskGroup() as group:
-        front = Front(rooms, routes, group, grace_s, guard, observe, audit)
+        front = Front(rooms, routes, pages, group, grace_s, guard, observe, audit)
         crowd = Crowd(most_connections)
         servers = [front.server(_place(listener), crowd) for listener in listeners]
         accepting = [
@@ -117,9 +130,9 @@ async def serve(
 
 def _place(listener: Listener) -> Place:
     if listener.sock.family == socket.AF_UNIX:
-        return Place(read_only=listener.read_only)
-    address = listener.sock.getsockname()[0]
-    return Place(address, encrypted=listener.tls is not None, read_only=listener.read_only)
+        return Place(role=listener.role)
+    address, encrypted = listener.sock.getsockname()[0], listener.tls is not None
+    return Place(address, encrypted=encrypted, role=listener.role, has_page=listener.has_page)
 
 
 async def _accept(listener: Listener, server: Server) -> asyncio.AbstractServer:
@@ -138,6 +151,7 @@ class Front:
         self,
         rooms: Rooms,
         routes: Sequence[Route],
+        pages: Sequence[Route],
         group: asyncio.TaskGroup,
         grace_s: float,
         guard: Guard | None,
@@ -145,6 +159,7 @@ class Front:
         audit: Audit | None,
     ) -> None:
         self._router = Router(routes)
+        self._pages = Router(pages)
         self._group = group
         self._guard = guard
         self._observe = observe
@@ -196,7 +211,7 @@ class Front:
         operation, answer = await self._answer(http)
         took_s = time.monotonic() - began_s
         if self._observe is not None:
-            self._observe(operation, answer.status if isinstance(answer, Reply) else 200, took_s)
+            self._observe(operation, _status(answer), took_s)
         response = await self._send(http, answer)
         if log.isEnabledFor(logging.DEBUG):
             took_ms = (time.monotonic() - began_s) * 1000
@@ -228,37 +243,42 @@ class Front:
 
     async def _asked(self, http: web.BaseRequest, route: Route, request: Request) -> Answer:
         assert isinstance(http.protocol, Connection)
-        place, peer = http.protocol.place, http.protocol.peer
-        if place.read_only and (_changes(route) or route.operation in WITHHELD):
-            answer: Answer = errors.answer(Forbidden(f"this listener is read-only: {route.operation}"))
-        else:
-            answer = await self._done(route, request)
-        if self._audit is not None and (_changes(route) or place.read_only):
-            status = answer.status if isinstance(answer, Reply) else 200
-            self._audit(Deed(route.operation, request.names, peer, status, place.read_only))
-        return answer
-
-    async def _done(self, route: Route, request: Request) -> Answer:
+        role, peer = http.protocol.place.role, http.protocol.peer
+        work: Work = partial(self._work, route, request, role)
+        if self._audit is not None and peer is not None and (_changes(route) or role is not None):
+            deed = Deed(route.operation, _named(request), peer, GONE, role=str(role or ""))
+            work = partial(self._audited, work, deed)
         if route.flow is Flow.STREAM or not _changes(route):
-            return await self._work(route, request)
-        change = self._group.create_task(self._change(route, request))
+            return await work()
+        change = self._group.create_task(self._change(route, request, work))
         self._changes.add(change)
         change.add_done_callback(self._changes.discard)
         return await asyncio.shield(change)
 
-    async def _change(self, route: Route, request: Request) -> Answer:
+    async def _audited(self, work: Work, deed: Deed) -> Answer:
+        """Work, and the line about it, also when nobody waits for the answer any longer."""
+        assert self._audit is not None
+        try:
+            answer = await work()
+            deed = replace(deed, status=_status(answer), made=_made(answer))
+        finally:
+            await to_end(self._audit(deed))
+        return answer
+
+    async def _change(self, route: Route, request: Request, work: Work) -> Answer:
         """Work to its end, and the operator's line about it."""
         began_s = time.monotonic()
-        answer = await self._work(route, request)
+        answer = await work()
         took_ms = (time.monotonic() - began_s) * 1000
         names = (f"{name}={inline(value)}" for name, value in request.names.items())
-        what = " ".join([route.operation, *names])
-        status = answer.status if isinstance(answer, Reply) else 200
+        what, status = " ".join([route.operation, *names]), _status(answer)
         log.info("op=%s duration_ms=%.0f outcome=%s", what, took_ms, "ok" if status < 400 else status)
         return answer
 
-    async def _work(self, route: Route, request: Request) -> Answer:
+    async def _work(self, route: Route, request: Request, role: Role | None) -> Answer:
         try:
+            if role is not None:
+                request = await role.admit(route, request, self._rooms)
             if self._guard is not None:
                 return await self._guard(route, request, lambda asked: self._handle(route, asked))
             return await self._handle(route, request)
@@ -276,14 +296,20 @@ class Front:
         place = http.protocol.place
         if place.address:
             own_name = self._rooms.host.hostname
-            refuse_browsers(http.headers, place.address, own_name, encrypted=place.encrypted)
+            refuse_browsers(
+                http.headers,
+                place.address,
+                own_name,
+                encrypted=place.encrypted,
+                own_page=place.has_page,
+            )
         if http.method == "OPTIONS":
             return Reply()
         url = http.rel_url
         if (clean := cleaned(url.path)) != url.path:
             return Reply(301, headers={"Location": location(clean, url.raw_query_string)})
         wish, path = versions.split(url.path)
-        found = self._router.find(http.method, path)
+        found = (self._pages if place.has_page else self._router).find(http.method, path)
         if found is None:
             raise NotFound("page not found")
         version, (route, names) = self._rooms.engine.api.choose(wish), found
@@ -322,7 +348,7 @@ class Front:
             websocket=lambda text: WebSocket(http, text=text),
             method=http.method,
             target=http.raw_path,
-            user=connection.peer.partition(" certificate=")[2],
+            user=connection.peer.certificate if connection.peer else "",
         )
 
     async def _send(self, http: web.BaseRequest, answer: Answer) -> web.StreamResponse:
@@ -384,6 +410,23 @@ class Front:
 def _changes(route: Route) -> bool:
     """Whether the operation is more than a look."""
     return route.method not in ("GET", "HEAD") or route.flow in (Flow.HIJACK, Flow.WEBSOCKET)
+
+
+def _status(answer: Answer) -> int:
+    return answer.status if isinstance(answer, Reply) else 200
+
+
+def _named(request: Request) -> dict[str, str]:
+    """What it concerns, for an audit."""
+    return {name: request.text(name) for name in NAMING if request.text(name)} | dict(request.names)
+
+
+def _made(answer: Answer) -> str:
+    """The id or name in the answer to a create."""
+    if not isinstance(answer, Reply) or answer.status != 201 or not answer.body:
+        return ""
+    made = json.loads(answer.body)
+    return str(made.get("Id") or made.get("ID") or made.get("Name") or "") if isinstance(made, dict) else ""
 
 
 class _Body:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from lighterman.lib.inline import inline
+from lighterman.api.hijack import Peer
 
 HANDSHAKE_LIMIT_S = 10.0
 PIECE_BYTES = 1 << 16
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Wrapping(asyncio.Protocol):
     """One encrypted connection; `welcome` makes the plain one's protocol, and is told who the client is."""
 
-    def __init__(self, context: ssl.SSLContext, welcome: Callable[[str], asyncio.BaseProtocol]) -> None:
+    def __init__(self, context: ssl.SSLContext, welcome: Callable[[Peer], asyncio.BaseProtocol]) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._welcome = welcome
@@ -127,14 +127,14 @@ class Wrapping(asyncio.Protocol):
         await loop.connect_accepted_socket(lambda: self._welcome(peer), theirs)
         await loop.connect_accepted_socket(lambda: self._inside, ours)
 
-    def _peer(self) -> str:
+    def _peer(self) -> Peer:
         """The client's address, and the name in its certificate if it showed one."""
         if self._outside is None:
-            return "address=gone"
+            return Peer(address="gone")
         host, port, *_ = self._outside.get_extra_info("peername")
         subject: Any = (self._tls.getpeercert() or {}).get("subject", ())
         name = next((value for part in subject for kind, value in part if kind == "commonName"), "")
-        return f"address={host}:{port}" + (f" certificate={inline(name)}" if name else "")
+        return Peer(address=f"{host}:{port}", certificate=name)
 
     def _end_of_input(self) -> None:
         if not self._ended:

@@ -60,9 +60,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     insecure_tcp: Annotated[
         bool, Flag("insecure-tcp", "Listen on tcp:// beyond loopback: whoever reaches it is root here (ours)")
     ] = False
-    read_only_hosts: Annotated[
+    restricted_hosts: Annotated[
         tuple[str, ...],
-        Flag("read-only-host", "Where to listen for clients that may look and change nothing (ours)"),
+        Flag(
+            "restricted-host",
+            "Where to listen for clients that may do less, as in unix:///path?role=read-only (ours)",
+        ),
     ] = ()
     audit_log: Annotated[
         str, Flag("audit-log", "File that gets a line for each change: who, what, the answer (ours)")
@@ -94,6 +97,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     )
     metrics_addr: Annotated[
         str, Flag("metrics-addr", "Address and port that serve /metrics for Prometheus, as in 127.0.0.1:9323")
+    ] = ""
+    status: Annotated[
+        str,
+        Flag("status", "Address of a page that shows the engine to a browser: tcp://127.0.0.1:2379 (ours)"),
     ] = ""
     volume_trash: Annotated[
         int, Flag("volume-trash", "Seconds that pruned volumes can be brought back; 0: they are gone (ours)")

@@ -11,6 +11,7 @@ import grp
 import ipaddress
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lighterman.api import Listener
+from lighterman.api.roles import Role, parse_role
 from lighterman.daemon.config import EngineConfig
 from lighterman.errdefs import InvalidParameter, System
 
@@ -100,13 +102,41 @@ def parse_hosts(config: EngineConfig, environment: Mapping[str, str] = os.enviro
     return _parsed(config, config.hosts)
 
 
-def parse_read_only_hosts(config: EngineConfig) -> list[Host]:
-    """The addresses for those who may only look. Raises: InvalidParameter; also for one of `hosts`."""
-    hosts = _parsed(config, config.read_only_hosts)
-    for host in hosts:
-        if isinstance(host, FdHost) or host in _parsed(config, config.hosts):
-            raise InvalidParameter(f"read-only-hosts: {host} cannot be read-only")
-    return hosts
+@dataclass(frozen=True)
+class Restricted:
+    """An address for clients that may do less."""
+
+    host: UnixHost | TcpHost
+    role: Role
+    group: str
+    """Who may use a unix socket."""
+
+    def __str__(self) -> str:
+        return f"{self.host} ({self.role})"
+
+
+def parse_restricted_hosts(config: EngineConfig) -> list[Restricted]:
+    """The addresses of `restricted-hosts`: each with its role behind a question mark.
+
+    `group=NAME` among it is the group of this socket alone. Raises: InvalidParameter, also for an address
+    that is named twice or is one of `hosts`.
+    """
+    found: list[Restricted] = []
+    taken: set[Host] = set(_parsed(config, config.hosts))
+    for text in config.restricted_hosts:
+        address, mark, rest = text.strip().partition("?")
+        wishes = rest.split("&")
+        groups = [wish.removeprefix("group=") for wish in wishes if wish.startswith("group=")]
+        (host,) = _parsed(config, [address])
+        if isinstance(host, FdHost) or host in taken or not mark or len(groups) > 1:
+            raise InvalidParameter(f"restricted-hosts: {text} is no address of its own with a role")
+        try:
+            role = parse_role("&".join(wish for wish in wishes if not wish.startswith("group=")))
+        except InvalidParameter as error:
+            raise InvalidParameter(f"restricted-hosts: {text}: {error}") from error
+        taken.add(host)
+        found.append(Restricted(host, role, *(groups or [config.group])))
+    return found
 
 
 def _parsed(config: EngineConfig, addresses: Iterable[str]) -> list[Host]:
@@ -159,6 +189,28 @@ def open_listeners(
         return [Listener(each, None if each.family == socket.AF_UNIX else tls) for each in sockets]
 
 
+def parse_status(config: EngineConfig) -> TcpHost | None:
+    """Where the status page is served, if it is. Raises: InvalidParameter: no TCP, no port, not on loopback."""
+    if not config.status:
+        return None
+    host = parse_host(config.status, anywhere=config.insecure_tcp)
+    if not isinstance(host, TcpHost) or not re.search(r":\d+$", config.status):
+        raise InvalidParameter(f"invalid status address ({config.status}): name a TCP address and its port")
+    if host in parse_hosts(config):
+        raise InvalidParameter(f"status: {host} is where the API is served")
+    return host
+
+
+def listen_status(config: EngineConfig) -> list[Listener]:
+    """A listener for browsers, if the page is wished. Raises: InvalidParameter, System."""
+    host = parse_status(config)
+    if host is None:
+        return []
+    listener = _listen_tcp(host.address, host.port)
+    listener.setblocking(False)
+    return [Listener(listener, has_page=True)]
+
+
 def parse_metrics_addr(address: str) -> TcpHost:
     """Where /metrics is served. Raises: InvalidParameter unless it is an IP address and a port."""
     try:
@@ -206,6 +258,8 @@ def _unix_host(address: str, path: str) -> UnixHost:
         raise InvalidParameter(f"invalid bind address ({address}): invalid unix address: {path}")
     if not path.startswith("/"):
         raise InvalidParameter(f"invalid bind address ({address}): the path must be absolute")
+    if "?" in path:  # else its clients could do everything, whatever was meant
+        raise InvalidParameter(f"invalid bind address ({address}): a role belongs to restricted-hosts")
     if len(os.fsencode(path)) > UNIX_PATH_LIMIT:
         raise InvalidParameter(
             f"invalid bind address ({address}): socket paths end at {UNIX_PATH_LIMIT} bytes"

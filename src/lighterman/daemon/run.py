@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from lighterman import __version__, api
-from lighterman.api import Deed, Listener, Rooms
+from lighterman.api import Listener, Rooms
 from lighterman.api.debug import dump_stacks
 from lighterman.daemon import logging as lines
 from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.listeners import (
     Host,
+    Restricted,
     UnixHost,
     listen_metrics,
     open_listeners,
     parse_hosts,
-    parse_read_only_hosts,
+    parse_restricted_hosts,
 )
 from lighterman.daemon.process import (
     adjust_oom_score,
@@ -60,7 +61,7 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
 
     Raises: EngineError when the engine cannot start; the text is for the operator.
     """
-    hosts, read_only = parse_hosts(config), parse_read_only_hosts(config)
+    hosts, restricted = parse_hosts(config), parse_restricted_hosts(config)
     if os.geteuid() != 0:
         raise System("the engine needs root")
     prepare_process()
@@ -74,27 +75,24 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
         claim_exec_root(exec_root)
         held.enter_context(held_alone(exec_root / "lock", f"exec root {exec_root}"))
         held.enter_context(pidfile(Path(config.pidfile)))
-        listeners = open_listeners(
-            hosts, group=config.group, anywhere=config.may_listen_anywhere, tls=tls_context(config)
-        )
-        listeners += [
-            replace(each, read_only=True)
-            for each in open_listeners(
-                read_only, group=config.group, anywhere=config.may_listen_anywhere, tls=tls_context(config)
-            )
-        ]
-        held.enter_context(_unlinked([*hosts, *read_only]))
+        listen = partial(open_listeners, anywhere=config.may_listen_anywhere, tls=tls_context(config))
+        listeners = listen(hosts, group=config.group)
+        for each in restricted:
+            listeners += [
+                replace(listener, role=each.role) for listener in listen([each.host], group=each.group)
+            ]
+        held.enter_context(_unlinked([*hosts, *(each.host for each in restricted)]))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False) as runner:
-            runner.run(_serve(config, read, hosts, listeners))
+            runner.run(_serve(config, read, [*hosts, *restricted], listeners))
 
 
-def _audit(config: EngineConfig) -> Callable[[Deed], None] | None:
+def _audit(config: EngineConfig, opened: AsyncExitStack) -> api.Audit | None:
     """What writes down who changed what, if the operator wants it: then alone its module is loaded."""
     if not config.audit_log:
         return None
-    from lighterman.daemon.audit import open_audit
+    from lighterman.daemon.audit import AuditLog
 
-    return open_audit(config.audit_log)
+    return opened.enter_context(AuditLog(config.audit_log)).write
 
 
 async def _guard(config: EngineConfig, rooms: api.Rooms) -> api.Guard | None:
@@ -109,7 +107,10 @@ async def _guard(config: EngineConfig, rooms: api.Rooms) -> api.Guard | None:
 
 
 async def _serve(
-    config: EngineConfig, read: Callable[[], EngineConfig], hosts: Iterable[Host], listeners: list[Listener]
+    config: EngineConfig,
+    read: Callable[[], EngineConfig],
+    hosts: Sequence[Host | Restricted],
+    listeners: list[Listener],
 ) -> None:
     began_s = time.monotonic()
     stop = _stop_signal()
@@ -125,7 +126,7 @@ async def _serve(
             grace_s=config.shutdown_timeout,
             most_connections=min(config.max_connections, connections_possible()),
             observe=metrics.observe if metrics else None,
-            audit=_audit(config),
+            audit=_audit(config, opened),
             guard=await _guard(config, engine.rooms),
         )
         async with serving as front:
@@ -179,13 +180,13 @@ def _on_signal(number: signal.Signals, act: Callable[[], None]) -> None:
     asyncio.get_running_loop().add_signal_handler(number, act)
 
 
-def _say_where(hosts: Iterable[Host], config: EngineConfig) -> None:
+def _say_where(hosts: Sequence[Host | Restricted], config: EngineConfig) -> None:
     """The few lines for whoever started the engine by hand."""
     said = [
         f"Lighterman {__version__} is up. Data: {config.data_root}. Stop it with Ctrl-C: containers go on."
     ]
     said += [f"  listening on {host}" for host in hosts]
-    said += [f"  export DOCKER_HOST={next(iter(hosts))}"]
+    said += [f"  export DOCKER_HOST={hosts[0]}"]
     print(*said, sep="\n", flush=True)
 
 
