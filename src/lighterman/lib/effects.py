@@ -3,14 +3,17 @@
 Three words. An *effect* is one small call that changes the world; an *undo* is the idempotent call that
 takes it back; a *point of no return* is the record written last. Cancellation falls between effects,
 never inside one: `in_thread` and `to_end` see to that. `rollback` runs the undo steps of a failed body,
-`together` runs effects side by side and raises the first error itself, so that a 404 stays a 404.
+`together` runs effects side by side and raises the first error itself, so that a 404 stays a 404. `Group` is
+a TaskGroup that loses no cancellation.
 """
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar, TypeVarTuple, overload
+from types import TracebackType
+from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -55,6 +58,42 @@ async def rollback() -> AsyncIterator[AsyncExitStack]:
         raise
 
 
+if sys.version_info >= (3, 13):
+    Group = asyncio.TaskGroup
+else:
+
+    class Group(asyncio.TaskGroup):
+        """Tasks that end with their block; a cancellation that comes while they fail is not forgotten.
+
+        TaskGroup raises the errors of its tasks and drops the cancellation that has met them: whoever handles
+        the errors and goes on would never end. Here it strikes at the next await, as in CPython 3.13
+        (gh-116720), and the group takes its own cancellation of the parent back in any case.
+        """
+
+        _parent_cancel_requested: bool  # of TaskGroup
+
+        async def __aenter__(self) -> Self:
+            me = asyncio.current_task()
+            self._cancels_before = me.cancelling() if me is not None else 0
+            return await super().__aenter__()
+
+        async def __aexit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None:
+            taken_back = self._parent_cancel_requested
+            try:
+                await super().__aexit__(kind, error, trace)
+            except BaseExceptionGroup:
+                me = asyncio.current_task()
+                assert me is not None
+                if self._parent_cancel_requested and not taken_back:
+                    me.uncancel()
+                if me.cancelling() > self._cancels_before:
+                    me.uncancel()  # keeps the count right
+                    me.cancel()
+                raise
+
+
 @overload
 async def together(a: Coroutine[Any, Any, T1], b: Coroutine[Any, Any, T2], /) -> tuple[T1, T2]: ...
 @overload
@@ -64,7 +103,7 @@ async def together(
 async def together(*works: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     """The results of `works`, run side by side. The first error cancels the others and is raised itself."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             tasks = [group.create_task(work) for work in works]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None

@@ -14,6 +14,7 @@ from typing import NoReturn
 from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import Containers
 from lighterman.errdefs import Unavailable
+from lighterman.lib.effects import Group
 from lighterman.swarm.agent.attachments import Attachments, container_of
 from lighterman.swarm.agent.logs import read_logs
 from lighterman.swarm.agent.runner import TaskRow
@@ -108,7 +109,7 @@ class Agent:
         self._unsaid = {row.task.id: row for row in self._worker.rows}
         self._news.set()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 group.create_task(session.speak())
                 group.create_task(self._tell(session.frames))
                 await self._hear(channel, group, session)
@@ -117,7 +118,7 @@ class Agent:
         finally:
             self._frames = None
 
-    async def _hear(self, channel: AgentChannel, group: asyncio.TaskGroup, session: "_Session") -> None:
+    async def _hear(self, channel: AgentChannel, group: Group, session: "_Session") -> None:
         expected = 1
         reading: dict[str, asyncio.Task[None]] = {}
         while True:

@@ -1,7 +1,6 @@
 """What tasks of this node have written, for somebody who asks a manager. Source: Logs of moby's
 controller."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import unquote_plus
@@ -9,6 +8,7 @@ from urllib.parse import unquote_plus
 from lighterman import containers
 from lighterman.containers import Containers, LogOptions
 from lighterman.errdefs import EngineError, NotFound
+from lighterman.lib.effects import Group
 from lighterman.lib.filters import Filters
 from lighterman.lib.frames import STDERR, FrameReader
 from lighterman.lib.go_time import parse_rfc3339
@@ -36,7 +36,7 @@ async def read_logs(
         except (EngineError, OSError) as error:  # its log may go away under the reader's hands
             problems.append(f"task {task.id}: {error}")
 
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         for task in filter(None, map(find, wanted.task_ids)):
             group.create_task(one(task))
     await send(LogsRead(wanted.subscription_id, done=True, error="; ".join(problems)))

@@ -20,6 +20,7 @@ from lighterman.containers import Container, Containers
 from lighterman.db import Rows
 from lighterman.errdefs import EngineError, NotFound
 from lighterman.lib.background import Background
+from lighterman.lib.effects import Group
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.networks import GATEWAY_BRIDGE
 from lighterman.swarm.agent.attachments import Attachments, AttachmentWork, container_of
@@ -273,7 +274,7 @@ async def _remove(cs: Containers, container_id: str) -> None:
 
 async def forget_all(cs: Containers) -> None:
     """The node has left its swarm: containers of its tasks, what it remembers of them, and networks go."""
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         for container in cs:
             if container.managed:
                 group.create_task(_remove(cs, container.id))

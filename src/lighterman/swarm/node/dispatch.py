@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from lighterman.errdefs import EngineError
+from lighterman.lib.effects import Group
 from lighterman.swarm.control import attachments
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.identity import new_id
@@ -176,7 +177,7 @@ class Dispatcher:
     async def _converse(self, live: Live, addr: str) -> None:
         log.info("op=session node=%s session=%s", live.node_id, live.id)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 talking = group.create_task(self._talk(live))
                 try:
                     await self._listen(live, addr)
@@ -395,7 +396,7 @@ class Dispatcher:
             here = {id: tasks[id].node_id for id in wanted.task_ids if id in tasks}
             mine = {id: node for id, node in here.items() if node in self._live}
             own = msgspec.structs.replace(wanted, subscription_id=new_id())
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 alive = group.create_task(_beat(channel))
                 async for line in self.logs(own, mine):
                     await channel.send(LogsRead(wanted.subscription_id, (line,)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lighterman.apitypes.swarm import JoinTokens
+from lighterman.lib.effects import Group
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.tokens import new_token
 from lighterman.swarm.errors import NoLeader
@@ -37,7 +38,7 @@ def duties(manager: "Manager") -> Lead:
 
     async def lead(store: Store) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 group.create_task(orchestrate(store))
                 group.create_task(_keep_roles(manager, store))
                 group.create_task(_finish_rotations(store))
