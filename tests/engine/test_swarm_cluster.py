@@ -247,7 +247,7 @@ def test_nothing_of_the_swarm_is_read_on_its_disk(alone: Host) -> None:
 def test_a_new_root_is_everybodys_without_a_stop(alone: Host) -> None:
     alone.init()
     before = alone.http.ok("GET", "/swarm")
-    alone.docker("swarm", "ca", "--rotate", timeout_s=25)
+    alone.docker("swarm", "ca", "--rotate")
     after = alone.http.ok("GET", "/swarm")
     assert after["TLSInfo"]["TrustRoot"] != before["TLSInfo"]["TrustRoot"]
     assert after["RootRotationInProgress"] is False

@@ -85,7 +85,7 @@ def test_a_workers_certificate_opens_nothing_of_the_managers(hosts: list[Host]) 
         """The status that the first manager answers with."""
 
         def ask() -> int:
-            with contextlib.closing(HTTPSConnection(manager, port, context=shown, timeout=5)) as connection:
+            with contextlib.closing(HTTPSConnection(manager, port, context=shown, timeout=60)) as connection:
                 connection.request("POST", path, b"{}")
                 return connection.getresponse().status
 
@@ -114,7 +114,7 @@ def test_another_manager_leads_when_the_leader_is_killed(hosts: list[Host]) -> N
     leader = next(host for host in hosts if host.address == hosts[0].leader())
     others = [host for host in hosts[:3] if host is not leader]
     leader.engine.kill()
-    until(lambda: others[0].leader() not in ("", leader.address), what="another leader", timeout_s=10)
+    until(lambda: others[0].leader() not in ("", leader.address), what="another leader")
     others[1].docker("swarm", "update", "--task-history-limit", "7")
     others[0].sees_manager(leader, "unreachable")
     leader.engine.start()
@@ -147,7 +147,7 @@ def test_a_node_that_is_silent_is_down_and_comes_back(hosts: list[Host]) -> None
 
 
 def test_a_new_root_reaches_all_nodes(hosts: list[Host]) -> None:
-    hosts[0].docker("swarm", "ca", "--rotate", timeout_s=25)
+    hosts[0].docker("swarm", "ca", "--rotate")
     root = hosts[0].http.ok("GET", "/swarm")["TLSInfo"]
     until(
         lambda: all(node["Description"]["TLSInfo"] == root for node in hosts[2].nodes().values()),
@@ -178,7 +178,7 @@ def test_a_majority_that_is_lost_is_left_behind(cluster: Cluster) -> None:
     first, *others = cluster.hosts[:3]
     for other in others:
         other.engine.kill()
-    first.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", first.address, timeout_s=25)
+    first.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", first.address)
     until(lambda: first.leader() == first.address, what="it to lead alone")
     first.docker("swarm", "update", "--task-history-limit", "4")
     for other in others:

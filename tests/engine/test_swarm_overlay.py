@@ -50,7 +50,7 @@ def hosts(cluster: Cluster) -> Iterator[tuple[Host, Host]]:
     manager.sees(worker, "ready")
     for service in manager.docker.out("service", "ls", "-q").split():
         manager.docker("service", "rm", service)
-    until(lambda: not manager.http.ok("GET", "/tasks"), what="no task to be left", timeout_s=20)
+    until(lambda: not manager.http.ok("GET", "/tasks"), what="no task to be left")
     for host in (manager, worker):
         until(partial(is_empty, host), what="no container of a task to be left")
         host.engine.clean()
@@ -83,7 +83,7 @@ def runs(manager: Host, name: str, count: int) -> None:
         tasks = manager.http.ok("GET", f"/tasks?filters={filters}")
         return [task["Status"]["State"] for task in tasks].count("running") == count
 
-    until(running, what=f"{count} tasks of {name} to run", timeout_s=20)
+    until(running, what=f"{count} tasks of {name} to run")
 
 
 def fetched(netns: Path, address: str, port: int) -> str:
@@ -102,7 +102,7 @@ def fetched_at_once(netns: Path, address: str, port: int) -> str:
     """What a server says to somebody in a namespace: the host name of its container."""
 
     def fetch() -> str:
-        with socket.create_connection((address, port), timeout=5) as sock:
+        with socket.create_connection((address, port), timeout=60) as sock:
             sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return sock.makefile("rb").read().decode().split()[-1]
 

@@ -70,7 +70,7 @@ def test_tasks_are_spread_and_a_drained_node_hands_its_own_over(hosts: list[Host
 def test_tasks_of_a_lost_node_run_elsewhere_and_not_twice(hosts: list[Host], web: Host) -> None:
     manager, worker = (host.id for host in hosts)
     hosts[1].engine.kill()
-    until(lambda: places(web) == {manager: 4}, what="its tasks to run elsewhere", timeout_s=20)
+    until(lambda: places(web) == {manager: 4}, what="its tasks to run elsewhere")
     assert sorted(task["Slot"] for task in running(web)) == [1, 2, 3, 4]
     hosts[1].engine.start()
     web.sees(hosts[1], "ready")

@@ -82,7 +82,7 @@ class Daemon:
                 start_new_session=True,
             )
         try:
-            until(self.answers, what=f"{self.name} to answer", process=self.process, timeout_s=30)
+            until(self.answers, what=f"{self.name} to answer", process=self.process)
         except AssertionError as error:
             error.add_note(self.log[-4000:])
             raise

@@ -98,12 +98,11 @@ class Host:
             (addr for addr, node in self.nodes().items() if node.get("ManagerStatus", {}).get("Leader")), ""
         )
 
-    def sees(self, other: "Host", state: str, *, timeout_s: float = 25) -> None:
+    def sees(self, other: "Host", state: str) -> None:
         """Wait until this manager finds the host in this state."""
         until(
             lambda: self.node(other).get("Status", {}).get("State") == state,
             what=f"{other.address} to be {state}",
-            timeout_s=timeout_s,
         )
 
     def sees_manager(self, other: "Host", reachability: str) -> None:
@@ -117,9 +116,11 @@ class Host:
 
     def close(self) -> None:
         """End the engine, and everything that was made for it."""
-        if self.engine.process and self.engine.answers():
-            self.http("POST", "/swarm/leave?force=1")
-        self.engine.close()
+        try:
+            if self.engine.process and self.engine.answers():
+                self.http("POST", "/swarm/leave?force=1")
+        finally:
+            self.engine.close()
 
     @contextmanager
     def cut(self) -> Iterator[None]:
@@ -161,5 +162,7 @@ class Cluster:
 
     def close(self) -> None:
         """End all engines, and everything that was made for them."""
-        side_by_side([host.close for host in self.hosts])
-        _ip(f"netns del {self.netns}")
+        try:
+            side_by_side([host.close for host in self.hosts])
+        finally:
+            _ip(f"netns del {self.netns}")

@@ -19,7 +19,7 @@ def until(
     *,
     what: str,
     process: subprocess.Popen[bytes] | None = None,
-    timeout_s: float = 20,
+    timeout_s: float = 60,
 ) -> T:
     """The first true answer of `ready`, which is asked every 10 ms; the death of `process` ends it at once.
 
