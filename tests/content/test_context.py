@@ -1,7 +1,6 @@
 """Contexts of builds: what they become on disk, their digests, and what no archive can do outside of them."""
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,20 +12,6 @@ from lighterman.content.tree import Refused
 from lighterman.lib import tar
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners need root")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    before = os.umask(0o022)
-    place = tmp_path / "place"
-    (place / "neighbour").mkdir(parents=True)
-    (place / "neighbour" / "canary").write_text("sings")
-    (place / "root").mkdir()
-    yield place / "root"
-    assert (place / "neighbour" / "canary").read_text() == "sings"
-    assert sorted(os.listdir(place)) == ["neighbour", "root"]
-    assert sorted(os.listdir(place / "neighbour")) == ["canary"]
-    os.umask(before)
 
 
 def unpacked(root: Path, *members: Member) -> dict[bytes, str]:

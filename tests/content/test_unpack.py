@@ -6,7 +6,6 @@ the neighbours are as they were.
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,6 @@ from lighterman.content.unpack import Unpacked, unpack
 from lighterman.lib import tar
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and trusted xattrs need root")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    before = os.umask(0o022)
-    place = tmp_path / "place"
-    (place / "neighbour").mkdir(parents=True)
-    (place / "neighbour" / "canary").write_text("sings")
-    (place / "root").mkdir()
-    yield place / "root"
-    assert (place / "neighbour" / "canary").read_text() == "sings"
-    assert sorted(os.listdir(place)) == ["neighbour", "root"]
-    assert sorted(os.listdir(place / "neighbour")) == ["canary"]
-    os.umask(before)
 
 
 def unpacked(root: Path, *members: Member, bytes_max: int = 1 << 20) -> Unpacked:
