@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lighterman.apitypes.network import NetworkServiceInfo, NetworkTask, PeerInfo
 from lighterman.apitypes.swarm import (
     ConfigReference,
     ConfigSpec,
@@ -25,6 +26,8 @@ from lighterman.apitypes.swarm import (
     TaskSpec,
     TaskStatus,
 )
+from lighterman.swarm.control import networks
+from lighterman.swarm.control.network_detail import detailed
 from lighterman.swarm.node.assign import (
     NOTHING,
     Networks,
@@ -66,9 +69,8 @@ def task(id: str, node: str, **more: Any) -> Task:
         "state": TaskState.ASSIGNED,
         "attached": (Attached("net", (f"10.0.1.{id[1:]}/24",)),),
     }
-    return Task(
-        id=id, template_id="tmpl", service_id="svc", service_name="web", node_id=node, **(facts | more)
-    )
+    facts |= {"service_id": "svc", "service_name": "web"} | more
+    return Task(id=id, template_id="tmpl", node_id=node, **facts)
 
 
 @pytest.fixture
@@ -215,3 +217,32 @@ def test_a_change_stirs_only_whom_it_concerns(state: State) -> None:
 )
 def test_a_mac_address_is_made_of_the_ip_address(addresses: tuple[str, ...], mac: str) -> None:
     assert mac_of(addresses) == mac
+
+
+def test_a_manager_tells_who_is_in_a_network(state: State) -> None:
+    plain = Attached("net", ("10.0.1.4/24",), ("db", "0123456789ab"))
+    put(state, Kind.TASK, task("t4", "n2", service_id="", service_name="", attached=(plain,)))
+    shown = networks.shown(state, state.networks["net"])
+    told = detailed(state, shown, verbose=False)
+    assert told.peers == [PeerInfo("-n1", "192.0.2.1"), PeerInfo("-n2", "198.51.100.2")]
+    assert b"Services" not in msgspec.json.encode(told)
+    services = detailed(state, shown, verbose=True).services
+    assert services["web"] == NetworkServiceInfo(
+        "10.0.1.9",
+        [],
+        0,
+        [
+            NetworkTask("web.1.t2", "t2", "10.0.1.2", {"Host IP": "192.0.2.1"}),
+            NetworkTask("web.2.t3", "t3", "10.0.1.3", {"Host IP": "198.51.100.2"}),
+        ],
+    )
+    assert services[""] == NetworkServiceInfo(
+        "<nil>", [], 0, [NetworkTask("db", "t4", "10.0.1.4", {"Host IP": "198.51.100.2"})]
+    )
+
+
+def test_a_network_without_a_subnet_has_nobody_in_it(state: State) -> None:
+    put(state, Kind.NETWORK, Network(id="new", spec=NetworkSpec(name="new")))
+    shown = networks.shown(state, state.networks["new"])
+    assert detailed(state, shown, verbose=True) == shown
+    assert b"Peers" not in msgspec.json.encode(shown)

@@ -37,7 +37,33 @@ class NetworkContainer(Wire, frozen=True):
     ipv6_address: str = field(name="IPv6Address")
 
 
-class Network(Wire, frozen=True):
+class PeerInfo(Wire, frozen=True):
+    """A node that takes part in an overlay network."""
+
+    name: str
+    ip: str = field(name="IP")
+
+
+class NetworkTask(Wire, frozen=True):
+    """One end of a service in an overlay network."""
+
+    name: str
+    endpoint_id: str = field(name="EndpointID")
+    endpoint_ip: str = field(name="EndpointIP")
+    info: dict[str, str]
+
+
+class NetworkServiceInfo(Wire, frozen=True):
+    """A service in an overlay network."""
+
+    vip: str = field(name="VIP")
+    ports: list[str]
+    local_lb_index: int = field(name="LocalLBIndex")
+    """Of IPVS, which is not used: 0."""
+    tasks: list[NetworkTask]
+
+
+class Network(Wire, frozen=True, omit_defaults=True):
     """What inspect and list answer; `containers` is filled by inspect only. Nulls are the swarm's."""
 
     name: str
@@ -55,6 +81,9 @@ class Network(Wire, frozen=True):
     containers: dict[str, NetworkContainer] | None
     options: dict[str, str] | None
     labels: dict[str, str] | None
+    peers: list[PeerInfo] = field(default_factory=list)
+    services: dict[str, NetworkServiceInfo] = field(default_factory=dict)
+    """Only where it is asked for, since 1.28."""
 
 
 class NetworkCreateBody(Wire, frozen=True):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from lighterman import containers
+from lighterman.api.handlers.services import exact_flag_explained
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.network import (
@@ -53,8 +54,14 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """NetworkInspect."""
     ref, scope = request.names["id"], request.text("scope")
+    verbose = exact_flag_explained(request, "verbose")
     network = _found(rooms, ref)
-    if scope == "swarm" and ref in ON_EVERY_NODE and _store(rooms) is not None:
+    store = _store(rooms)
+    if store is not None and network.scope == "swarm":
+        from lighterman.swarm.control.network_detail import detailed
+
+        network = detailed(store.state, network, verbose=verbose)
+    if scope == "swarm" and ref in ON_EVERY_NODE and store is not None:
         network = replace(network, id=ref, scope=scope, containers={})
     if scope not in ("", network.scope):
         raise NotFound(f"network {ref} not found")

@@ -30,12 +30,12 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
     store = rooms.swarm.manager.store
     from lighterman.swarm.control import services
 
-    status = request.version >= (1, 41) and _exact_flag(request, "status")
+    status = request.version >= (1, 41) and exact_flag_explained(request, "status")
     return reply(services.list_(store, request.filters(), with_status=status))
 
 
-def _exact_flag(request: Request, name: str) -> bool:
-    """As `exact_flag`; services say more of what is wrong."""
+def exact_flag_explained(request: Request, name: str) -> bool:
+    """As `exact_flag`, and says more of what is wrong."""
     try:
         return exact_flag(request, name)
     except InvalidParameter as error:
@@ -48,7 +48,7 @@ async def inspect(request: Request, rooms: Rooms) -> Answer:
     store = rooms.swarm.manager.store
     from lighterman.swarm.control import services
 
-    defaults = _exact_flag(request, "insertDefaults")
+    defaults = exact_flag_explained(request, "insertDefaults")
     return reply(services.inspect(store, request.names["id"], insert_defaults=defaults))
 
 
