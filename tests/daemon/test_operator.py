@@ -7,11 +7,12 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from socket import AF_UNIX, socket
 from typing import Any
 
 import pytest
 from tests.support.certificates import Authority
-from tests.support.cli import DOCKER, Result
+from tests.support.cli import DOCKER, DockerCLI, Result
 from tests.support.engines import Engine, configured
 from tests.support.http import Http
 from tests.support.images import BUSYBOX, saved
@@ -35,6 +36,7 @@ WISHES: dict[str, Any] = {
     "log-format": "json",
     "group": "0",
 }
+ROLES = {"look": "role=read-only", "tend": "role=no-exec", "team": "label=team=a&group=65534"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def engine(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         own.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NO_MKDIR]}))
         tls = {f"tls{name}": str(home / f"{file}.pem") for name, file in FILES.items()}
         beside = {
-            "restricted-hosts": [f"unix://{engine.root}/look.sock?role=read-only"],
+            "restricted-hosts": [f"unix://{engine.root}/{name}.sock?{role}" for name, role in ROLES.items()],
             "audit-log": f"{engine.root}/audit.log",
         }
         settings = {**WISHES, **beside, **tls, "tlsverify": True, "seccomp-profile": str(own)}
@@ -174,6 +176,65 @@ def test_through_a_read_only_listener_nothing_changes(engine: Engine) -> None:
     engine.docker("rm", "-f", box)
 
 
+def test_without_exec_containers_are_tended_and_not_entered(engine: Engine) -> None:
+    tend = DockerCLI(engine.root / "tend.sock", engine.root / "cli")
+    box = engine.docker.run("-di", "busybox", "cat")
+    for argv in (
+        ("exec", box, "true"),
+        ("cp", "/etc/hostname", f"{box}:/"),
+        ("run", "-v", "/:/host", "busybox", "true"),
+        ("run", "--privileged", "busybox", "true"),
+        ("run", "--pid=host", "busybox", "true"),
+        ("run", "--network", f"container:{box}", "busybox", "true"),
+    ):
+        refused = tend(*argv, check=False)
+        assert "this listener is no-exec" in refused.stderr, argv
+    for argv in (("attach", box), ("run", "-i", "busybox", "true")):
+        assert "received 403" in tend(*argv, check=False).stderr
+    assert tend.run("--rm", "-m", "64m", "--tmpfs=/x", "-v", "/y", "busybox", "echo", "hi") == "hi"
+    tend("restart", "-t", "0", box)
+    tend("rm", "-f", box)
+
+
+def test_through_a_listener_with_a_label_only_what_carries_it_is_there(engine: Engine) -> None:
+    assert (engine.root / "team.sock").stat().st_gid == 65534
+    team = DockerCLI(engine.root / "team.sock", engine.root / "cli")
+    other = engine.docker.run("-d", "--name=other", "--label=team=b", "busybox", "sleep", "60")
+    listening = Http(engine.root / "team.sock").stream("GET", "/events?since=1")
+    mine = team.run("-d", "--name=mine", "busybox", "sleep", "60")
+    assert json.loads(listening.readline())["id"] == mine  # and nothing of the other, before or after
+    listening.close()
+    assert team.out("ps", "-aq", "--no-trunc") == mine
+    assert team.inspect("mine")["Config"]["Labels"] == {"team": "a"}
+    assert team.out("exec", "mine", "echo", "in") == "in"
+    elsewhere = engine.docker("exec", "-d", other, "sleep", "60")
+    assert elsewhere.code == 0
+    (running,) = engine.docker.inspect(other)["ExecIDs"]
+    raw = Http(engine.root / "team.sock")
+    assert raw("GET", f"/exec/{running}/json").status == 404
+    for argv in (
+        ("container", "inspect", other),
+        ("logs", "other"),
+        ("exec", other[:12], "true"),
+        ("rm", "-f", "other"),
+        ("cp", "other:/etc/passwd", "-"),
+    ):
+        assert "No such" in team(*argv, check=False).stderr, argv
+    for argv in (
+        ("run", "--label=team=b", "busybox"),
+        ("run", "-v", "/var/run:/x", "busybox"),
+        ("exec", "--privileged", "mine", "true"),
+        ("volume", "create", "x"),
+        ("system", "df"),
+        ("commit", "mine"),
+    ):
+        assert "this listener is label team=a" in team(*argv, check=False).stderr, argv
+    team("container", "prune", "-f")
+    team("rm", "-f", "mine")
+    assert engine.docker.inspect(other)["State"]["Running"]
+    engine.docker("rm", "-f", other)
+
+
 def test_who_changes_something_is_written_down(engine: Engine, authority: Authority, tmp_path: Path) -> None:
     place = authority.issue(tmp_path, client=True)
     assert by_tls(engine, place, "volume", "create", "far").code == 0
@@ -198,6 +259,20 @@ def test_who_changes_something_is_written_down(engine: Engine, authority: Author
     assert (refused["target"], refused["status"], refused["outcome"]) == ({"id": "a\nb"}, 403, "refused")
     assert refused["role"] == "read-only"
     assert "SystemPing" not in by_name
+
+
+def test_who_hangs_up_is_written_down_too(engine: Engine) -> None:
+    engine.docker("volume", "create", "unwaited")
+    with socket(AF_UNIX) as client:
+        client.connect(str(engine.socket))
+        client.sendall(b"DELETE /volumes/unwaited HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    def written() -> list[str]:
+        lines = [json.loads(line) for line in (engine.root / "audit.log").read_text().splitlines()]
+        named = [line for line in lines if line.get("target") == {"name": "unwaited"}]
+        return [line["outcome"] for line in named if line["operation"] == "VolumeDelete"]
+
+    until(lambda: written() == ["done"], what="the line about it", timeout_s=60)
 
 
 def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: Engine) -> None:

@@ -245,7 +245,8 @@ class Front:
         assert isinstance(http.protocol, Connection)
         role, peer = http.protocol.place.role, http.protocol.peer
         work: Work = partial(self._work, route, request, role)
-        if self._audit is not None and peer is not None and (_changes(route) or role is not None):
+        told = _changes(route) or (role is not None and route.operation != "SystemPing")
+        if self._audit is not None and peer is not None and told:
             deed = Deed(route.operation, _named(request), peer, GONE, role=str(role or ""))
             work = partial(self._audited, work, deed)
         if route.flow is Flow.STREAM or not _changes(route):
