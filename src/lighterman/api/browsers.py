@@ -11,19 +11,26 @@ from lighterman.errdefs import Forbidden
 
 
 def refuse_browsers(
-    headers: Mapping[str, str], local_address: str, own_name: str, *, encrypted: bool = False
+    headers: Mapping[str, str],
+    local_address: str,
+    own_name: str,
+    *,
+    encrypted: bool = False,
+    own_page: bool = False,
 ) -> None:
-    """Raises Forbidden for a request over TCP that comes from a web page.
+    """Raises Forbidden for a request over TCP that comes from a web page, other than the engine's `own_page`.
 
     `local_address` is where it arrived. On loopback the Host must be an address, localhost or `own_name`; not
-    when it is `encrypted`: then the certificate says whose name it is.
+    when it is `encrypted`: then the certificate says whose name it is. For a listener with a page it must be
+    so everywhere: a browser is there to be lied to.
     """
-    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
+    sites = ("none", "same-origin") if own_page else ("none",)
+    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") not in sites:
         raise Forbidden("requests from web pages are refused")
     host = _name(headers.get("Host", ""))
     if (
         not encrypted
-        and _is_loopback(local_address)
+        and (own_page or _is_loopback(local_address))
         and not (
             _is_address(host) or host in ("", "localhost", own_name.lower()) or host.endswith(".localhost")
         )
