@@ -1,5 +1,6 @@
 """Rows survive, transactions are whole."""
 
+import asyncio
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -43,10 +44,27 @@ def test_nobody_else_reads_the_rows(tmp_path: Path) -> None:
 
 async def test_a_failing_transaction_writes_nothing(tmp_path: Path) -> None:
     db = Database(tmp_path / "state.db")
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(System, match=r"state\.db cannot be written: "):
         await db.write(Put("facts", "a", b"x"), Put("no such table", "b", b"x"))
     await db.write(Put("facts", "c", b"x"))
     assert [key for key, _ in db.rows("facts")] == ["c"]
+    db.close()
+
+
+async def test_a_cancelled_write_is_done_before_the_cancellation_strikes(tmp_path: Path) -> None:
+    db, memory = Database(tmp_path / "state.db"), list[str]()
+
+    async def change() -> None:
+        await db.write(Put("facts", "a", b"1"))
+        memory.append("a")
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(change())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert memory == [key for key, _ in db.rows("facts")] == ["a"]
     db.close()
 
 

@@ -12,7 +12,8 @@ import pytest
 from tests.content.archives import directory, file, symlink
 from tests.snapshots.rooms import Rooms, started
 
-from lighterman.errdefs import Conflict, NotFound
+from lighterman.errdefs import Conflict, NotFound, System
+from lighterman.images.check import check_store
 from lighterman.linux import mount
 from lighterman.snapshots import overlay, store
 
@@ -147,6 +148,24 @@ async def test_layers_go_with_their_blobs_and_the_trash_is_emptied(rooms: Rooms)
     assert rooms.content.digests() == set()
     await rooms.snapshots.close()
     assert os.listdir(rooms.root / "layers") == []
+
+
+@pytest.mark.parametrize("verb", ["publish", "remove"])
+async def test_without_its_row_nothing_changes(rooms: Rooms, verb: str) -> None:
+    """A layer whose row cannot be written lies nowhere; one whose row cannot be deleted stays."""
+    kept = await rooms.layer(file("low"))
+    rooms.db._connection.execute("PRAGMA query_only=1")
+    with pytest.raises(System, match=r"state\.db cannot be written: "):
+        if verb == "publish":
+            await rooms.layer(file("top"), parent=kept)
+        else:
+            await rooms.snapshots.remove_layers([kept])
+    rooms.db._connection.execute("PRAGMA query_only=0")
+    for ingest in (rooms.root / "ingest").iterdir():
+        rooms.content.discard(ingest)
+    assert check_store(rooms.root).complaints == []
+    assert rooms.snapshots.layer_ids() == [kept]
+    assert await rooms.snapshots.remove_layers([kept]) == [kept]
 
 
 async def test_a_layer_stays_as_long_as_a_container_stands_on_it(rooms: Rooms) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lighterman.db.migrations import MIGRATIONS, Migration, migrate
 from lighterman.errdefs import System
+from lighterman.lib.effects import to_end
 
 TABLES = (
     "containers",
@@ -104,16 +105,12 @@ class Database:
     async def write(self, *changes: Change, durable: bool = True) -> None:
         """Write `changes` as one transaction.
 
-        Raises: sqlite3.Error (disk full, for one); then nothing is written.
+        It cannot be called back: a cancellation that comes meanwhile strikes at the next await, when memory
+        knows of it. Raises: System (disk full, for one); then nothing is written.
         """
         done = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(changes, durable, done))
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:
-            if not done.done():  # the write cannot be called back: wait for it, then be cancelled
-                await asyncio.wait([done])
-            raise
+        await to_end(_settled(done))
 
     def write_soon(self, *changes: Change) -> None:
         """Queue `changes` as one transaction that nobody waits for and a power cut may lose."""
@@ -140,7 +137,8 @@ class Database:
             try:
                 self._transact(job)
             except sqlite3.Error as failure:
-                error = failure
+                error = System(f"state.db cannot be written: {failure}")
+                error.__cause__ = failure
             if job.done is not None:
                 job.done.get_loop().call_soon_threadsafe(_settle, job.done, error)
 
@@ -168,6 +166,10 @@ def _for_root_alone(path: Path) -> None:
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         with suppress(FileNotFoundError):
             file.chmod(0o600)
+
+
+async def _settled(done: asyncio.Future[None]) -> None:
+    await done
 
 
 def _settle(done: asyncio.Future[None], error: Exception | None) -> None:

@@ -240,19 +240,25 @@ class Snapshots:
     async def publish(self, layers: Sequence[NewLayer]) -> None:
         """Make unpacked layers durable and visible, blobs and directories. Lower ones come first.
 
-        Raises: System (disk full); then nothing is visible, and the ingest directories are as they were or
-        gone. A layer that is here already is left alone.
+        Raises: System (disk full); then nothing is visible or lies about, and the ingest directories are as
+        they were or gone. A layer that is here already is left alone.
         """
         fresh = [new for new in layers if new.chain_id not in self._layers]
         if not fresh:
             return
         rows = {new.chain_id: _row(new) for new in fresh}
-        try:
-            await in_thread(self._move, [(new, rows[new.chain_id]) for new in fresh])
-        except OSError as error:
-            raise System(f"cannot keep a layer: {error}") from error
-        await self._db.write(*(ROWS.put(chain_id, row) for chain_id, row in rows.items()))
-        self._layers.update(rows)
+        async with rollback() as undo:
+            undo.push_async_callback(self._take_back, list(rows.values()))
+            try:
+                await in_thread(self._move, [(new, rows[new.chain_id]) for new in fresh])
+            except OSError as error:
+                raise System(f"cannot keep a layer: {error}") from error
+            await self._db.write(*(ROWS.put(chain_id, row) for chain_id, row in rows.items()))
+            self._layers.update(rows)
+
+    async def _take_back(self, rows: Sequence[Layer]) -> None:
+        """Throw away what lies in its place and has no row."""
+        await in_thread(self._discard_layers, rows, {layer.blob for layer in self._layers.values()})
 
     def revive(self, chain_ids: Iterable[str]) -> None:
         """An image has these layers again: they stay when the container that kept them goes."""
@@ -270,11 +276,13 @@ class Snapshots:
             return []
         gone.sort(key=lambda chain_id: len(chain(self._layers, chain_id)), reverse=True)
         # out of memory first: whoever looks for them from now on must not count on them
-        rows = [self._layers.pop(chain_id) for chain_id in gone]
+        rows = {chain_id: self._layers.pop(chain_id) for chain_id in gone}
         self._doomed.difference_update(gone)
-        await self._db.write(*(ROWS.delete(chain_id) for chain_id in gone))
-        blobs = {layer.blob for layer in self._layers.values()}
-        await in_thread(self._discard_layers, rows, blobs)
+        async with rollback() as undo:
+            undo.callback(self._layers.update, rows)
+            undo.callback(self._doomed.update, gone)
+            await self._db.write(*(ROWS.delete(chain_id) for chain_id in gone))
+        await self._take_back(list(rows.values()))
         return gone
 
     def layer_ids(self) -> list[str]:
