@@ -29,6 +29,7 @@ _IN_FLIGHT, _CONNECTIONS = 256, 64  # of one container
 _AT_ONCE = 32  # datagrams in one turn of the loop
 _IDLE_S = 10.0
 _REMEMBERED = 1024  # answers
+_QUERY_BYTES = 4096  # one question has 300 at most, and a little about itself
 
 
 @dataclass(frozen=True)
@@ -169,21 +170,23 @@ class NameServer:
         self._ears.close()
 
     def _hear(self) -> None:
+        """Take what is there. The kernel's share of an answer is 5 us: what is asked again and again is told
+        with as little around it as can be."""
         now = (self._names.version, self._sandbox())
         if self._true_for is None or now[0] != self._true_for[0] or now[1] is not self._true_for[1]:
             self._true_for = now
             self._answers.clear()
+        receive, answers = self._ears.udp.recvfrom, self._answers
         for _ in range(_AT_ONCE):
             try:
-                data, client = self._ears.udp.recvfrom(1 << 16)
+                data, client = receive(_QUERY_BYTES)
             except OSError:  # BlockingIOError: that was all
                 return
-            known = self._answers.get(data[2:])
-            if known is not None:
+            if (known := answers.get(data[2:])) is not None:
                 self._send(data[:2] + known, client)
-                continue
-            with contextlib.suppress(dns.NotAQuery):
-                self._take(data, client)
+            else:
+                with contextlib.suppress(dns.NotAQuery):
+                    self._take(data, client)
 
     def _take(self, data: bytes, client: tuple[str, int]) -> None:
         query = dns.parse_query(data)
@@ -219,8 +222,10 @@ class NameServer:
         self._send(reply or dns.answer(query, code=dns.SERVER_FAILURE), client)
 
     def _send(self, reply: bytes, client: tuple[str, int]) -> None:
-        with contextlib.suppress(OSError):  # it went away, or its buffer is full: as lost as any datagram
+        try:  # noqa: SIM105 `suppress` would take 0.4 us
             self._ears.udp.sendto(reply, client)
+        except OSError:  # it went away, or its buffer is full: as lost as any datagram
+            pass
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
