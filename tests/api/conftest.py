@@ -35,6 +35,7 @@ def serve(tmp_path: Path) -> Serve:
         rooms: Mapping[str, Any] | None = None,
         tcp: bool = False,
         tls: ssl.SSLContext | None = None,
+        has_page: bool = False,
         **options: Any,
     ) -> AsyncIterator[Peer]:
         outside = swarm.Engine(tmp_path, tmp_path, cast(Any, None), "26.11.0")  # of any swarm
@@ -48,7 +49,8 @@ def serve(tmp_path: Path) -> Serve:
         listener.bind(("127.0.0.1", 0) if tcp else str(tmp_path / "api.sock"))
         listener.listen(16)
         peer = Peer(listener.getsockname())
-        async with api.serve(served, [api.Listener(listener, tls)], routes=routes, **options):
+        listeners = [api.Listener(listener, tls, has_page=has_page)]
+        async with api.serve(served, listeners, routes=routes, **options):
             yield peer
 
     return serving

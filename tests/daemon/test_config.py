@@ -139,6 +139,13 @@ def test_no_option_is_both_known_and_refused() -> None:
         ({"oom-score-adjust": 1001}, "invalid oom-score-adjust: 1001"),
         ({"log-format": "xml"}, "invalid log format: xml"),
         ({"metrics-addr": "here"}, "invalid metrics-addr: invalid bind address (here): no IP address: here"),
+        ({"status": "unix:///x"}, "invalid status address (unix:///x): name a TCP address and its port"),
+        ({"status": "tcp://127.0.0.1"}, "invalid status address (tcp://127.0.0.1): name a TCP address and"),
+        ({"status": "tcp://0.0.0.0:2379"}, "tcp://0.0.0.0:2379: without tlsverify whoever reaches"),
+        (
+            {"status": "tcp://127.0.0.1:2379", "hosts": ["tcp://127.0.0.1:2379"]},
+            "status: tcp://127.0.0.1:2379 is where the API is served",
+        ),
         ({"default-runtime": "kata"}, "specified default runtime 'kata' does not exist"),
         ({"hosts": ["tcp://0.0.0.0:1"]}, "tcp://0.0.0.0:1: without tlsverify whoever reaches"),
         ({"tlsverify": True, "tlscert": "/no", "tlskey": "/no"}, 'could not load X509 key pair (cert: "/no"'),

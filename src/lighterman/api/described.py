@@ -161,7 +161,7 @@ DESCRIBED: Mapping[str, Described] = {
     ),
     "DistributionInspect": Described(registry.DistributionInspect, headers=_AUTH),
     "NetworkList": Described(list[network.Network], query=_FILTERS),
-    "NetworkInspect": Described(network.Network, query=_query("scope")),
+    "NetworkInspect": Described(network.Network, query=_query("scope", flags="verbose")),
     "NetworkDelete": Described(status=204),
     "NetworkCreate": Described(
         network.NetworkCreateResponse, network.NetworkCreateBody, status=201, query=_FILTERS

@@ -24,6 +24,11 @@ from lighterman.api.routes import SERVED, Flow, Route
 _OPEN_PART = re.compile(r"\{(\w+)(?::\.\*)?\}")
 _BYTES = (TAR, RAW, TEXT)
 _REF = "#/components/schemas/{name}"
+_TAGS = {
+    **dict.fromkeys(("_ping", "auth", "events", "info", "session", "version"), "system"),
+    **dict.fromkeys(("build", "commit", "distribution"), "images"),
+}
+"""Where operations belong whose path does not say it."""
 BODY_MAY_MISS = frozenset({"ImageCommit", "ImageCreate", "ImageBuild", "ImagePush"})
 """Operations that do something without a body, too."""
 
@@ -60,7 +65,7 @@ def _operation(route: Route, refs: Mapping[str, Any]) -> dict[str, Any]:
     same = sum(1 for other in SERVED if other.operation == route.operation and other.path == route.path)
     made: dict[str, Any] = {
         "operationId": route.operation if same == 1 else f"{route.operation}_{route.method.lower()}",
-        "tags": [_OPEN_PART.sub("", route.path).strip("/").partition("/")[0]],
+        "tags": [_TAGS.get(first := route.path[1:].partition("/")[0], first)],
         "parameters": _parameters(route, told),
         "responses": _responses(route, told, refs),
     }

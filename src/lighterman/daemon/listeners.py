@@ -190,7 +190,7 @@ def open_listeners(
 
 
 def parse_status(config: EngineConfig) -> TcpHost | None:
-    """Where the status page is served, if it is. Raises: InvalidParameter: no TCP, no port, not on loopback."""
+    """Where the status page is served, if it is. Raises: InvalidParameter: no TCP, no port, no loopback."""
     if not config.status:
         return None
     host = parse_host(config.status, anywhere=config.insecure_tcp)

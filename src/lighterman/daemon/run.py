@@ -29,9 +29,11 @@ from lighterman.daemon.listeners import (
     Restricted,
     UnixHost,
     listen_metrics,
+    listen_status,
     open_listeners,
     parse_hosts,
     parse_restricted_hosts,
+    parse_status,
 )
 from lighterman.daemon.process import (
     adjust_oom_score,
@@ -52,6 +54,7 @@ from lighterman.linux.process import give_back_memory
 
 if TYPE_CHECKING:
     from lighterman.api.metrics import Metrics
+    from lighterman.api.routes import Route
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +84,19 @@ def run(config: EngineConfig, read: Callable[[], EngineConfig]) -> None:
             listeners += [
                 replace(listener, role=each.role) for listener in listen([each.host], group=each.group)
             ]
+        listeners += listen_status(config)
         held.enter_context(_unlinked([*hosts, *(each.host for each in restricted)]))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False) as runner:
             runner.run(_serve(config, read, [*hosts, *restricted], listeners))
+
+
+def _pages(config: EngineConfig) -> "Sequence[Route]":
+    """What browsers are served, if the operator wants it: then alone its module is loaded."""
+    if not config.status:
+        return ()
+    from lighterman.api.status import PAGES
+
+    return PAGES
 
 
 def _audit(config: EngineConfig, opened: AsyncExitStack) -> api.Audit | None:
@@ -123,6 +136,7 @@ async def _serve(
         serving = api.serve(
             engine.rooms,
             listeners,
+            pages=_pages(config),
             grace_s=config.shutdown_timeout,
             most_connections=min(config.max_connections, connections_possible()),
             observe=metrics.observe if metrics else None,
@@ -186,6 +200,8 @@ def _say_where(hosts: Sequence[Host | Restricted], config: EngineConfig) -> None
         f"Lighterman {__version__} is up. Data: {config.data_root}. Stop it with Ctrl-C: containers go on."
     ]
     said += [f"  listening on {host}" for host in hosts]
+    if (page := parse_status(config)) is not None:
+        said += [f"  status page on {str(page).replace('tcp:', 'http:')}"]
     said += [f"  export DOCKER_HOST={hosts[0]}"]
     print(*said, sep="\n", flush=True)
 

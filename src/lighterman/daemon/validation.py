@@ -7,7 +7,12 @@ from lighterman.api import versions
 from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import LEVELS, EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
-from lighterman.daemon.listeners import parse_hosts, parse_metrics_addr, parse_restricted_hosts
+from lighterman.daemon.listeners import (
+    parse_hosts,
+    parse_metrics_addr,
+    parse_restricted_hosts,
+    parse_status,
+)
 from lighterman.errdefs import InvalidParameter
 from lighterman.registry import check_mirror
 
@@ -26,6 +31,7 @@ def validate(config: EngineConfig) -> None:
     container_defaults(config)
     parse_hosts(config)
     parse_restricted_hosts(config)
+    parse_status(config)
     if config.metrics_addr:
         parse_metrics_addr(config.metrics_addr)
     tls_context(config)
