@@ -19,6 +19,7 @@ from lighterman.apitypes.container import (
 from lighterman.containers.errors import RunsAlready, UnderRemoval
 from lighterman.containers.identity import Identity
 from lighterman.containers.life import Created, Exited, Life, Paused, Removing, Restarting, Running
+from lighterman.containers.mounts import BindMount
 from lighterman.containers.plan_start import plan_start, sandbox_wish
 from lighterman.containers.process import environment, further_process
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
@@ -275,6 +276,16 @@ def test_the_filter_depends_on_the_capabilities() -> None:
     assert seccomp_filter(container(HostConfig(security_opt=["seccomp=unconfined"])), HOST) is None
     own = HostConfig(security_opt=['seccomp={"defaultAction":"SCMP_ACT_ALLOW"}'])
     assert seccomp_filter(container(own), HOST) == oci.LinuxSeccomp(default_action="SCMP_ACT_ALLOW")
+
+
+def test_only_a_directory_is_read_only_with_what_is_mounted_below() -> None:
+    binds = [
+        BindMount(source=source, target=source, read_only=True, propagation="rprivate", deep_read_only=True)
+        for source in ("/directory", "/file")
+    ]
+    spec = spec_of(mounts=tuple(binds), facts=_with(bound_files=frozenset({"/file"})))
+    options = [mounts_of(spec)[bind.target].options for bind in binds]
+    assert options == [("rbind", "rprivate", "ro", "rro"), ("rbind", "rprivate", "ro")]
 
 
 def test_a_container_survives_its_row() -> None:

@@ -28,6 +28,16 @@ def test_ten_writers_share_a_volume(docker: DockerCLI) -> None:
     assert len({line.partition("-")[0] for line in lines}) == 10
 
 
+def test_a_single_file_can_be_bound_read_only(docker: DockerCLI, tmp_path: Path) -> None:
+    (tmp_path / "settings").write_text("kept")
+    look = "cat /settings; touch /settings 2>&1"
+    seen = docker(
+        "run", "--rm", "-v", f"{tmp_path}/settings:/settings:ro", "busybox", "sh", "-c", look, check=False
+    )
+    assert seen.stdout.startswith("kept")
+    assert "Read-only file system" in seen.stdout
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "device"),
     [

@@ -42,6 +42,7 @@ class Prepared:
     devices: tuple[oci.Device, ...] = ()
     device_rules: tuple[oci.DeviceRule, ...] = ()
     block_io: oci.BlockIO | None = None
+    bound_files: frozenset[str] = frozenset()  # sources of binds that are no directories
     pid_namespace_pid: int = 0
     ipc_namespace_pid: int = 0
     borrowed_shm: str = ""  # the path of another container's shared memory
@@ -124,7 +125,9 @@ def _mount(mount: Mounted, facts: Prepared) -> oci.Mount:
     match mount:
         case BindMount():
             bind = "rbind" if mount.recursive else "bind"
-            below = ("rro",) if mount.deep_read_only else ()
+            # nothing is mounted below a file, and crun 1.8 looks for a directory there
+            deep = mount.deep_read_only and mount.source not in facts.bound_files
+            below = ("rro",) if deep else ()
             return _bind(mount.source, mount.target, bind, mount.propagation, *ro, *below)
         case VolumeMount():
             return _bind(str(facts.volumes[mount.name]), mount.target, "rbind", "rprivate", *ro)

@@ -108,6 +108,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         devices=looked_up.devices,
         device_rules=looked_up.device_rules,
         block_io=looked_up.block_io,
+        bound_files=looked_up.bound_files,
         pid_namespace_pid=plan.pid_of.pid if plan.pid_of else 0,
         ipc_namespace_pid=plan.ipc_of.pid if plan.ipc_of else 0,
         borrowed_shm=await _borrow_shm(cs, plan, undo),
@@ -188,6 +189,7 @@ class _LookedUp:
     devices: tuple[oci.Device, ...]
     device_rules: tuple[oci.DeviceRule, ...]
     block_io: oci.BlockIO | None
+    bound_files: frozenset[str]
 
 
 async def _root(cs: Containers, plan: StartPlan) -> tuple[Path, _LookedUp]:
@@ -212,6 +214,11 @@ def _look_up(plan: StartPlan, root: Path) -> _LookedUp:
         devices=devices,
         device_rules=rules,
         block_io=find_block_io(wish),
+        bound_files=frozenset(
+            mount.source
+            for mount in plan.mounts
+            if isinstance(mount, BindMount) and mount.deep_read_only and not os.path.isdir(mount.source)
+        ),
     )
 
 
