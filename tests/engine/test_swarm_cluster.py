@@ -3,11 +3,14 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.leaks import processes
+from tests.support.net import run_in
 from tests.support.swarm import Cluster, Host
 from tests.support.waiting import until
 
@@ -71,6 +74,27 @@ def test_a_node_outside_of_a_swarm_says_how_to_get_into_one(alone: Host, method:
 def test_only_who_is_in_a_swarm_can_leave_it(alone: Host) -> None:
     answer = alone.http("POST", "/swarm/leave", {})
     assert (answer.status, answer.json) == (503, {"message": "This node is not part of a swarm"})
+
+
+def test_a_forced_leave_gives_up_a_join_that_nobody_answers(alone: Host) -> None:
+    with (
+        run_in(alone.engine.net.netns, lambda: socket.create_server((alone.address, 2399))) as silent,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        token = f"SWMTKN-1-{'1' * 50}-{'1' * 25}"
+        wish = {
+            "ListenAddr": "0.0.0.0:2377",
+            "RemoteAddrs": [f"{alone.address}:2399"],
+            "JoinToken": token,
+        }
+        joining = beside.submit(alone.http, "POST", "/swarm/join", wish)
+        silent.settimeout(60)
+        with silent.accept()[0]:  # now it waits for an answer, for 20 s
+            assert alone.http("POST", "/swarm/leave?force=1").status == 200
+            answer = joining.result()
+    assert answer.status == 503
+    assert answer.json == {"message": "The node has left the swarm before it had its place in it."}
+    assert alone.info["LocalNodeState"] == "inactive"
 
 
 @pytest.mark.parametrize(

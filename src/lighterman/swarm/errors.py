@@ -76,6 +76,13 @@ class JoinTimeout(Unavailable):
         )
 
 
+class LeftMeanwhile(Unavailable):
+    """Somebody did not want to wait any longer."""
+
+    def __init__(self) -> None:
+        super().__init__("The node has left the swarm before it had its place in it.")
+
+
 class NoLeader(Unavailable):
     """No majority of the managers is there to write anything down."""
 

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lighterman.containers import Containers
 from lighterman.lib.effects import in_thread
-from lighterman.swarm.errors import NoSwarm, NotInSwarm, NotLocked, NotManager, SwarmExists
+from lighterman.swarm.errors import LeftMeanwhile, NoSwarm, NotInSwarm, NotLocked, NotManager, SwarmExists
 
 if TYPE_CHECKING:
     from lighterman.apitypes.swarm import SwarmInfo, SwarmInitBody, SwarmJoinBody
@@ -50,6 +51,8 @@ class Swarm:
         self._engine = engine
         self._node: Node | None = None
         self._lock = asyncio.Lock()  # init, join, leave and unlock go one after the other
+        self._entering: asyncio.Task[Any] | None = None  # what waits for others while it holds the lock
+        self._leaves = False  # nothing that waits for others is to be begun
 
     @property
     def local_state(self) -> str:
@@ -78,6 +81,7 @@ class Swarm:
     async def open(self) -> None:
         """Take up the life in the swarm that the engine was in when it ended, without waiting for it."""
         if (self._engine.root / MEMBERSHIP_FILE).exists():
+            await _imported()
             from lighterman.swarm.node import Node
 
             self._node = await Node.resume(self._engine)
@@ -86,6 +90,7 @@ class Swarm:
 
     async def close(self) -> None:
         """The engine ends; the node stays in its swarm, and its tasks go on."""
+        self._hurry()
         async with self._lock:
             if self._node is not None:
                 await self._node.close()
@@ -93,41 +98,51 @@ class Swarm:
     async def init(self, body: "SwarmInitBody") -> str:
         """Make a swarm with this node as its first manager; the node's id.
 
-        Raises: SwarmExists, BadAddress, InvalidParameter, System.
+        Raises: SwarmExists, BadAddress, InvalidParameter, LeftMeanwhile, System.
         """
         async with self._lock:
             if self._node is not None and not body.force_new_cluster:
                 raise SwarmExists
+            await _imported()
             from lighterman.swarm import node
 
             if self._node is None:
-                self._node = await _apart(node.init(self._engine, body))
-                await _apart(self._node.begin())
+                self._node = await self._apart(node.init(self._engine, body))
+                await self._apart(self._node.begin())
             else:
                 place = await node.place_of_init(self._engine, body)
-                await _apart(self._node.force_new_cluster(place))
+                await self._apart(self._node.force_new_cluster(place))
             return self._node.id
 
     async def join(self, body: "SwarmJoinBody") -> None:
         """Become a node of the swarm that a token belongs to.
 
-        Raises: SwarmExists, BadAddress, InvalidParameter, JoinTimeout, System.
+        Raises: SwarmExists, BadAddress, InvalidParameter, JoinTimeout, LeftMeanwhile, System.
         """
         async with self._lock:
             if self._node is not None:
                 raise SwarmExists
+            await _imported()
             from lighterman.swarm import node
 
-            self._node = await _apart(node.join(self._engine, body))
-            await _apart(self._node.begin())
+            self._node = await self._apart(node.join(self._engine, body))
+            await self._apart(self._node.begin())
 
     async def leave(self, *, force: bool) -> None:
         """Leave the swarm: the node's tasks end, and what it knew of the swarm is erased.
 
+        With `force` an init or a join that is under way is given up for it.
+
         Raises: NoSwarm; Unavailable when this manager would be missed, and not `force`.
         """
+        was_entering = self._entering is not None
+        if force:
+            self._hurry()
         async with self._lock:
+            self._leaves = False
             if self._node is None:
+                if force and was_entering:
+                    return
                 raise NoSwarm
             await self._node.leave(force=force)
             self._node = None
@@ -144,7 +159,31 @@ class Swarm:
                 if not self._node.is_manager:
                     raise NotManager
                 raise NotLocked
-            await _apart(self._node.unlock(key))
+            await self._apart(self._node.unlock(key))
+
+    def _hurry(self) -> None:
+        """End what waits for others and holds the lock."""
+        self._leaves = self._lock.locked()
+        if self._entering is not None:
+            self._entering.cancel()
+
+    async def _apart(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` outside of the request that wants it: what it begins lives on, and its log is not the
+        request's.
+
+        Raises: LeftMeanwhile.
+        """
+        self._entering = task = asyncio.get_running_loop().create_task(work, context=Context())
+        if self._leaves:
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if (me := asyncio.current_task()) is not None and me.cancelling():
+                raise
+            raise LeftMeanwhile from None
+        finally:
+            self._entering = None
 
 
 def sweep(engine: Engine) -> None:
@@ -161,8 +200,6 @@ def sweep(engine: Engine) -> None:
                 entry.unlink()
 
 
-async def _apart(work: Coroutine[Any, Any, T]) -> T:
-    """Do `work` outside of the request that wants it: what it begins lives on, and its log is not the
-    request's.
-    """
-    return await asyncio.get_running_loop().create_task(work, context=Context())
+async def _imported() -> None:
+    """Import what a node is made of: half a second, in which the engine goes on."""
+    await in_thread(import_module, "lighterman.swarm.node")

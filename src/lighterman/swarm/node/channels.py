@@ -30,6 +30,8 @@ SILENCE_S = HEARTBEAT_PERIOD_S * SILENT_PERIODS
 CONNECT_S = 5.0
 FRAME_LIMIT_BYTES = 64 << 20
 _AHEAD = 64
+_PARTING_S = 1.0
+"""For the other side to say that it has heard of the end."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -109,11 +111,13 @@ class SocketChannel(Generic[In, Out]):
         return self._decode(message.data)
 
     async def close(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(1.0):
-                await self._socket.close()
-        if self._also_close is not None:
-            await self._also_close()
+        try:
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError, aiohttp.ClientError):
+                async with asyncio.timeout(_PARTING_S):
+                    await self._socket.close()
+        finally:
+            if self._also_close is not None:
+                await self._also_close()
 
 
 async def connect(addr: str, context: ssl.SSLContext) -> AgentChannel:

@@ -43,6 +43,8 @@ from lighterman.swarm.session import (
 )
 
 BODY_LIMIT_BYTES = 1 << 20
+_PARTING_S = 1.0
+"""For nodes to say that they have heard of the end: some may be dead."""
 log = logging.getLogger(__name__)
 
 
@@ -110,9 +112,11 @@ class Listener:
         if self._accepting is not None:
             self._accepting.close()
         self._socket.close()
-        for session in list(self._sessions):
-            await session.close()
-        await self._server.shutdown(1.0)
+        if partings := [asyncio.ensure_future(session.close()) for session in self._sessions]:
+            _, silent = await asyncio.wait(partings, timeout=_PARTING_S)
+            for parting in silent:
+                parting.cancel()
+        await self._server.shutdown(_PARTING_S)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

@@ -35,6 +35,8 @@ from lighterman.swarm.state import Kind
 LONGEST_DELAY_S = 10.0
 FIRST_DELAY_S = 0.2
 _ASKS_FOR_ROLE = 10
+_PARTING_S = 5.0
+"""For the others to take a vote back."""
 _KEPT = frozenset({Kind.AUTHORITY, Kind.CLUSTER})
 REMOVED = "this node was removed from the swarm"
 log = logging.getLogger(__name__)
@@ -211,8 +213,9 @@ class Managing:
     async def give_vote_back(self) -> None:
         """Take this node's vote out, so that the others are not one short; what cannot be is let be."""
         if self.manager is not None and len(self.manager.store.managers) > 1:
-            with contextlib.suppress(System):
-                await self._credentials.ask_others(LEAVE_PATH, MemberWish(0), Done, deadline_s=5.0)
+            with contextlib.suppress(EngineError, OSError):
+                async with asyncio.timeout(_PARTING_S):
+                    await self._credentials.ask_others(LEAVE_PATH, MemberWish(0), Done)
 
     async def stop(self) -> None:
         """End the manager, and let go of its port."""

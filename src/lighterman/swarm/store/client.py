@@ -4,6 +4,7 @@ gRPC costs about 25 MB and half a second to import: only a manager does, and out
 thread.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -70,7 +71,14 @@ def range_end(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _failure(error: grpc.aio.AioRpcError | grpc.aio.UsageError) -> Exception:
+def _failure(error: grpc.aio.AioRpcError | grpc.aio.UsageError) -> BaseException:
+    """What to raise for it.
+
+    A call that fails at the moment of its cancellation tells of the failure only: whoever tries again for
+    ever would not end.
+    """
+    if (me := asyncio.current_task()) is not None and me.cancelling():
+        return asyncio.CancelledError()
     if isinstance(error, grpc.aio.UsageError):  # of a channel that is closed
         return Closed()
     if error.code() in _GONE or (error.details() or "").startswith("context "):  # the deadline, over there

@@ -415,10 +415,7 @@ class Store:
 async def _ended(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait; its failure is told."""
     task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        if (me := asyncio.current_task()) is not None and me.cancelling():
-            raise
-    except Exception:  # a leader that fails is a leader no more; it tries again with the next lease
-        log.exception("leading the swarm failed")
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()) is not None:
+        # A leader that fails is a leader no more; it tries again with the next lease.
+        log.error("leading the swarm failed", exc_info=error)
