@@ -103,6 +103,8 @@ class World:
         self._ids = (f"id{number:023d}" for number in itertools.count())
         self.fails: Callable[[Task], bool] = lambda task: False
         """Whether a task that shall run fails instead."""
+        self.lasts: Callable[[Task], bool] = lambda task: False
+        """Whether a task of a job that shall complete still runs."""
         self.store.put(Kind.CLUSTER, Cluster(id="cluster", spec=SwarmSpec(name="default")))
         for number in range(1, nodes + 1):
             self.add_node(f"node{number}", role="manager" if number == 1 else "worker")
@@ -219,10 +221,12 @@ class World:
         return moved
 
     def _goal(self, task: Task) -> TaskState:
-        if task.desired > TaskState.RUNNING:
+        if task.desired > TaskState.COMPLETE:
             return TaskState.SHUTDOWN
-        if task.desired is TaskState.RUNNING and self.fails(task):
+        if task.desired >= TaskState.RUNNING and self.fails(task):
             return TaskState.FAILED
+        if task.desired is TaskState.COMPLETE and self.lasts(task):
+            return TaskState.RUNNING
         return task.desired
 
     def report(self, task: Task, state: TaskState) -> bool:

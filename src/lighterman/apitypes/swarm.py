@@ -324,12 +324,17 @@ class ReplicatedService(Wire, frozen=True, omit_defaults=True):
     replicas: int | None = None
 
 
+class ReplicatedJob(Wire, frozen=True, omit_defaults=True):
+    max_concurrent: int | None = None
+    total_completions: int | None = None
+
+
 class ServiceMode(Wire, frozen=True, omit_defaults=True):
-    """One of them; jobs are known since 1.41 and not done here."""
+    """One of them; jobs since 1.41."""
 
     replicated: ReplicatedService | None = None
     global_: Empty | None = field(name="Global", default=None)
-    replicated_job: Empty | None = None
+    replicated_job: ReplicatedJob | None = None
     global_job: Empty | None = None
 
 
@@ -376,6 +381,13 @@ class ServiceStatus(Wire, frozen=True):
     completed_tasks: int = 0
 
 
+class JobStatus(Wire, frozen=True):
+    """Which execution of a job it is, and when that began. Since 1.41."""
+
+    job_iteration: Version
+    last_execution: str
+
+
 class Service(Wire, frozen=True, omit_defaults=True, kw_only=True):
     """Source: ServiceInspect."""
 
@@ -388,6 +400,7 @@ class Service(Wire, frozen=True, omit_defaults=True, kw_only=True):
     endpoint: Endpoint = field()
     update_status: UpdateStatus | None = None
     service_status: ServiceStatus | None = None
+    job_status: JobStatus | None = None
 
 
 class ServiceCreateResponse(Wire, frozen=True, omit_defaults=True):
@@ -442,6 +455,7 @@ class Task(Wire, frozen=True, omit_defaults=True, kw_only=True):
     desired_state: str = ""
     networks_attachments: list[NetworkAttachment] = field(default_factory=list)
     generic_resources: list[GenericResource] = field(default_factory=list)
+    job_iteration: Version | None = None
 
 
 # --- Secrets and configs ---

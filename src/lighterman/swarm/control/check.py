@@ -44,12 +44,22 @@ def check(spec: ServiceSpec) -> None:
     _check_secrets(task.container_spec)
     _check_configs(task.container_spec)
     _check_container(task.container_spec)
-    replicated = spec.mode.replicated
-    if replicated is not None and (replicated.replicas or 0) < 0:
-        raise InvalidArgument("Number of replicas must be non-negative")
+    _check_mode(spec)
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
     _check_endpoint(spec.endpoint_spec)
+
+
+def _check_mode(spec: ServiceSpec) -> None:
+    replicated, job = spec.mode.replicated, spec.mode.replicated_job
+    if replicated is not None and (replicated.replicas or 0) < 0:
+        raise InvalidArgument("Number of replicas must be non-negative")
+    if job is not None and (job.max_concurrent or 0) < 0:
+        raise InvalidArgument("Maximum concurrent jobs must not be negative")
+    if job is not None and (job.total_completions or 0) < 0:
+        raise InvalidArgument("Total completed jobs must not be negative")
+    if (job is not None or spec.mode.global_job is not None) and spec.update_config is not None:
+        raise InvalidArgument("Jobs may not have an update config")
 
 
 def check_name(name: str) -> None:

@@ -241,7 +241,7 @@ def _users(state: State, network_id: str) -> list[str]:
         )
     ]
     for task in state.tasks.values():
-        goes_on = task.desired <= TaskState.RUNNING and state.seen(task).state <= TaskState.RUNNING
+        goes_on = task.desired <= TaskState.COMPLETE and state.seen(task).state <= TaskState.RUNNING
         orphan = bool(task.service_id) and task.service_id not in state.services
         if goes_on and not orphan and any(place.network_id == network_id for place in task.attached):
             users.append(f"task {task.id}")

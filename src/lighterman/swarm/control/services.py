@@ -1,6 +1,7 @@
 """Services."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
@@ -24,6 +25,7 @@ from lighterman.swarm.control.spec import complete, targets, with_defaults, with
 from lighterman.swarm.control.stores import Store
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.orchestrate.allocate import PREDEFINED, ingress_network, needs_ingress
+from lighterman.swarm.orchestrate.round import is_job
 from lighterman.swarm.state import (
     Delete,
     Kind,
@@ -50,7 +52,7 @@ def list_(store: Store, filters: Filters, *, with_status: bool = False) -> list[
         if by_prefix(service.spec.name, filters.get("name"))
         and by_prefix(service.id, filters.get("id"))
         and by_label(service.spec.labels, filters.get("label"))
-        and filters.exact("mode", "global" if service.spec.mode.global_ is not None else "replicated")
+        and filters.exact("mode", mode_of(service.spec))
         and service.spec.task_template.runtime in runtimes
     ]
     if with_status:
@@ -59,14 +61,36 @@ def list_(store: Store, filters: Filters, *, with_status: bool = False) -> list[
 
 
 def _counts(state: State, service_id: str) -> wire.ServiceStatus:
-    """Source: SwarmKit, controlapi.ListServiceStatuses."""
-    tasks = state.tasks_of_service(service_id)
-    mode = state.services[service_id].spec.mode
-    alive = [task for task in tasks if task.desired is TaskState.RUNNING]
+    """Of a job's tasks those of its last iteration count. Source: SwarmKit, ListServiceStatuses."""
+    service, tasks = state.services[service_id], state.tasks_of_service(service_id)
+    mode, of_job = service.spec.mode, is_job(service)
+    if of_job:
+        tasks = [task for task in tasks if task.generation == service.generation]
+    seen = Counter(state.seen(task).state for task in tasks)
+    if mode.replicated is not None:
+        desired = mode.replicated.replicas or 0
+    elif mode.replicated_job is not None:
+        desired = mode.replicated_job.max_concurrent or 0
+    else:
+        goal = TaskState.COMPLETE if of_job else TaskState.RUNNING
+        desired = sum(
+            task.desired is goal and state.seen(task).state is not TaskState.COMPLETE for task in tasks
+        )
     return wire.ServiceStatus(
-        running_tasks=sum(state.seen(task).state is TaskState.RUNNING for task in tasks),
-        desired_tasks=len(alive) if mode.replicated is None else mode.replicated.replicas or 0,
+        running_tasks=seen[TaskState.RUNNING],
+        desired_tasks=desired,
+        completed_tasks=seen[TaskState.COMPLETE] if of_job else 0,
     )
+
+
+def mode_of(spec: wire.ServiceSpec) -> str:
+    """As the filter `mode` has it."""
+    mode = spec.mode
+    if mode.global_ is not None:
+        return "global"
+    if mode.replicated_job is not None:
+        return "replicated-job"
+    return "global-job" if mode.global_job is not None else "replicated"
 
 
 def inspect(store: Store, ref: str, *, insert_defaults: bool = False) -> wire.Service:
@@ -188,8 +212,6 @@ async def remove(store: Store, ref: str) -> None:
 
 def _checked(state: State, spec: wire.ServiceSpec, *, local_name: str) -> wire.ServiceSpec:
     """The wish as it is kept, its networks by id; dockerd looks for these first."""
-    if spec.mode.replicated_job is not None or spec.mode.global_job is not None:
-        raise NotSupported("jobs are not supported by this engine")
     networks = [_network(state, target) for target in targets(spec)]
     spec = with_targets(spec, [each if isinstance(each, str) else each.id for each in networks])
     spec = complete(spec, local_name)
@@ -221,7 +243,7 @@ def _check_change(before: wire.ServiceSpec, after: wire.ServiceSpec) -> None:
     """Raises: NotSupported for what a service can never change."""
     if before.networks != after.networks and before.task_template.networks == after.task_template.networks:
         raise NotSupported("networks must be migrated to TaskSpec before being changed")
-    if (before.mode.global_ is None) != (after.mode.global_ is None):
+    if mode_of(before) != mode_of(after):
         raise NotSupported("service mode change is not allowed")
     if before.name != after.name:
         raise NotSupported("renaming services is not supported")

@@ -17,6 +17,7 @@ from lighterman.apitypes.swarm import (
     EndpointSpec,
     Placement,
     PortConfig,
+    ReplicatedJob,
     ReplicatedService,
     ResourceRequirements,
     RestartPolicy,
@@ -166,10 +167,17 @@ def _port(port: PortConfig) -> PortConfig:
 
 
 def _mode(mode: ServiceMode) -> ServiceMode:
-    if mode.global_ is not None and mode.replicated is not None:
+    given = (mode.global_, mode.replicated, mode.replicated_job, mode.global_job)
+    if sum(each is not None for each in given) > 1:
         raise InvalidParameter("must specify only one service mode")
     if mode.global_ is not None:
         return ServiceMode(global_={})
+    if mode.global_job is not None:
+        return ServiceMode(global_job={})
+    if (job := mode.replicated_job) is not None:
+        at_once = 1 if job.max_concurrent is None else job.max_concurrent
+        total = at_once if job.total_completions is None else job.total_completions
+        return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=at_once, total_completions=total))
     replicas = None if mode.replicated is None else mode.replicated.replicas
     return ServiceMode(replicated=ReplicatedService(replicas=1 if replicas is None else replicas))
 

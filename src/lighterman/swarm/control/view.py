@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from lighterman.apitypes import swarm as wire
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.swarm.orchestrate.allocate import VNI_OPTION
+from lighterman.swarm.orchestrate.round import is_job
 from lighterman.swarm.state import (
     Attached,
     Config,
@@ -41,7 +42,10 @@ def service(state: State, it: Service) -> wire.Service:
         spec=it.spec,
         previous_spec=it.previous,
         endpoint=(status.endpoint if status else None) or wire.Endpoint(),
-        update_status=_update(it, status.update if status else None),
+        update_status=None if is_job(it) else _update(it, status.update if status else None),
+        job_status=wire.JobStatus(wire.Version(it.generation), rfc3339_nano(it.updated_ns or it.created_ns))
+        if is_job(it)
+        else None,
     )
 
 
@@ -67,7 +71,7 @@ def task(state: State, it: Task) -> wire.Task:
     template = state.templates.get(it.template_id)
     spec = template.spec if template else wire.TaskSpec()
     meta = _meta(state, Kind.TASK, it)
-    observed = state.observations.get(it.id)
+    observed, service_ = state.observations.get(it.id), state.services.get(it.service_id)
     if observed is not None:
         index = max(meta["version"].index, state.revision_of(Kind.TASK_STATUS, it.id))
         meta["version"] = wire.Version(index=index)
@@ -82,6 +86,7 @@ def task(state: State, it: Task) -> wire.Task:
         desired_state=it.desired.word,
         networks_attachments=list(_attachments(state, it.attached)),
         generic_resources=list(it.generic_resources),
+        job_iteration=wire.Version(it.generation) if service_ is not None and is_job(service_) else None,
     )
 
 

@@ -218,7 +218,7 @@ class Networks:
                 service_name=task.service_name,
                 aliases=aliases,
                 healthy=self._state.seen(task).state is TaskState.RUNNING
-                and task.desired <= TaskState.RUNNING,
+                and task.desired <= TaskState.COMPLETE,
             )
 
     def _services(self, network: Network, services: Collection[str]) -> Iterator[NetworkService]:

@@ -9,11 +9,11 @@ import heapq
 import logging
 from collections.abc import Callable, Iterable
 
-from lighterman.swarm.orchestrate import allocate, global_, liveness, replicated
+from lighterman.swarm.orchestrate import allocate, global_, jobs, liveness, replicated
 from lighterman.swarm.orchestrate.enforce import enforce
 from lighterman.swarm.orchestrate.reap import reap
 from lighterman.swarm.orchestrate.restart import restart_ended, start_waiting
-from lighterman.swarm.orchestrate.round import Round, is_global
+from lighterman.swarm.orchestrate.round import Round, is_global, is_job
 from lighterman.swarm.orchestrate.schedule import schedule
 from lighterman.swarm.orchestrate.update import rolling_back, update
 from lighterman.swarm.state import Key, Kind, State, TaskState, Write, draft
@@ -84,7 +84,7 @@ class Agenda:
             self._node_of[id] = task.node_id
             if self._state.seen(task).state > TaskState.RUNNING:
                 self._lighter.add(task.node_id)
-        if task.state < TaskState.ASSIGNED and task.desired <= TaskState.RUNNING:
+        if task.state < TaskState.ASSIGNED and task.desired <= TaskState.COMPLETE:
             self._unassigned.add(id)
 
     def wake_ns(self) -> int | None:
@@ -173,9 +173,12 @@ class Agenda:
         if service is not None:
             allocate.allocate_service(round, self._cursor, service)
             restart_ended(round, service)
-            reconcile = global_.reconcile if is_global(service) else replicated.reconcile
-            live = reconcile(round, service, rolling_back=rolling_back(state, service))
-            update(round, service, live)
+            if is_job(service):
+                jobs.reconcile(round, service)
+            else:
+                reconcile = global_.reconcile if is_global(service) else replicated.reconcile
+                live = reconcile(round, service, rolling_back=rolling_back(state, service))
+                update(round, service, live)
             start_waiting(round, service)
         elif service_id:
             round.remove(state.tasks_of_service(service_id), service_id)
@@ -192,7 +195,7 @@ class Agenda:
         pending = []
         for task_id in sorted(self._unassigned):
             task = self._state.tasks.get(task_id)
-            if task is None or task.state >= TaskState.ASSIGNED or task.desired > TaskState.RUNNING:
+            if task is None or task.state >= TaskState.ASSIGNED or task.desired > TaskState.COMPLETE:
                 self._unassigned.discard(task_id)
                 continue
             if task.state is TaskState.NEW:

@@ -1,6 +1,6 @@
 """Old tasks go. Source: SwarmKit, orchestrator/taskreaper."""
 
-from lighterman.swarm.orchestrate.round import DEFAULT_HISTORY, Round
+from lighterman.swarm.orchestrate.round import DEFAULT_HISTORY, Round, is_global, is_job
 from lighterman.swarm.state import Service, State, Task, TaskState
 
 
@@ -13,10 +13,12 @@ def reap(round: Round, service_id: str) -> None:
         if task.desired is TaskState.REMOVE and _is_gone(state, task):
             round.delete_task(task)
         elif service is not None:
-            slots.setdefault((task.slot, "" if task.slot else task.node_id), []).append(task)
+            slots.setdefault((task.slot, task.node_id if is_global(service) else ""), []).append(task)
     if service is None:
         return
     keep = _history(state, service)
+    if is_job(service) and keep == 0:
+        keep = 1  # what a job has done is known by its last task
     for tasks in slots.values():
         if 0 <= keep < len(tasks):
             _trim(round, tasks, keep)
@@ -46,8 +48,8 @@ def _trim(round: Round, tasks: list[Task], keep: int) -> None:
         if surplus <= 0:
             break
         seen = state.seen(task).state
-        ended = seen > TaskState.RUNNING and task.desired > TaskState.RUNNING
-        never = seen < TaskState.ASSIGNED and task.desired > TaskState.RUNNING
+        ended = seen > TaskState.RUNNING and task.desired >= TaskState.COMPLETE
+        never = seen < TaskState.ASSIGNED and task.desired > TaskState.COMPLETE
         if ended or never:
             round.delete_task(task)
             surplus -= 1

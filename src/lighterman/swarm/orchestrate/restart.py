@@ -11,6 +11,7 @@ from lighterman.swarm.orchestrate.round import (
     SECOND_NS,
     Round,
     is_global,
+    is_job,
     node_is_gone,
     restart_policy,
 )
@@ -40,7 +41,7 @@ def should_restart(state: State, task: Task) -> bool:
 def restart_ended(round: Round, service: Service) -> None:
     """Replace each task of the service that ended, or whose node is gone, as its policy wants it."""
     for task in round.state.tasks_of_service(service.id):
-        if task.desired > TaskState.RUNNING:
+        if task.desired > TaskState.COMPLETE or (is_job(service) and _is_done(round.state, service, task)):
             continue
         ended = round.state.seen(task).state > TaskState.RUNNING
         moved = bool(task.node_id) and not is_global(service) and node_is_gone(round.state, task.node_id)
@@ -53,6 +54,11 @@ def restart_ended(round: Round, service: Service) -> None:
             round.desire(task, TaskState.SHUTDOWN)
         else:
             _restart(round, service, task)
+
+
+def _is_done(state: State, service: Service, task: Task) -> bool:
+    """Whether a job needs no other task for this one: it ended well, or is of an earlier iteration."""
+    return state.seen(task).state is TaskState.COMPLETE or task.generation != service.generation
 
 
 def _restart(round: Round, service: Service, task: Task) -> None:
@@ -74,6 +80,7 @@ def _restart(round: Round, service: Service, task: Task) -> None:
         start_after_ns=round.now_ns + (0 if drained else delay),
         start_after_task="" if _has_stopped(state, task) else task.id,
         restarts_ns=history[-(policy.max_attempts or 0) :],
+        generation=service.generation if is_job(service) else 0,
     )
     round.alarm(made.start_after_ns, service.id)
 
@@ -103,6 +110,7 @@ def start_waiting(round: Round, service: Service) -> None:
         if not _has_stopped(round.state, round.state.tasks.get(task.start_after_task)):
             due = max(due, task.created_ns + OLD_TASK_TIMEOUT_NS)
         if round.now_ns >= due:
-            round.put_task(replace(task, desired=TaskState.RUNNING))
+            goal = TaskState.COMPLETE if is_job(service) else TaskState.RUNNING
+            round.put_task(replace(task, desired=goal))
         else:
             round.alarm(due, service.id)

@@ -59,7 +59,7 @@ class Round:
         self.draft.put(Kind.TASK, task)
         if task.node_id:
             self.touched_nodes.add(task.node_id)
-        if task.state < TaskState.ASSIGNED and task.desired <= TaskState.RUNNING:
+        if task.state < TaskState.ASSIGNED and task.desired <= TaskState.COMPLETE:
             self.unassigned.add(task.id)
         return task
 
@@ -130,7 +130,15 @@ def template_for(state: State, service: Service) -> Template:
 
 
 def is_global(service: Service) -> bool:
-    return service.spec.mode.global_ is not None
+    """Whether its tasks belong to nodes, not to slots."""
+    mode = service.spec.mode
+    return mode.global_ is not None or mode.global_job is not None
+
+
+def is_job(service: Service) -> bool:
+    """Whether its tasks are to end well."""
+    mode = service.spec.mode
+    return mode.replicated_job is not None or mode.global_job is not None
 
 
 def restart_policy(state: State, task: Task) -> RestartPolicy:
