@@ -14,7 +14,7 @@ from lighterman.containers.life import Created, Exited, Paused, Restarting, Runn
 from lighterman.containers.links import Link, check_runs, links_of, parse_link
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import Mounted, VolumeMount, parse_tmpfs
-from lighterman.containers.ports import port_wishes
+from lighterman.containers.ports import exposed_ports, port_wishes
 from lighterman.containers.state import Container
 from lighterman.errdefs import Conflict
 from lighterman.networks import EndpointWish, SandboxWish
@@ -104,6 +104,7 @@ def sandbox_wish(container: Container) -> SandboxWish:
         ports=() if mode == "host" else port_wishes(container.config, container.host_config),
         dns=tuple(container.host_config.dns or ()),
         managed=container.managed,
+        exposed=tuple(exposed_ports(container.config)),
     )
 
 

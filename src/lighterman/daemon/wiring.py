@@ -193,7 +193,11 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         )
         opened.push_async_callback(plugins.close)
         networks = await Networks.open(
-            db=db, events=events, exec_root=exec_root, config=network_config(config)
+            db=db,
+            events=events,
+            exec_root=exec_root,
+            config=network_config(config),
+            drivers=plugins,
         )
         opened.push_async_callback(networks.close)
         volumes = await Volumes.open(
@@ -221,7 +225,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         )
         opened.push_async_callback(cs.close)
         upward.read(cs)
-        upward.users_of_driver += [volumes.users_of_driver, upward.logging_to]
+        upward.users_of_driver += [volumes.users_of_driver, networks.users_of_driver, upward.logging_to]
         await _recover(cs, plugins)
         upward.known(cs)
         swarm = Swarm(swarm_engine(config, cs))
@@ -281,6 +285,7 @@ async def _recover(cs: Containers, plugins: Plugins) -> None:
     keep = {container.id for container in cs} | plugin_roots
     await cs.snapshots.reconcile(keep, set(running) | plugin_roots)
     await plugins.reconcile([run for run in runs if run.id in plugin_ids])
+    await cs.networks.begin_with_plugins()
     await cs.volumes.reconcile(
         [
             (mounted.name, container.id)

@@ -29,6 +29,7 @@ TABLES = (
     "build_steps",
     "build_caches",
     "swarm_tasks",
+    "leases",
 )
 """Each holds `(key TEXT PRIMARY KEY, doc BLOB)`. `facts` holds single values, such as the engine's id."""
 

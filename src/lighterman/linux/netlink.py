@@ -43,6 +43,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 IFA_F_NODAD = 0x2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN = 254
+RT_SCOPE_LINK = 253
 RTPROT_BOOT, RTN_UNICAST = 3, 1
 NDA_DST, NUD_PERMANENT = 1, 0x80
 FRA_PRIORITY, FRA_FWMARK, FRA_TABLE, FR_ACT_TO_TBL = 6, 10, 15, 1
@@ -296,6 +297,16 @@ def set_up(name: str) -> Request:
     return Request(RTM_SETLINK, 0, payload, f"set {name} up")
 
 
+def move_link(index: int, name: str, *, namespace: int, mac: str = "") -> Request:
+    """Move the link into the namespace of the fd, where it is called `name`, is down and has no address; with
+    `mac` it has that one. EEXIST: there is a link of that name. EINVAL: it may not leave its namespace."""
+    attributes: list[tuple[int, Value]] = [(IFLA_NET_NS_FD, namespace), (IFLA_IFNAME, name)]
+    if mac:
+        attributes.append((IFLA_ADDRESS, mac_bytes(mac)))
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack(attributes)
+    return Request(RTM_SETLINK, 0, payload, f"move link {index} as {name}")
+
+
 def set_down(name: str) -> Request:
     """Take the link down; its routes go. ENODEV when it is not there."""
     payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, IFF_UP) + pack([(IFLA_IFNAME, name)])
@@ -336,10 +347,11 @@ def add_rule(mark: int, *, table: int, priority: int) -> Request:
     )
 
 
-def add_route(subnet: Subnet, gateway: Address, index: int, *, table: int = RT_TABLE_MAIN) -> Request:
-    """A route to `subnet` by `gateway` on the link `index`."""
+def add_route(subnet: Subnet, gateway: Address | None, index: int, *, table: int = RT_TABLE_MAIN) -> Request:
+    """A route to `subnet` by `gateway` on the link `index`; without one it is on that link itself."""
     payload = _route_payload(subnet, gateway, index, table)
-    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, payload, f"add route {subnet} via {gateway}")
+    way = f"via {gateway}" if gateway else f"on link {index}"
+    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, payload, f"add route {subnet} {way}")
 
 
 def delete_route(subnet: Subnet, gateway: Address, index: int) -> Request:
@@ -349,8 +361,10 @@ def delete_route(subnet: Subnet, gateway: Address, index: int) -> Request:
     )
 
 
-def _route_payload(subnet: Subnet, gateway: Address, index: int, table: int = RT_TABLE_MAIN) -> bytes:
-    attributes: list[tuple[int, Value]] = [(RTA_GATEWAY, gateway.packed), (RTA_OIF, index)]
+def _route_payload(subnet: Subnet, gateway: Address | None, index: int, table: int = RT_TABLE_MAIN) -> bytes:
+    attributes: list[tuple[int, Value]] = [(RTA_OIF, index)]
+    if gateway is not None:
+        attributes.append((RTA_GATEWAY, gateway.packed))
     if table != RT_TABLE_MAIN:
         attributes.append((RTA_TABLE, table))
     if subnet.prefixlen:
@@ -362,7 +376,7 @@ def _route_payload(subnet: Subnet, gateway: Address, index: int, table: int = RT
         0,
         table if table < 256 else 0,
         RTPROT_BOOT,
-        0,
+        0 if gateway is not None else RT_SCOPE_LINK,
         RTN_UNICAST,
         0,
     )

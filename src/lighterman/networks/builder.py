@@ -87,8 +87,21 @@ class Builder:
             self._firewall.withdraw(sandbox.id)
             self.balancer.forget(sandbox.id)
             if sandbox.key:
+                self._see_off(sandbox)
                 links.remove_sandbox(sandbox.key)
             self.records.delete(sandbox.id)
+
+    def _see_off(self, sandbox: Sandbox) -> None:
+        """Give links that plugins lent back to the host."""
+        try:
+            links.see_off(sandbox.key, sandbox.endpoints)
+        except OSError as error:  # it ends with the namespace
+            log.warning("op=see-off container=%s: %s", sandbox.id[:12], error)
+
+    def mac_of_link(self, name: str) -> str:
+        """The MAC of a link of the host. Raises: System."""
+        with domain("the plugin's link is not there"):
+            return links.mac_of_link(self._netlink, name)
 
     def join(self, before: Sandbox, after: Sandbox, endpoint: Endpoint) -> Ears | None:
         """Plug in the `endpoint` that `after` has more; the sockets of a name server that is new.
@@ -98,7 +111,7 @@ class Builder:
         with domain(f"failed to connect {after.name} to {endpoint.network_name}"):
             self.records.write(after)
             with _opened(after.key) as fd:
-                if endpoint.addresses:
+                if endpoint.has_link:
                     links.furnish(self._netlink, self._segments, fd, [self._plug(endpoint)])
                 links.route(fd, _ways_out(after), _ways_out(before))
                 self.balancer.settle(after)
@@ -111,7 +124,7 @@ class Builder:
         with domain(f"failed to disconnect {after.name} from {endpoint.network_name}"):
             self.records.write(after)
             self._firewall.publish(after.id, publication_of(after))
-            if endpoint.addresses:
+            if endpoint.has_link:
                 links.unplug(self._netlink, after.key, self._plug(endpoint))
             with _opened(after.key) as fd:
                 links.route(fd, _ways_out(after), _ways_out(before))
@@ -141,7 +154,7 @@ class Builder:
                 self._forward([row])
                 links.repair_bridges(self._netlink, [bridge_of(row, self._owner)])
                 self._firewall.add_bridge(rules_of(row))
-            else:
+            elif row.has_link:
                 links.try_shared(self._netlink, shared_of(row, self._owner))
 
     def remove_network(self, row: NetworkRow) -> None:
@@ -210,6 +223,9 @@ class Builder:
     def _sweep(self, remembered: Mapping[str, Sandbox], kept: Sequence[Sandbox]) -> None:
         """Take away what is ours and nobody's: pins, records, links."""
         keys = {sandbox.key for sandbox in kept}
+        for sandbox in remembered.values():
+            if sandbox.key not in keys:
+                self._see_off(sandbox)
         for pin in self.pins.iterdir():
             if str(pin) not in keys:
                 links.remove_sandbox(str(pin))

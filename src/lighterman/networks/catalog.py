@@ -59,4 +59,5 @@ class Catalog:
 
 
 def _addresses(row: NetworkRow) -> Addresses:
-    return GivenAddresses(row.pools) if row.driver == "overlay" else Addresses(row.pools)
+    given = row.driver == "overlay" or row.asks_plugins
+    return GivenAddresses(row.pools) if given else Addresses(row.pools)

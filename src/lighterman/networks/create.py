@@ -1,22 +1,22 @@
 """What may be asked of a new network, and what it becomes. Pure."""
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv6Network
 
 from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
-from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, System, Unavailable
+from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, System, Unavailable, Unimplemented
 from lighterman.networks import options
 from lighterman.networks.config import AddressPool
 from lighterman.networks.errors import NameTaken, PoolOverlaps
 from lighterman.networks.ipam import Subnet, choose_subnet, first_host
-from lighterman.networks.row import NetworkRow, Pool
+from lighterman.networks.row import DRIVERS, NetworkRow, Pool
 
 _PREDEFINED = ("bridge", "host", "none", "default")
-_DRIVERS = ("bridge", "macvlan", "ipvlan")
-_SWARM = (
+NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
     "to swarm and try again."
 )
@@ -29,38 +29,36 @@ _NO_CONFIG = (
 )
 
 
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network that is decided but for its subnets, and what was wished of these."""
+
+    row: NetworkRow
+    configs: Sequence[wire.IPAMConfig]
+
+
 def plan_network(
-    body: wire.NetworkCreateBody,
-    rows: Collection[NetworkRow],
-    *,
-    network_id: str,
-    now_ns: int,
-    pools: Sequence[AddressPool],
-    taken: Sequence[Subnet],
-    ula: IPv6Network,
-) -> NetworkRow:
+    body: wire.NetworkCreateBody, rows: Collection[NetworkRow], *, network_id: str, now_ns: int
+) -> NetworkPlan:
     """The network that `body` asks for beside `rows`; its link is named, but not looked for.
 
-    `pools` are cut where no subnet is wished, avoiding `taken`; `ula` serves for IPv6 without a subnet.
     Raises what dockerd raises, 400 where it said 500 for a client's mistake. Source: NetworkCreate; texts as
     recorded from dockerd 20.10 and, for what was not recorded, moby's libnetwork.
     """
     _check_name(body, rows)
     body, config_from = _with_configuration(body, rows)
     driver = "null" if body.config_only else body.driver or "bridge"
-    if driver not in _DRIVERS and not body.config_only:
-        raise NotFound(f'plugin "{body.driver}" not found')
     wished = body.options or {}
-    options.check_options(wished, driver)
+    if driver in DRIVERS:  # those of a plugin are its own affair
+        options.check_options(wished, driver)
     ipam = body.ipam or wire.IPAM()
-    if ipam.driver not in ("", "default"):
-        raise NotFound(f'plugin "{ipam.driver}" not found')
     configs = [config for config in ipam.config or () if config != wire.IPAMConfig()]
     row = NetworkRow(
         id=network_id,
         name=body.name,
         driver=driver,
         created_ns=now_ns,
+        ipam_driver=ipam.driver or "default",
         ipam_options=ipam.options,
         ipv6=bool(body.enable_ipv6),
         internal=body.internal,
@@ -72,8 +70,30 @@ def plan_network(
     )
     if body.config_only:
         kept = (_pool(config, with_gateway=False, wished=True) for config in configs if config.subnet)
-        return replace(row, pools=tuple(kept))
-    return _with_pools(_with_link(row, rows), configs, rows, pools=pools, taken=taken, ula=ula)
+        return NetworkPlan(replace(row, pools=tuple(kept)), ())
+    if row.ipam_driver == "null":
+        _check_null(row, configs)
+    if row.has_link:
+        row = _with_link(row, rows)
+    if row.driver == "bridge":
+        _check_count(row, configs)
+    return NetworkPlan(row, configs)
+
+
+def _check_null(row: NetworkRow, configs: Sequence[wire.IPAMConfig]) -> None:
+    """Source: ipams/null of libnetwork."""
+    if not row.is_remote:
+        raise Unimplemented(f"the IPAM driver null serves networks of plugins, not {row.driver} networks")
+    if configs:
+        raise InvalidParameter("null ipam driver does not handle specific address pool requests")
+    if row.ipv6:
+        raise InvalidParameter("null ipam driver does not handle IPv6 address pool pool requests")
+
+
+def _check_count(row: NetworkRow, configs: Sequence[wire.IPAMConfig]) -> None:
+    versions = [_version(config) for config in configs if config.subnet]
+    if versions.count(4) > 1 or (row.ipv6 and versions.count(6) > 1):
+        raise Forbidden("bridge driver doesn't support multiple subnets")
 
 
 def _check_name(body: wire.NetworkCreateBody, rows: Collection[NetworkRow]) -> None:
@@ -86,7 +106,7 @@ def _check_name(body: wire.NetworkCreateBody, rows: Collection[NetworkRow]) -> N
     if body.driver in ("host", "null"):
         raise Forbidden(f'only one instance of "{body.driver}" network is allowed')
     if body.driver == "overlay" or body.scope == "swarm" or body.ingress:
-        raise Unavailable(_SWARM)
+        raise Unavailable(NO_SWARM)
 
 
 def _with_configuration(
@@ -112,7 +132,11 @@ def _with_configuration(
             enable_ipv6=config.ipv6,
             labels=config.labels,
             options=config.options,
-            ipam=wire.IPAM(options=config.ipam_options, config=[_config(pool) for pool in config.pools]),
+            ipam=wire.IPAM(
+                driver=config.ipam_driver,
+                options=config.ipam_options,
+                config=[_config(pool) for pool in config.pools],
+            ),
         ),
         config.name,
     )
@@ -147,24 +171,28 @@ def _with_link(row: NetworkRow, rows: Collection[NetworkRow]) -> NetworkRow:
     return replace(row, link=parent)
 
 
-def _with_pools(
-    row: NetworkRow,
-    configs: Sequence[wire.IPAMConfig],
+def with_pools(
+    plan: NetworkPlan,
     rows: Collection[NetworkRow],
     *,
     pools: Sequence[AddressPool],
     taken: Sequence[Subnet],
     ula: IPv6Network,
 ) -> NetworkRow:
+    """The planned network with its subnets, where these are the engine's to give.
+
+    `pools` are cut where no subnet is wished, avoiding `taken`; `ula` serves for IPv6 without a subnet.
+    Raises: InvalidParameter, PoolOverlaps, PoolsExhausted.
+    """
+    row, configs = plan.row, plan.configs
+    if row.config_only:
+        return row
+    if row.ipam_driver == "null":
+        return replace(row, pools=(Pool("0.0.0.0/0", ""),))
     made = [
         _pool(config, with_gateway=True, wished=True)
         for config in configs
         if config.subnet and (row.ipv6 or _version(config) == 4)
-    ]
-    idle = [
-        _pool(config, with_gateway=False, wished=True)
-        for config in configs
-        if config.subnet and not row.ipv6 and _version(config) == 6
     ]
     bare = next((config for config in configs if not config.subnet), wire.IPAMConfig())
     if not any(pool.version == 4 for pool in made):
@@ -172,17 +200,27 @@ def _with_pools(
         made.insert(0, _pool(chosen, with_gateway=True, wished=False))
     if row.ipv6 and not any(pool.version == 6 for pool in made):
         made.append(_pool(wire.IPAMConfig(str(ula)), with_gateway=True, wished=False))
-    if row.driver == "bridge" and any(
-        sum(pool.version == version for pool in made) > 1 for version in (4, 6)
-    ):
-        raise Forbidden("bridge driver doesn't support multiple subnets")
-    used = [subnet for other in rows for subnet in other.subnets]
-    for pool in made:
+    check_overlap(made, rows)
+    return replace(row, pools=tuple(made), idle_pools=idle_pools(plan))
+
+
+def idle_pools(plan: NetworkPlan) -> tuple[Pool, ...]:
+    """What was wished of IPv6 for a network without it."""
+    return tuple(
+        _pool(config, with_gateway=False, wished=True)
+        for config in plan.configs
+        if config.subnet and not plan.row.ipv6 and _version(config) == 6
+    )
+
+
+def check_overlap(pools: Iterable[Pool], rows: Collection[NetworkRow]) -> None:
+    """Raises: PoolOverlaps: two of `pools` do, or one with a subnet of `rows`."""
+    used = [subnet for row in rows for subnet in row.subnets]
+    for pool in pools:
         subnet = ipaddress.ip_network(pool.subnet)
-        if any(_overlap(subnet, other) for other in used):
+        if any(overlap(subnet, other) for other in used):
             raise PoolOverlaps
         used.append(subnet)
-    return replace(row, pools=tuple(made), idle_pools=tuple(idle))
 
 
 def warning_of(row: NetworkRow) -> str:
@@ -195,7 +233,8 @@ def _version(config: wire.IPAMConfig) -> int:
     return parse_subnet(config.subnet).version
 
 
-def _overlap(one: Subnet, other: Subnet) -> bool:
+def overlap(one: Subnet, other: Subnet) -> bool:
+    """Whether they have an address in common."""
     return one.version == other.version and int(one[0]) <= int(other[-1]) and int(other[0]) <= int(one[-1])
 
 

@@ -102,10 +102,11 @@ class Addresses:
 
 
 class GivenAddresses(Addresses):
-    """The subnets of a network whose addresses are the swarm's to give: none is chosen here, none refused."""
+    """The subnets of a network whose addresses are the swarm's or a plugin's to give: none is chosen here,
+    none refused."""
 
     def take(self, version: int, wished: str = "") -> tuple[Address, Pool] | None:
-        """The address wished, which the swarm has given; None without one. Raises: InvalidParameter."""
+        """The address wished, which has been given; None without one. Raises: InvalidParameter."""
         if not wished:
             return None
         address = parse_address(wished, version)
@@ -115,7 +116,7 @@ class GivenAddresses(Addresses):
         raise OutOfSubnets(wished)
 
     def release(self, text: str) -> None:
-        """Nothing: the swarm knows."""
+        """Nothing: whoever gave it knows."""
 
 
 def _space(pool: Pool) -> AddressSpace:

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from lighterman.linux import netns
 from lighterman.linux.netlink import (
@@ -30,6 +30,7 @@ from lighterman.linux.netlink import (
     add_vlan,
     delete_link,
     delete_route,
+    move_link,
     set_alias,
     set_down,
     set_master,
@@ -69,11 +70,18 @@ class Shared:
 
 
 @dataclass(frozen=True)
+class Visitor:
+    """A link of the host that a plugin has made for an endpoint: it moves in, and out again by its name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Plug:
     """An endpoint and what it is plugged into, a bridge or segment by a veth of this name."""
 
     endpoint: Endpoint
-    to: Bridge | Segment | Shared
+    to: Bridge | Segment | Shared | Visitor
     veth: str
 
 
@@ -250,12 +258,44 @@ def unplug(netlink: Netlink, key: str, plug: Plug) -> None:
     if isinstance(plug.to, Bridge):
         remove_links(netlink, [plug.veth])
         return
+    if isinstance(plug.to, Visitor):
+        see_off(key, [plug.endpoint])
+        return
     fd = netns.open_pinned(key)
     try:
         with netns.inside(fd), Netlink() as inner:
             remove_links(inner, [plug.endpoint.interface])
     finally:
         os.close(fd)
+
+
+def see_off(key: str, endpoints: Sequence[Endpoint]) -> None:
+    """Move links that plugins lent from a namespace back to the host; idempotent. Raises: OSError."""
+    visitors = [(end.interface, end.brought.source) for end in endpoints if end.brought and end.has_link]
+    if not visitors or not netns.is_pinned(key):
+        return
+    home = netns.open_pinned("/proc/thread-self/ns/net")
+    fd = netns.open_pinned(key)
+    try:
+        with netns.inside(fd), Netlink() as inner:
+            for interface, name in visitors:
+                if index := index_of(interface):  # of the namespace that we are in
+                    inner.batch([set_down(interface), move_link(index, name, namespace=home)])
+    finally:
+        os.close(fd)
+        os.close(home)
+
+
+def mac_of_link(netlink: Netlink, name: str) -> str:
+    """The MAC of a link of the host. Raises: OSError (ENODEV)."""
+    return _known(netlink, name).mac
+
+
+def _known(netlink: Netlink, name: str) -> Link:
+    for link in netlink.links():
+        if link.name == name:
+            return link
+    raise OSError(errno.ENODEV, f"failed to add interface {name} to sandbox: Link not found")
 
 
 def repair_sandbox(
@@ -280,7 +320,14 @@ def repair_sandbox(
     try:
         with netns.inside(fd), Netlink() as inner:
             inside = {link.name for link in inner.links()}
-        unplugged = [plug for plug in plugs if plug.endpoint.interface not in inside]
+        unplugged = [
+            plug
+            for plug in plugs
+            if plug.endpoint.interface not in inside
+            and not (
+                isinstance(plug.to, Visitor) and not index_of(plug.to.name)
+            )  # the plugin has it, or none
+        ]
         furnish(netlink, segments, fd, unplugged)
     finally:
         os.close(fd)
@@ -376,6 +423,11 @@ def _outside(netlink: Netlink, plug: Plug, fd: int) -> list[Request]:
     """What is to be done in the host's namespace."""
     if isinstance(plug.to, Segment):
         return []
+    if isinstance(plug.to, Visitor):
+        link, end = _known(netlink, plug.to.name), plug.endpoint
+        return [
+            move_link(link.index, end.interface, namespace=fd, mac=end.mac if end.mac != link.mac else "")
+        ]
     if isinstance(plug.to, Shared):
         return [_shared_link(plug.to, plug.endpoint, ensure_shared(netlink, plug.to), fd)]
     veth = add_veth(
@@ -405,6 +457,9 @@ def _inside(endpoint: Endpoint, index: int) -> list[Request]:
     for text in endpoint.link_local:
         prefix = 16 if isinstance(ip_address(text), IPv4Address) else 64
         requests.append(add_address(index, ip_interface(f"{text}/{prefix}")))
+    for destination, next_hop in endpoint.brought.routes if endpoint.brought else ():
+        gateway = ip_address(next_hop) if next_hop else None
+        requests.append(add_route(ip_network(destination), gateway, index))
     return requests
 
 

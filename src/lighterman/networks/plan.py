@@ -8,10 +8,10 @@ from lighterman.linux.netlink import mac_bytes
 from lighterman.networks import options
 from lighterman.networks.errors import Unattached
 from lighterman.networks.ipam import Address, Addresses, mac_of
-from lighterman.networks.links import Bridge, Plug, Shared
+from lighterman.networks.links import Bridge, Plug, Shared, Visitor
 from lighterman.networks.row import NetworkRow
 from lighterman.networks.ruleset import BridgeRules, Publication
-from lighterman.networks.sandbox import Endpoint, EndpointWish, Sandbox
+from lighterman.networks.sandbox import Endpoint, EndpointWish, Given, Sandbox
 from lighterman.networks.segments import Segment
 
 OVERLAY_MTU = "1450"
@@ -29,7 +29,7 @@ def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
     if (wish.ipv4 or wish.ipv6) and not row.has_names:
         raise InvalidParameter("user specified IP address is supported on user defined networks only")
     for version, address in ((4, wish.ipv4), (6, wish.ipv6)):
-        if address and row.driver == "bridge" and not _is_configured(row, version):
+        if address and (row.driver == "bridge" or row.is_remote) and not _is_configured(row, version):
             raise InvalidParameter(
                 "user specified IP address is supported only when connecting to networks with user "
                 "configured subnets"
@@ -69,6 +69,8 @@ def plan_endpoint(
     Raises: InvalidParameter, AddressInUse, NoFreeAddress; then nothing is taken.
     """
     check_wish(row, wish)
+    if wish.given is not None:
+        return _given_endpoint(row, wish, wish.given, taken_interfaces)
     plain = Endpoint(endpoint_id, row.id, row.name, driver_opts=wish.driver_opts, driver=row.driver)
     if addresses is None:
         return plain
@@ -89,6 +91,42 @@ def plan_endpoint(
         link_local=wish.link_local,
         priority=wish.priority,
         host_ip=row.options.get(options.HOST_BINDING, "") if row.has_names else "",
+        **ends,  # type: ignore[arg-type]
+    )
+
+
+def _given_endpoint(
+    row: NetworkRow, wish: EndpointWish, given: Given, taken_interfaces: Iterable[str]
+) -> Endpoint:
+    """The endpoint that plugins have decided."""
+    ends: dict[str, str | int] = {}
+    for version, name, gateway in ((4, "ipv4", "gateway"), (6, "ipv6", "ipv6_gateway")):
+        text = given.ipv4 if version == 4 else given.ipv6
+        if text:
+            address = ip_interface(text)
+            ends |= {name: str(address.ip), f"{name}_prefix": address.network.prefixlen}
+        if given.brought is not None:
+            ends[gateway] = given.brought.gateway if version == 4 else given.brought.gateway_ipv6
+        elif text and not row.internal:
+            ends[gateway] = next(
+                pool.router for pool in row.pools if ip_interface(text).ip in ip_network(pool.subnet)
+            )
+    prefix = given.brought.prefix if given.brought else row.options.get(options.INTERFACE_PREFIX, "eth")
+    return Endpoint(
+        id=given.endpoint_id,
+        network_id=row.id,
+        network_name=row.name,
+        interface=_free_interface(prefix, taken_interfaces),
+        mac=given.mac,
+        aliases=wish.aliases,
+        driver_opts=wish.driver_opts,
+        driver=row.driver,
+        has_names=row.has_names,
+        links=wish.links,
+        link_local=wish.link_local,
+        priority=wish.priority,
+        host_ip="" if row.is_remote else row.options.get(options.HOST_BINDING, ""),
+        brought=given.brought,
         **ends,  # type: ignore[arg-type]
     )
 
@@ -115,13 +153,20 @@ def _take(row: NetworkRow, wish: EndpointWish, addresses: Addresses) -> tuple[di
 
 
 def needs_way_out(sandbox: Sandbox, rows: Mapping[str, NetworkRow]) -> bool:
-    """Whether it is in networks of the swarm only, which lead nowhere, and is not meant to stay inside.
+    """Whether it is only in networks of the swarm or of plugins that lead nowhere, and is not meant to stay
+    inside.
 
     Source: needDefaultGW of libnetwork.
     """
     if sandbox.way_out(4) is not None:
         return False
-    return any(not rows[end.network_id].internal for end in sandbox.overlays)
+    if any(end.brought.is_led_out for end in sandbox.endpoints if end.brought):
+        return False
+    return any(
+        not rows[end.network_id].internal
+        for end in sandbox.endpoints
+        if end.driver == "overlay" or end.brought
+    )
 
 
 def _free_interface(prefix: str, taken: Iterable[str]) -> str:
@@ -178,9 +223,11 @@ def segment_of(row: NetworkRow) -> Segment:
 
 
 def plug_of(endpoint: Endpoint, row: NetworkRow, *, veth_prefix: str, owner: str) -> Plug:
-    """The link that an endpoint with addresses needs."""
-    to: Bridge | Segment | Shared
-    if row.driver == "overlay":
+    """The link of an endpoint that has one."""
+    to: Bridge | Segment | Shared | Visitor
+    if endpoint.brought is not None:
+        to = Visitor(endpoint.brought.source)
+    elif row.driver == "overlay":
         to = segment_of(row)
     else:
         to = bridge_of(row, owner) if row.driver == "bridge" else shared_of(row, owner)
@@ -192,7 +239,7 @@ def plugs_of(sandbox: Sandbox, rows: Mapping[str, NetworkRow], veth_prefix: str,
     return [
         plug_of(endpoint, rows[endpoint.network_id], veth_prefix=veth_prefix, owner=owner)
         for endpoint in sandbox.endpoints
-        if endpoint.addresses
+        if endpoint.has_link
     ]
 
 

@@ -8,11 +8,35 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Brought:
+    """What the plugin of a network does for an endpoint: `source`, a link of the host, moves in ("": none)
+    and is called `prefix` and a number. `routes` are (destination, next hop); "" is on the link itself."""
+
+    source: str = ""
+    prefix: str = "eth"
+    gateway: str = ""
+    gateway_ipv6: str = ""
+    routes: tuple[tuple[str, str], ...] = ()
+    is_led_out: bool = True  # by a gateway, a route, or a way of the plugin's own
+
+
+@dataclass(frozen=True)
+class Given:
+    """What plugins have decided of an endpoint; addresses with their prefix: "10.0.0.2/24"."""
+
+    endpoint_id: str
+    ipv4: str = ""
+    ipv6: str = ""
+    mac: str = ""
+    brought: Brought | None = None  # where the network itself is a plugin's
+
+
+@dataclass(frozen=True)
 class EndpointWish:
     """A place in one network, which is named by id, name or prefix; empty addresses are chosen for it.
 
     `links` are names that this container alone has for others: alias -> their name or short id. Of several
-    networks the one with the highest `priority` has the default route.
+    networks the one with the highest `priority` has the default route. `given` is what plugins have decided.
     """
 
     network: str
@@ -24,6 +48,7 @@ class EndpointWish:
     links: Mapping[str, str] = field(default_factory=dict)
     link_local: tuple[str, ...] = ()
     priority: int = 0
+    given: Given | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,7 @@ class SandboxWish:
 
     No endpoints at all is a namespace that has a loopback only (NetworkDisabled). `dns` are the name
     servers wished; () takes the host's. The places of a `managed` one were given by the swarm already.
+    `exposed` are (port, protocol) of all that it listens on, which plugins are told.
     """
 
     id: str
@@ -51,6 +77,7 @@ class SandboxWish:
     ports: tuple[PortWish, ...] = ()
     dns: tuple[str, ...] = ()
     managed: bool = False
+    exposed: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,12 +103,18 @@ class Endpoint:
     link_local: tuple[str, ...] = ()
     priority: int = 0
     host_ip: str = ""  # where ports without an address are published; "" is the engine's default
-    hidden: bool = False  # nobody wished it: the way out of a container that is in overlay networks only
+    hidden: bool = False  # nobody wished it: the way out of a container whose networks lead nowhere
+    brought: Brought | None = None  # in the network of a plugin
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Those it has of IPv4 and IPv6."""
         return tuple(address for address in (self.ipv4, self.ipv6) if address)
+
+    @property
+    def has_link(self) -> bool:
+        """Whether there is a link for it inside."""
+        return bool(self.brought.source if self.brought else self.addresses)
 
 
 @dataclass(frozen=True)
@@ -105,6 +138,7 @@ class Sandbox:
     ports: tuple[PublishedPort, ...] = ()
     wished_ports: tuple[PortWish, ...] = ()  # published as soon as an endpoint leads outside
     dns: tuple[str, ...] = ()
+    exposed: tuple[tuple[int, str], ...] = ()
 
     @property
     def overlays(self) -> tuple[Endpoint, ...]:

@@ -116,6 +116,10 @@ class Sandboxes:
             if endpoint.driver == "bridge"
         }
 
+    def key_of(self, sandbox_id: str) -> str:
+        """The path of a sandbox's namespace, also of one that is not there yet."""
+        return str(self._builder.pins / sandbox_id[:12])
+
     def is_used(self, network_id: str) -> bool:
         """Whether somebody has an endpoint there, or is about to."""
         return any(held.sandbox.in_network(network_id) for held in self._held.values())
@@ -131,8 +135,14 @@ class Sandboxes:
         self._bury_the_dead()
         rows = [self._catalog.find(endpoint.network) for endpoint in wish.endpoints]
         on_host = any(row.driver == "host" for row in rows)
-        key = "" if on_host else str(self._builder.pins / wish.id[:12])
-        sandbox = Sandbox(wish.id, wish.name, key, wished_ports=wish.ports, dns=wish.dns)
+        sandbox = Sandbox(
+            wish.id,
+            wish.name,
+            "" if on_host else self.key_of(wish.id),
+            wished_ports=wish.ports,
+            dns=wish.dns,
+            exposed=wish.exposed,
+        )
         try:
             for row, endpoint_wish in zip(rows, wish.endpoints, strict=True):
                 sandbox = self._with_endpoint(sandbox, row, endpoint_wish)

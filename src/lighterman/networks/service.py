@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -18,7 +19,7 @@ from lighterman.apitypes import network as wire
 from lighterman.db import Database, Rows
 from lighterman.errdefs import EngineError, Forbidden
 from lighterman.events import Events
-from lighterman.lib.effects import rollback
+from lighterman.lib.effects import in_thread, rollback
 from lighterman.lib.filters import Filters
 from lighterman.linux.netlink import RT_TABLE_MAIN, Netlink
 from lighterman.networks import links, options, view
@@ -26,9 +27,10 @@ from lighterman.networks.attachment import Attacher
 from lighterman.networks.builder import Builder, domain
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
-from lighterman.networks.create import plan_network, warning_of
+from lighterman.networks.create import NetworkPlan, check_overlap, plan_network, warning_of, with_pools
 from lighterman.networks.defaults import BRIDGE, bridge_address, default_rows
-from lighterman.networks.errors import HasEndpoints
+from lighterman.networks.drivers import Drivers, NoDrivers
+from lighterman.networks.errors import EndpointExists, HasEndpoints
 from lighterman.networks.firewall import Firewall
 from lighterman.networks.guard import Guard
 from lighterman.networks.ipam import Subnet
@@ -36,12 +38,16 @@ from lighterman.networks.kernel import Kernel
 from lighterman.networks.names import Names
 from lighterman.networks.overlays import Overlays
 from lighterman.networks.ports import Ports, ephemeral_ports
-from lighterman.networks.row import NetworkRow
+from lighterman.networks.row import Lease, NetworkRow
 from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
 from lighterman.networks.sandboxes import GATEWAY_BRIDGE, Sandboxes
 
+if TYPE_CHECKING:
+    from lighterman.networks.remote import Remote
+
 log = logging.getLogger(__name__)
 _ROWS: Rows[NetworkRow] = Rows("networks", NetworkRow)
+_LEASES: Rows[Lease] = Rows("leases", Lease)
 
 
 class Networks:
@@ -55,8 +61,17 @@ class Networks:
         config: NetworkConfig,
         kernel: Kernel,
         catalog: Catalog,
+        drivers: Drivers,
+        unfinished: Sequence[NetworkRow],
     ) -> None:
         self._db = db
+        self._drivers = drivers
+        self._unfinished = unfinished
+        self._leases = list(_LEASES.load(db).values())
+        self._remote: Remote | None = None  # loaded for the first network that needs a plugin
+        self._loading = asyncio.Lock()
+        self._coming: dict[str, NetworkRow] = {}
+        """Networks that plugins are about to make: their names, links and subnets are taken."""
         self._events = events
         self._config = config
         self._kernel = kernel
@@ -106,14 +121,25 @@ class Networks:
         )
 
     @classmethod
-    async def open(cls, *, db: Database, events: Events, exec_root: Path, config: NetworkConfig) -> Networks:
-        """The room with its default networks. `reconcile` makes bridges and rules, before the first connect.
+    async def open(
+        cls,
+        *,
+        db: Database,
+        events: Events,
+        exec_root: Path,
+        config: NetworkConfig,
+        drivers: Drivers | None = None,
+    ) -> Networks:
+        """The room with its default networks. `reconcile` makes bridges and rules, before the first connect;
+        `begin_with_plugins` asks the plugins. Without `drivers` there are none.
 
         Raises: InvalidParameter (bip), PoolsExhausted, System (no libnftables).
         """
         with domain("cannot speak to the kernel's network"):
             kernel = Kernel()
-        kept = _ROWS.load(db)
+        found = _ROWS.load(db)
+        unfinished = [row for row in found.values() if row.unfinished]
+        kept = {row.id: row for row in found.values() if not row.unfinished}
         former = next((row for row in kept.values() if row.name == BRIDGE), None)
         address = await kernel.call(
             partial(_choose_bridge_address, kernel, config, former, list(kept.values()))
@@ -123,11 +149,14 @@ class Networks:
         await db.write(*(_ROWS.put(row.id, row) for row in rows))
         kept |= {row.id: row for row in rows}
         by_age = sorted(kept.values(), key=lambda row: row.created_ns)
-        return cls(db, events, exec_root, config, kernel, Catalog(by_age))
+        catalog = Catalog(by_age)
+        return cls(db, events, exec_root, config, kernel, catalog, drivers or NoDrivers(), unfinished)
 
     async def close(self) -> None:
         """Let go of sockets and the thread; links, namespaces and rules stay for what goes on running."""
         self._guard.close()
+        if self._remote is not None:
+            await self._remote.close()
         self._sandboxes.close()
         await self._kernel.call(self._builder.close)
         await self._kernel.close()
@@ -143,6 +172,35 @@ class Networks:
         await self._sandboxes.restore(dict(running))
         await self._guard.start()
 
+    async def begin_with_plugins(self) -> None:
+        """At the start, once plugins can be asked: what they gave to what is no more is returned, behind the
+        scenes. Waits for none of them."""
+        if self._leases or self._unfinished or any(row.asks_plugins for row in self._catalog.rows.values()):
+            (await self._opened()).begin(self._sandboxes.connected)
+
+    def users_of_driver(self, driver: str) -> Sequence[str]:
+        """The ids of the networks that a plugin makes or gives addresses to, by its name."""
+        return [row.id for row in self._rows if row.asks_plugins and driver in (row.driver, row.ipam_driver)]
+
+    async def _opened(self) -> Remote:
+        async with self._loading:
+            if self._remote is None:
+                self._remote = await in_thread(self._load)
+            return self._remote
+
+    def _load(self) -> Remote:
+        from lighterman.networks.remote import Remote
+
+        return Remote(
+            self._drivers,
+            self._db,
+            self._kernel,
+            self._builder,
+            self._catalog,
+            leases=self._leases,
+            unfinished=self._unfinished,
+        )
+
     # sandboxes
 
     def reserve(self, wish: SandboxWish) -> Sandbox:
@@ -154,41 +212,53 @@ class Networks:
         return self._sandboxes.reserve(wish)
 
     async def attach(self, wish: SandboxWish) -> SandboxWish:
-        """`wish` with the addresses that the swarm gives a plain container in its networks, to be reserved.
+        """`wish` with the places that the swarm gives a plain container in its networks, and plugins in
+        theirs, to be reserved.
 
-        Raises: NoSuchNetwork, and what the swarm refuses it with; then nothing is held.
+        Raises: NoSuchNetwork, InvalidParameter, and what the swarm or a plugin refuses it with; then nothing
+        is held.
         """
-        if self.attacher is None or wish.managed:
+        if self._sandboxes.get(wish.id) is not None:
             return wish
-        try:
-            ends = tuple(
-                [await self._attached(self.attacher, wish.id, wish.name, each) for each in wish.endpoints]
-            )
-        except BaseException:
-            self.attacher.detach(wish.id)
-            raise
+        async with rollback() as undo:
+            undo.push_async_callback(self._give_back, wish.id)
+            ends = tuple([await self._attached(wish, each) for each in wish.endpoints])
+            if any(end.given and end.given.brought and not end.given.brought.is_led_out for end in ends):
+                await self.ensure_gateway_bridge()
         return dataclasses.replace(wish, endpoints=ends)
 
-    async def _attached(
-        self, attacher: Attacher, sandbox_id: str, name: str, wish: EndpointWish
-    ) -> EndpointWish:
+    async def _attached(self, sandbox: SandboxWish, wish: EndpointWish) -> EndpointWish:
         known = self._catalog.get(wish.network)
-        if known is not None and known.scope != "swarm":
+        if known is not None and known.asks_plugins:
+            key = self._sandboxes.key_of(sandbox.id)
+            return await (await self._opened()).attach(sandbox, key, known, wish)
+        if self.attacher is None or sandbox.managed or (known is not None and known.scope != "swarm"):
             return wish
-        return await attacher.attach(sandbox_id, name, wish)
+        return await self.attacher.attach(sandbox.id, sandbox.name, wish)
+
+    async def _give_back(self, sandbox_id: str, network_id: str = "") -> None:
+        """Let the swarm and the plugins have what they gave; idempotent."""
+        if self._remote is not None:
+            await self._remote.give_back(sandbox_id, network_id)
+        if self.attacher is not None:
+            self.attacher.detach(sandbox_id, network_id)
 
     async def connect(self, sandbox: Sandbox) -> None:
-        """Make the reserved `sandbox` in the kernel; undoes itself on failure.
+        """Make the reserved `sandbox` in the kernel; undoes itself on failure, and `disconnect` the rest.
 
-        Raises: System with what the kernel or nft said.
+        Raises: System with what the kernel or nft said; ConnectivityFailed.
         """
         await self._sandboxes.connect(sandbox)
+        if self._remote is not None:
+            await self._remote.lead_out(None, sandbox)
 
     async def disconnect(self, sandbox_id: str) -> None:
         """Take the sandbox back, or only what was reserved of it; idempotent."""
+        sandbox = self._sandboxes.get(sandbox_id)
+        if self._remote is not None and sandbox is not None:
+            await self._remote.leave(sandbox)
         await self._sandboxes.disconnect(sandbox_id)
-        if self.attacher is not None:
-            self.attacher.detach(sandbox_id)
+        await self._give_back(sandbox_id)
 
     async def join(self, sandbox_id: str, wish: EndpointWish) -> Sandbox:
         """Plug a running container into one network more; undoes itself on failure.
@@ -196,21 +266,34 @@ class Networks:
         Raises: NoSuchNetwork, InvalidParameter, AddressInUse, NoFreeAddress, EndpointExists,
         ConnectivityFailed, System.
         """
-        sandbox = self._sandboxes.get(sandbox_id)
-        if self.attacher is None or sandbox is None:
+        before = self._sandboxes.get(sandbox_id)
+        if before is None:
             return await self._sandboxes.join(sandbox_id, wish)
-        wish = await self._attached(self.attacher, sandbox_id, sandbox.name, wish)
-        try:
-            return await self._sandboxes.join(sandbox_id, wish)
-        except BaseException:
-            self.attacher.detach(sandbox_id, wish.network)
-            raise
+        known = self._catalog.get(wish.network)
+        if known is not None and before.in_network(known.id):
+            raise EndpointExists(before.name, known.name)
+        asked = SandboxWish(before.id, before.name, ports=before.wished_ports, exposed=before.exposed)
+        async with rollback() as undo:
+            undo.push_async_callback(self._give_back, sandbox_id, known.id if known else wish.network)
+            after = await self._sandboxes.join(sandbox_id, await self._attached(asked, wish))
+            if self._remote is not None:
+                undo.push_async_callback(self._unplug, sandbox_id, after.endpoints[-1].network_id)
+                await self._remote.lead_out(before.way_out(4), after)
+        return after
 
     async def leave(self, sandbox_id: str, network_id: str) -> Sandbox:
         """Unplug a running container from one network. Raises: NotConnected, System."""
+        after = await self._unplug(sandbox_id, network_id)
+        await self._give_back(sandbox_id, network_id)
+        return after
+
+    async def _unplug(self, sandbox_id: str, network_id: str) -> Sandbox:
+        before = self._sandboxes.get(sandbox_id)
+        if self._remote is not None and before is not None:
+            await self._remote.leave(before, network_id)
         after = await self._sandboxes.leave(sandbox_id, network_id)
-        if self.attacher is not None:
-            self.attacher.detach(sandbox_id, network_id)
+        if self._remote is not None and before is not None:
+            await self._remote.lead_out_if_it_can(before.way_out(4), after)
         return after
 
     async def republish(self, sandbox_id: str, wishes: tuple[PortWish, ...]) -> Sandbox:
@@ -218,7 +301,10 @@ class Networks:
 
         Raises: ConnectivityFailed, InvalidParameter, System.
         """
-        return await self._sandboxes.republish(sandbox_id, wishes)
+        after = await self._sandboxes.republish(sandbox_id, wishes)
+        if self._remote is not None:
+            await self._remote.lead_out_anew(after)
+        return after
 
     async def rename(self, sandbox_id: str, name: str) -> None:
         """The container has another name: inspect shows it, others find it. Nothing without a sandbox."""
@@ -264,27 +350,65 @@ class Networks:
         if self._ending and (body.options or body.config_from):  # it may be for a name that is not free yet
             await asyncio.wait(self._ending)
         routed = await self._kernel.call(partial(_routed, self._kernel))
-        rows = list(self._catalog.rows.values())
-        row = plan_network(
-            body,
-            rows,
-            network_id=secrets.token_hex(32),
-            now_ns=time.time_ns(),
-            pools=self._config.pools,
-            taken=[*routed, *(subnet for other in rows for subnet in other.subnets)],
-            ula=_ula(),
-        )
-        if row.has_addresses and not links.index_of(row.link):
+        rows = self._rows
+        plan = plan_network(body, rows, network_id=secrets.token_hex(32), now_ns=time.time_ns())
+        taken = [*routed, *(subnet for other in rows for subnet in other.subnets)]
+        if plan.row.asks_plugins:
+            row = await self._create_with_plugins(plan, taken)
+        else:
+            row = await self._create(
+                with_pools(plan, rows, pools=self._config.pools, taken=taken, ula=_ula())
+            )
+        self._events.publish("network", "create", row.id, {"name": row.name, "type": row.driver})
+        return wire.NetworkCreateResponse(row.id, warning_of(row))
+
+    async def _create(self, row: NetworkRow) -> NetworkRow:
+        if row.has_link and not links.index_of(row.link):
             row = replace(row, own_link=True)
         async with rollback() as undo:
             self._catalog.add(row)  # at once: nobody else gets the name or the subnet
             undo.callback(self._catalog.remove, row.id)
-            if row.has_addresses:
+            if row.has_link:
                 undo.push_async_callback(self._kernel.call, partial(self._builder.remove_network, row))
                 await self._kernel.call(partial(self._builder.add_network, row))
             await self._db.write(_ROWS.put(row.id, row))
-        self._events.publish("network", "create", row.id, {"name": row.name, "type": row.driver})
-        return wire.NetworkCreateResponse(row.id, warning_of(row))
+        return row
+
+    async def _create_with_plugins(self, plan: NetworkPlan, taken: Sequence[Subnet]) -> NetworkRow:
+        """The same with what plugins give and make; nobody sees the network before it is whole."""
+        remote, row = await self._opened(), plan.row
+        self._coming[row.id] = row
+        try:
+            await remote.check(row)
+            async with rollback() as undo:
+                undo.push_async_callback(remote.unmake, row.id)
+                row = await self._with_pools(plan, remote, taken)
+                self._coming[row.id] = row
+                if row.has_link:
+                    undo.push_async_callback(self._kernel.call, partial(self._builder.remove_network, row))
+                    await self._kernel.call(partial(self._builder.add_network, row))
+                await remote.make(row)
+                await self._db.write(_ROWS.put(row.id, row))
+                remote.made(row)
+                self._catalog.add(row)
+        finally:
+            del self._coming[row.id]
+        return row
+
+    async def _with_pools(self, plan: NetworkPlan, remote: Remote, taken: Sequence[Subnet]) -> NetworkRow:
+        if plan.row.has_remote_addresses:
+            row = await remote.with_pools(plan, taken)
+        rows = [other for other in self._rows if other.id != plan.row.id]
+        if not plan.row.has_remote_addresses:
+            row = with_pools(plan, rows, pools=self._config.pools, taken=taken, ula=_ula())
+        elif row.has_link:
+            check_overlap(row.pools, rows)
+        return replace(row, own_link=row.has_link and not links.index_of(row.link))
+
+    @property
+    def _rows(self) -> Sequence[NetworkRow]:
+        """All networks, with those to come."""
+        return [*self._catalog.rows.values(), *self._coming.values()]
 
     async def ensure_gateway_bridge(self) -> None:
         """Make the bridge by which containers of overlay networks get outside, unless it is there; users may
@@ -302,14 +426,18 @@ class Networks:
             raise Forbidden(f"{row.name} is a pre-defined network and cannot be removed")
         if row.scope == "swarm":
             raise Forbidden(f"network {row.name} is of the swarm: it is removed on a manager")
-        if self._sandboxes.is_used(row.id):
+        remote = await self._opened() if row.asks_plugins else None
+        if remote is not None:
+            await remote.settle(row.id)
+        if self._sandboxes.is_used(row.id) or (remote is not None and remote.is_used(row.id)):
             raise HasEndpoints(row.name, row.id)
         if any(other.config_from == row.name for other in self._catalog.rows.values() if row.config_only):
             raise Forbidden(f'configuration network "{row.name}" is in use')
         self._catalog.remove(row.id)  # at once: nobody can get in any more
         async with rollback() as undo:
             undo.callback(self._catalog.add, row)
-            await self._db.write(_ROWS.delete(row.id))
+            gone = replace(row, unfinished=True)
+            await self._db.write(_ROWS.put(row.id, gone) if remote is not None else _ROWS.delete(row.id))
         # from here on the next start would finish it
         if row.has_addresses:
             await self._kernel.call(partial(self._builder.close_network, row))
@@ -317,6 +445,8 @@ class Networks:
                 ending = self._kernel.slowly(partial(_end_link, row.link))
                 self._ending.add(ending)
                 ending.add_done_callback(self._ending.discard)
+        if remote is not None:
+            await remote.take_back(row)
         self._events.publish("network", "destroy", row.id, {"name": row.name, "type": row.driver})
 
     async def prune(self, filters: Filters) -> wire.NetworkPruneResponse:

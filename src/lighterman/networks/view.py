@@ -29,7 +29,9 @@ def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Netw
         scope=row.scope,
         driver=row.driver,
         enable_ipv6=row.ipv6,
-        ipam=wire.IPAM("default", row.ipam_options, [_pool(pool) for pool in (*row.pools, *row.idle_pools)]),
+        ipam=wire.IPAM(
+            row.ipam_driver, row.ipam_options, [_pool(pool) for pool in (*row.pools, *row.idle_pools)]
+        ),
         internal=row.internal,
         attachable=row.attachable,
         ingress=row.ingress,

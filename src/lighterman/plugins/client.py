@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
-from lighterman.plugins.errors import CallFailed, DriverRefused
+from lighterman.plugins.errors import CallFailed, DriverRefused, NoAnswer, StatusRefused
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class PluginClient:
             async with asyncio.timeout(limit_s), self._posted(method, raw) as response:
                 answer = await _whole(response, f"{self.name}: {method}")
         except TimeoutError as error:
-            raise CallFailed(
+            raise NoAnswer(
                 f'Post "{self.address.url(method)}": context deadline exceeded '
                 f"(the plugin {self.name} did not answer within {limit_s:g} s)"
             ) from error
@@ -139,14 +139,6 @@ class PluginClient:
         else:
             why = str(error) or type(error).__name__
         return f'Post "{self.address.url(method)}": {why}'
-
-
-class StatusRefused(CallFailed):
-    """The plugin answered with a status that is no success."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 async def _refused(response: ClientResponse, method: str) -> StatusRefused:

@@ -52,5 +52,17 @@ class CallFailed(System):
     """A plugin was asked and did not answer, or not so that it makes sense."""
 
 
+class NoAnswer(CallFailed):
+    """A plugin was asked and said nothing for as long as it may."""
+
+
+class StatusRefused(CallFailed):
+    """The plugin answered with a status that is no success."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class DriverRefused(System):
     """A plugin answered that it cannot, or will not; the text is its own."""

@@ -74,7 +74,8 @@ class StaticRoute:
 @dataclass(frozen=True)
 class Joined:
     """What becomes of a sandbox that joins: `source`, a link of the host, moves in and is called
-    `prefix` and a number. "" : the driver brings its own link in, or none."""
+    `prefix` and a number; "": no link does. Who is led nowhere by the driver is led out by the engine, unless
+    the driver has disabled this `gateway_service`."""
 
     source: str = ""
     prefix: str = ""
@@ -120,20 +121,33 @@ class AddressPool:
     data: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class IpamCapabilities:
+    """What an IPAM driver needs: the MAC with each wish for an address; to be asked again for all that it
+    gave when the engine starts anew."""
+
+    requires_mac_address: bool = False
+    requires_request_replay: bool = False
+
+
 class IpamDriver(Protocol):
-    async def requires_mac_address(self) -> bool: ...
+    async def capabilities(self) -> IpamCapabilities: ...
     async def default_address_spaces(self) -> tuple[str, str]:
         """The local and the global one."""
         ...
 
     async def request_pool(
         self, space: str, pool: str, sub_pool: str, options: Mapping[str, str], *, v6: bool
-    ) -> AddressPool: ...
+    ) -> AddressPool:
+        """The `pool` wished, or any if that is "". The address of its gateway may be in the `data`, as
+        "com.docker.network.gateway"; without it, it is requested."""
+        ...
+
     async def release_pool(self, pool: str) -> None: ...
     async def request_address(
-        self, pool: str, address: str, options: Mapping[str, str]
+        self, pool: str, address: str, options: Mapping[str, str] | None
     ) -> tuple[str, Mapping[str, str]]:
-        """The address with its prefix, and what the driver says of it."""
+        """The address with its prefix, and what the driver says of it. The address wished is "" for any."""
         ...
 
     async def release_address(self, pool: str, address: str) -> None: ...

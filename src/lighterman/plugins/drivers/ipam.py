@@ -6,8 +6,8 @@ from typing import TypeVar
 import msgspec
 
 from lighterman.plugins.client import Answer, PluginClient
-from lighterman.plugins.errors import CallFailed, DriverRefused
-from lighterman.plugins.interfaces import AddressPool
+from lighterman.plugins.errors import CallFailed, DriverRefused, NoAnswer
+from lighterman.plugins.interfaces import AddressPool, IpamCapabilities
 
 TIMEOUT_S = 60.0
 A = TypeVar("A", bound=Answer)
@@ -15,6 +15,7 @@ A = TypeVar("A", bound=Answer)
 
 class _Capability(Answer):
     requires_mac_address: bool = msgspec.field(name="RequiresMACAddress", default=False)
+    requires_request_replay: bool = False
 
 
 class _Spaces(Answer):
@@ -39,12 +40,15 @@ class RemoteIpamDriver:
     def __init__(self, client: PluginClient) -> None:
         self._client = client
 
-    async def requires_mac_address(self) -> bool:
-        """Not all drivers have capabilities: then it needs nothing."""
+    async def capabilities(self) -> IpamCapabilities:
+        """Not all drivers have capabilities: then it needs nothing. Raises: NoAnswer."""
         try:
-            return (await self._call("GetCapabilities", None, _Capability)).requires_mac_address
+            told = await self._call("GetCapabilities", None, _Capability)
+        except NoAnswer:
+            raise
         except (CallFailed, DriverRefused):
-            return False
+            return IpamCapabilities()
+        return IpamCapabilities(told.requires_mac_address, told.requires_request_replay)
 
     async def default_address_spaces(self) -> tuple[str, str]:
         told = await self._call("GetDefaultAddressSpaces", None, _Spaces)
@@ -61,10 +65,12 @@ class RemoteIpamDriver:
         await self._call("ReleasePool", {"PoolID": pool}, Answer)
 
     async def request_address(
-        self, pool: str, address: str, options: Mapping[str, str]
+        self, pool: str, address: str, options: Mapping[str, str] | None
     ) -> tuple[str, Mapping[str, str]]:
         body = {"PoolID": pool, "Address": address, "Options": options}
         told = await self._call("RequestAddress", body, _Address)
+        if not told.address:
+            raise CallFailed("No address returned")
         return told.address, told.data or {}
 
     async def release_address(self, pool: str, address: str) -> None:

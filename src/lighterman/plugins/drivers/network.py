@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from lighterman.plugins.client import Answer, PluginClient, StatusRefused
-from lighterman.plugins.errors import CallFailed, DriverRefused
+from lighterman.plugins.client import Answer, PluginClient
+from lighterman.plugins.errors import CallFailed, DriverRefused, StatusRefused
 from lighterman.plugins.interfaces import Interface, IpamData, Joined, StaticRoute
 
 TIMEOUT_S = 60.0
+_CONNECTED = 1
 A = TypeVar("A", bound=Answer)
 
 
@@ -105,7 +106,7 @@ class RemoteNetworkDriver:
             prefix=name.dst_prefix,
             gateway=told.gateway,
             gateway_ipv6=told.gateway_ipv6,
-            routes=tuple(StaticRoute(each.destination, each.next_hop) for each in told.static_routes or ()),
+            routes=tuple(map(_route, told.static_routes or ())),
             disable_gateway_service=told.disable_gateway_service,
         )
 
@@ -135,6 +136,11 @@ class RemoteNetworkDriver:
             return await self._client.call(f"NetworkDriver.{method}", body, kind, timeout_s=TIMEOUT_S)
         except DriverRefused as error:
             raise DriverRefused(f"remote: {error}") from error
+
+
+def _route(told: _Route) -> StaticRoute:
+    """A connected route has no next hop, whatever stands there."""
+    return StaticRoute(told.destination, "" if told.route_type == _CONNECTED else told.next_hop)
 
 
 def _ids(network: str, endpoint: str) -> dict[str, Any]:

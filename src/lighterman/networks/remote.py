@@ -1,0 +1,517 @@
+"""Networks and addresses of plugins: what is asked of them, and what is theirs to get back.
+
+Three words. A *lease* is what plugins have given for one endpoint, an address or a place in a network; it
+is written before they are asked and forgotten when all is given back, so an engine that was killed knows it.
+What a plugin did not hear of, because it was gone or hung, is *owed*: it is told again when the network is
+next used, and when the engine starts. A network that is *unfinished* was being made or taken back by plugins.
+
+The order is libnetwork's: RequestAddress, CreateEndpoint and Join before anything is decided here, then the
+kernel's part, then ProgramExternalConnectivity; RevokeExternalConnectivity and Leave before the kernel's part
+of an end, DeleteEndpoint and ReleaseAddress after it. Nobody waits but who wants something of that plugin.
+"""
+
+import logging
+import secrets
+from asyncio import Lock
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from ipaddress import ip_interface, ip_network
+
+from msgspec import structs
+
+from lighterman.db import Database, Rows
+from lighterman.errdefs import EngineError, System, Unavailable
+from lighterman.lib.background import Background
+from lighterman.networks import remote_words as words
+from lighterman.networks.builder import Builder
+from lighterman.networks.catalog import Catalog
+from lighterman.networks.create import NO_SWARM, NetworkPlan, idle_pools
+from lighterman.networks.drivers import Drivers
+from lighterman.networks.errors import ConnectivityFailed
+from lighterman.networks.ipam import Addresses, OutOfSubnets, Subnet, mac_of, parse_address
+from lighterman.networks.kernel import Kernel
+from lighterman.networks.plan import check_wish
+from lighterman.networks.remote_pools import release_pools, request_again, request_pools
+from lighterman.networks.row import Lease, NetworkRow, Pool
+from lighterman.networks.sandbox import Endpoint, EndpointWish, Given, Sandbox, SandboxWish
+from lighterman.plugins.errors import DriverRefused, NoAnswer, StatusRefused
+from lighterman.plugins.interfaces import Interface, IpamDriver, NetworkDriver
+
+log = logging.getLogger(__name__)
+_ROWS: Rows[NetworkRow] = Rows("networks", NetworkRow)
+LEASES: Rows[Lease] = Rows("leases", Lease)
+_REFUSED = (DriverRefused, StatusRefused)
+"""A plugin that says so has heard what it was asked, and has not done it."""
+
+
+@dataclass
+class _Held:
+    """A lease, how far its plugins have come, and which of them did not answer any more."""
+
+    lease: Lease
+    created: bool = False
+    joined: bool = False
+    silent: set[str] = field(default_factory=set)
+
+
+class Remote:
+    """What plugins do for networks. `leases` are those of the last engine, `unfinished` its networks that are
+    in nobody's catalog."""
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        db: Database,
+        kernel: Kernel,
+        builder: Builder,
+        catalog: Catalog,
+        *,
+        leases: Iterable[Lease],
+        unfinished: Iterable[NetworkRow],
+    ) -> None:
+        self._drivers = drivers
+        self._db = db
+        self._kernel = kernel
+        self._builder = builder
+        self._catalog = catalog
+        self._held = {lease.endpoint_id: _Held(lease, created=True, joined=True) for lease in leases}
+        self._owed: set[str] = set()
+        self._unfinished = {row.id: row for row in unfinished}
+        self._unmade: set[str] = set()  # of these, the networks that their plugin has not made
+        self._silent: set[str] = set()  # and those whose plugin does not answer
+        self._own: dict[str, Addresses] = {}  # of plugins' networks whose addresses are ours to give
+        self._to_replay = {row.ipam_driver for row in catalog.rows.values() if row.has_remote_addresses}
+        self._locks: dict[str, Lock] = {}  # by what is settled or replayed
+        self._background = Background()
+
+    # the engine's life
+
+    def begin(self, sandboxes: Iterable[Sandbox]) -> None:
+        """At the start, when plugins can be asked: `sandboxes` are those that go on. Waits for nobody."""
+        used = {endpoint.id for sandbox in sandboxes for endpoint in sandbox.endpoints}
+        self._owed = self._held.keys() - used
+        for held in self._held.values():
+            row = self._catalog.rows.get(held.lease.network_id)
+            if row is not None and row.is_remote and not row.has_remote_addresses:
+                for _, address in held.lease.addresses:
+                    self._own_addresses(row).take_this(address)
+        for name in self._to_replay:
+            self._background.start(self._replay_quietly, name)
+        for network_id in {self._held[endpoint_id].lease.network_id for endpoint_id in self._owed}:
+            self._background.start(self.settle, network_id)
+        for row in list(self._unfinished.values()):
+            self._background.start(self.unmake, row.id)
+
+    async def close(self) -> None:
+        """Give up what is asked in the background: the next start asks again."""
+        await self._background.close(cancel=True)
+
+    def is_used(self, network_id: str) -> bool:
+        """Whether somebody is in, or on the way into, a network."""
+        return any(
+            held.lease.network_id == network_id
+            for endpoint_id, held in self._held.items()
+            if endpoint_id not in self._owed
+        )
+
+    # networks
+
+    async def check(self, row: NetworkRow) -> None:
+        """See whether a new network's plugins are there. Raises: NotFound, Conflict, Unavailable, System."""
+        if row.is_remote:
+            driver = await self._drivers.network_driver(row.driver)
+            if await driver.scope() == "global":
+                raise Unavailable(NO_SWARM)
+        if row.has_remote_addresses:
+            await self._drivers.ipam_driver(row.ipam_driver)
+
+    async def with_pools(self, plan: NetworkPlan, taken: Sequence[Subnet]) -> NetworkRow:
+        """The planned network with the subnets that its plugin gives; on failure `unmake` returns them.
+
+        Raises: Forbidden, InvalidParameter, System.
+        """
+
+        async def note(pools: tuple[Pool, ...]) -> None:
+            await self._note(structs.replace(plan.row, pools=pools))
+
+        self._unmade.add(plan.row.id)
+        await note(())
+        driver = await self._ipam(plan.row.ipam_driver)
+        with self._later_if_silent(plan.row.id):
+            await request_pools(driver, plan, taken=taken, note=note)
+        row = self._unfinished[plan.row.id]
+        return structs.replace(row, idle_pools=idle_pools(plan), unfinished=False)
+
+    async def make(self, row: NetworkRow) -> None:
+        """Let the plugin make its network; on failure `unmake` takes it back. Raises: System."""
+        self._unmade.add(row.id)
+        await self._note(row)
+        if row.is_remote:
+            with self._later_if_silent(row.id):
+                await self._create_network(row)
+
+    async def _create_network(self, row: NetworkRow) -> None:
+        space = "null" if row.ipam_driver == "null" else "LocalDefault"
+        if row.has_remote_addresses:
+            space, _ = await (await self._ipam(row.ipam_driver)).default_address_spaces()
+        driver = await self._drivers.network_driver(row.driver)
+        four, six = (words.ipam_data(row.pools, space, version) for version in (4, 6))
+        self._unmade.discard(row.id)
+        try:
+            await driver.create_network(row.id, words.network_options(row), four, six)
+        except _REFUSED:
+            self._unmade.add(row.id)
+            raise
+
+    @contextmanager
+    def _later_if_silent(self, network_id: str) -> Iterator[None]:
+        """Nobody who has waited for a plugin in vain waits for it once more, to see it take back the rest."""
+        try:
+            yield
+        except NoAnswer:
+            self._silent.add(network_id)
+            raise
+
+    def made(self, row: NetworkRow) -> None:
+        """The network is recorded as any other."""
+        self._unmade.discard(row.id)
+        self._unfinished.pop(row.id, None)
+
+    async def take_back(self, row: NetworkRow) -> None:
+        """Let plugins take back a network that was removed; its row says already that it goes."""
+        self._unfinished[row.id] = row
+        await self.unmake(row.id)
+
+    async def unmake(self, network_id: str) -> None:
+        """Let plugins take a network back; what they say to it is told in the log. It is forgotten when they
+        have heard of it."""
+        row = self._unfinished.get(network_id)
+        if row is None:
+            return
+        if network_id in self._silent:
+            self._silent.discard(network_id)
+            self._background.start(self.unmake, network_id)
+            return
+        for endpoint_id in [key for key, held in self._held.items() if held.lease.network_id == network_id]:
+            await self._forget(endpoint_id)
+        try:
+            if row.has_remote_addresses:
+                await release_pools(await self._drivers.ipam_driver(row.ipam_driver), row)
+            if row.is_remote and row.id not in self._unmade:
+                await _heard((await self._drivers.network_driver(row.driver)).delete_network(row.id), row)
+        except EngineError as error:
+            log.error("op=remove network=%s driver=%s: %s; it is told again", row.name, row.driver, error)
+            return
+        self._own.pop(row.id, None)
+        self._unmade.discard(row.id)
+        await self._db.write(_ROWS.delete(row.id))
+        self._unfinished.pop(row.id, None)
+
+    async def _note(self, row: NetworkRow) -> None:
+        self._unfinished[row.id] = row = structs.replace(row, unfinished=True)
+        await self._db.write(_ROWS.put(row.id, row))
+
+    # endpoints
+
+    async def attach(
+        self, sandbox: SandboxWish, key: str, row: NetworkRow, wish: EndpointWish
+    ) -> EndpointWish:
+        """`wish` with the place that the plugins of its network give; on failure `give_back` returns it.
+
+        Raises: InvalidParameter, NotFound, Conflict, System.
+        """
+        check_wish(row, wish)
+        await self.settle(row.id)
+        held = _Held(Lease(secrets.token_hex(32), sandbox.id, row.id))
+        self._held[held.lease.endpoint_id] = held
+        await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
+        mac = wish.mac.lower().replace("-", ":")
+        given = Given(held.lease.endpoint_id, mac=mac)
+        if row.has_remote_addresses:
+            with _listening(held, row.ipam_driver):
+                given = await self._with_addresses(held, row, wish, given)
+        elif row.ipam_driver == "default":
+            given = await self._with_own_addresses(held, row, wish, given)
+        if row.is_remote:
+            with _listening(held, row.driver):
+                given = await self._with_place(held, sandbox, key, row, wish, given)
+        else:
+            given = replace(given, mac=mac or given.mac or mac_of(ip_interface(given.ipv4 or given.ipv6).ip))
+        return replace(wish, network=row.id, given=given)
+
+    async def _with_addresses(self, held: _Held, row: NetworkRow, wish: EndpointWish, given: Given) -> Given:
+        driver = await self._ipam(row.ipam_driver)
+        options: dict[str, str] | None = None
+        if (await driver.capabilities()).requires_mac_address:
+            given = replace(given, mac=given.mac or "02:42:" + secrets.token_bytes(4).hex(":"))
+            options = {words.MAC: given.mac}
+        for version, wished in ((4, wish.ipv4), (6, wish.ipv6)):
+            pool = _pool_for(row, version, wished)
+            if pool is None:
+                continue
+            told, _ = await driver.request_address(pool.id, wished, options)
+            held.lease = structs.replace(
+                held.lease, addresses=(*held.lease.addresses, (pool.id, told.partition("/")[0]))
+            )
+            await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
+            address = words.interface(told, version, row.ipam_driver)
+            if address.ip not in ip_network(pool.subnet):
+                raise words.nonsense(row.ipam_driver, f"{told} is not of the pool {pool.subnet}")
+            given = _with_address(given, version, str(address))
+        return given
+
+    async def _with_own_addresses(
+        self, held: _Held, row: NetworkRow, wish: EndpointWish, given: Given
+    ) -> Given:
+        for version, wished in ((4, wish.ipv4), (6, wish.ipv6)):
+            taken = self._own_addresses(row).take(version, wished)
+            if taken is None:
+                continue
+            address, pool = taken
+            held.lease = structs.replace(held.lease, addresses=(*held.lease.addresses, ("", str(address))))
+            prefix = ip_network(pool.subnet).prefixlen
+            given = _with_address(given, version, f"{address}/{prefix}")
+        await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
+        return given
+
+    async def _with_place(
+        self, held: _Held, sandbox: SandboxWish, key: str, row: NetworkRow, wish: EndpointWish, given: Given
+    ) -> Given:
+        driver = await self._drivers.network_driver(row.driver)
+        ports = words.port_options(sandbox.ports, sandbox.exposed)
+        wished = Interface(given.ipv4, given.ipv6, given.mac)
+        options = words.endpoint_options(ports, wish.driver_opts, wish.mac and given.mac)
+        held.created = True
+        try:
+            told = await driver.create_endpoint(row.id, given.endpoint_id, wished, options)
+            given = replace(
+                given,
+                ipv4=words.decided(told.address, given.ipv4, 4, row.driver),
+                ipv6=words.decided(told.address_ipv6, given.ipv6, 6, row.driver),
+                mac=words.decided_mac(told.mac_address, given.mac, row.driver),
+            )
+        except System as error:
+            held.created = not isinstance(error, _REFUSED)
+            text = f"failed to create endpoint {sandbox.name} on network {row.name}: {error}"
+            raise (NoAnswer if isinstance(error, NoAnswer) else System)(text) from error
+        held.joined = True
+        try:
+            joined = await driver.join(row.id, given.endpoint_id, key, ports)
+        except _REFUSED:
+            held.joined = False
+            raise
+        brought = words.brought(joined, row, row.driver)
+        if brought.source:
+            own = await self._kernel.call(partial(self._builder.mac_of_link, brought.source))
+            given = replace(given, mac=given.mac or own)
+        return replace(given, brought=brought)
+
+    async def lead_out(self, former: Endpoint | None, sandbox: Sandbox) -> None:
+        """Let plugins know that the way out of a sandbox is no longer `former` but that which it has now.
+
+        Raises: ConnectivityFailed.
+        """
+        now = sandbox.way_out(4)
+        if (former.id if former else "") == (now.id if now else ""):
+            return
+        if former is not None and former.brought is not None and sandbox.in_network(former.network_id):
+            await self._revoke(former)
+        if now is not None and now.brought is not None:
+            driver = await self._drivers.network_driver(now.driver)
+            ports = words.port_options(sandbox.wished_ports, sandbox.exposed)
+            try:
+                await driver.program_external_connectivity(now.network_id, now.id, ports)
+            except System as error:
+                held = self._held.get(now.id)
+                if held is not None and isinstance(error, NoAnswer):
+                    held.silent.add(now.driver)
+                raise ConnectivityFailed(sandbox.name, now.id, error) from error
+
+    async def lead_out_if_it_can(self, former: Endpoint | None, sandbox: Sandbox) -> None:
+        """The same where there is no way back: a failure is told in the log."""
+        try:
+            await self.lead_out(former, sandbox)
+        except EngineError as error:
+            log.error("op=program-external-connectivity container=%s: %s", sandbox.id[:12], error)
+
+    async def lead_out_anew(self, sandbox: Sandbox) -> None:
+        """Let the plugin of the way out know of other ports. Raises: ConnectivityFailed."""
+        now = sandbox.way_out(4)
+        if now is not None and now.brought is not None:
+            await self._revoke(now)
+            await self.lead_out(None, sandbox)
+
+    async def _revoke(self, endpoint: Endpoint) -> None:
+        held = self._held.get(endpoint.id)
+        if held is not None:
+            row = self._catalog.rows[endpoint.network_id]
+            await self._tell(
+                held,
+                row,
+                "RevokeExternalConnectivity",
+                lambda driver: driver.revoke_external_connectivity(row.id, endpoint.id),
+            )
+
+    async def leave(self, sandbox: Sandbox, network_id: str = "") -> None:
+        """Tell plugins that a sandbox leaves one network, or all; what they do not hear of is owed."""
+        way_out = sandbox.way_out(4)
+        for endpoint in sandbox.endpoints:
+            held = self._held.get(endpoint.id)
+            if held is None or endpoint.brought is None or network_id not in ("", endpoint.network_id):
+                continue
+            if endpoint is way_out:
+                await self._revoke(endpoint)
+            await self._leave(held, self._catalog.rows[endpoint.network_id])
+
+    async def _leave(self, held: _Held, row: NetworkRow) -> None:
+        if held.joined:
+            endpoint_id = held.lease.endpoint_id
+            await self._tell(held, row, "Leave", lambda driver: driver.leave(row.id, endpoint_id))
+            held.joined = row.driver in held.silent
+
+    async def give_back(self, sandbox_id: str, network_id: str = "") -> None:
+        """Return what plugins gave a sandbox in one network, or in all; idempotent. What they do not hear of
+        is owed."""
+        for held in [*self._held.values()]:
+            lease = held.lease
+            ours = lease.sandbox_id == sandbox_id and network_id in ("", lease.network_id)
+            if ours and lease.endpoint_id not in self._owed:
+                await self._return(held)
+
+    async def _return(self, held: _Held) -> None:
+        row = self._catalog.rows.get(held.lease.network_id)
+        if row is None:  # it went, and all that was given in it
+            await self._forget(held.lease.endpoint_id)
+            return
+        if row.is_remote:
+            await self._leave(held, row)
+            if held.created:
+                endpoint_id = held.lease.endpoint_id
+                await self._tell(
+                    held, row, "DeleteEndpoint", lambda driver: driver.delete_endpoint(row.id, endpoint_id)
+                )
+        for pool_id, address in held.lease.addresses:
+            if row.has_remote_addresses:
+                await self._release(held, row, pool_id, address)
+            else:
+                self._own_addresses(row).release(address)
+        if held.silent:
+            self._owed.add(held.lease.endpoint_id)
+        else:
+            await self._forget(held.lease.endpoint_id)
+
+    async def _release(self, held: _Held, row: NetworkRow, pool_id: str, address: str) -> None:
+        if row.ipam_driver in held.silent:
+            return
+        try:
+            driver = await self._ipam(row.ipam_driver)
+            await _heard(driver.release_address(pool_id, address), row)
+        except EngineError as error:
+            held.silent.add(row.ipam_driver)
+            log.error(
+                "op=release address=%s driver=%s: %s; it is told again", address, row.ipam_driver, error
+            )
+
+    async def settle(self, network_id: str) -> None:
+        """Tell plugins again what they did not hear of."""
+        async with self._locks.setdefault(f"network {network_id}", Lock()):
+            for endpoint_id in [*self._owed]:
+                held = self._held[endpoint_id]
+                if held.lease.network_id == network_id:
+                    held.silent.clear()
+                    self._owed.discard(endpoint_id)
+                    await self._return(held)
+
+    async def _forget(self, endpoint_id: str) -> None:
+        await self._db.write(LEASES.delete(endpoint_id))
+        self._held.pop(endpoint_id, None)
+        self._owed.discard(endpoint_id)
+
+    async def _tell(
+        self, held: _Held, row: NetworkRow, what: str, call: Callable[[NetworkDriver], Awaitable[None]]
+    ) -> None:
+        """Tell the network's plugin what it cannot change; one that did not hear of it is asked no more."""
+        if row.driver in held.silent:
+            return
+        try:
+            await _heard(call(await self._drivers.network_driver(row.driver)), row)
+        except EngineError as error:
+            held.silent.add(row.driver)
+            log.error("op=%s network=%s driver=%s: %s; it is told again", what, row.name, row.driver, error)
+
+    def _own_addresses(self, row: NetworkRow) -> Addresses:
+        if row.id not in self._own:
+            self._own[row.id] = Addresses(row.pools if row.ipam_driver == "default" else ())
+        return self._own[row.id]
+
+    # drivers that have forgotten
+
+    async def _ipam(self, name: str) -> IpamDriver:
+        """The driver, which knows again what it gave the last engine. Raises: NotFound, Conflict, System."""
+        async with self._locks.setdefault(f"driver {name}", Lock()):
+            if name in self._to_replay:
+                await self._replay(name)
+                self._to_replay.discard(name)
+        return await self._drivers.ipam_driver(name)
+
+    async def _replay_quietly(self, name: str) -> None:
+        try:
+            await self._ipam(name)
+        except EngineError as error:
+            log.error("op=replay driver=%s: %s; it is asked again when it is needed", name, error)
+
+    async def _replay(self, name: str) -> None:
+        driver = await self._drivers.ipam_driver(name)
+        if not (await driver.capabilities()).requires_request_replay:
+            return
+        for row in [row for row in self._catalog.rows.values() if row.ipam_driver == name]:
+            again = await request_again(driver, row)
+            ids = {before.id: after.id for before, after in zip(row.pools, again.pools, strict=True)}
+            if again != row:
+                self._catalog.rows[row.id] = again
+                await self._db.write(_ROWS.put(row.id, again))
+            for held in [held for held in self._held.values() if held.lease.network_id == row.id]:
+                addresses = tuple((ids.get(pool, pool), address) for pool, address in held.lease.addresses)
+                held.lease = structs.replace(held.lease, addresses=addresses)
+                await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
+                for pool_id, address in addresses:
+                    await _heard(driver.request_address(pool_id, address, None), row)
+
+
+def _pool_for(row: NetworkRow, version: int, wished: str) -> Pool | None:
+    """The pool that an address comes from; None where the network has none and none is wished.
+
+    Raises: InvalidParameter.
+    """
+    pools = [pool for pool in row.pools if pool.version == version]
+    if not wished:
+        return pools[0] if pools else None
+    address = parse_address(wished, version)
+    for pool in pools:
+        if address in ip_network(pool.subnet):
+            return pool
+    raise OutOfSubnets(wished)
+
+
+def _with_address(given: Given, version: int, address: str) -> Given:
+    return replace(given, ipv4=address) if version == 4 else replace(given, ipv6=address)
+
+
+@contextmanager
+def _listening(held: _Held, name: str) -> Iterator[None]:
+    """A plugin that does not answer in the block is asked nothing more for this lease, for now."""
+    try:
+        yield
+    except NoAnswer:
+        held.silent.add(name)
+        raise
+
+
+async def _heard(call: Awaitable[object], row: NetworkRow) -> None:
+    """A call after which the plugin knows, whatever it says to it. Raises: CallFailed: it may not know."""
+    try:
+        await call
+    except _REFUSED as error:
+        log.warning("op=tell-plugin network=%s: %s", row.name, error)
