@@ -18,6 +18,8 @@ from tests.support.http import Answer
 MOVING_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 """Headers that say how a body is cut for the wire; Go and aiohttp choose differently."""
 
+AT_A_TIME = 4
+
 VALUES = ("content-type", "docker-experimental", "ostype", "location")
 """Headers whose values are compared; of the others only that they are there."""
 
@@ -45,7 +47,10 @@ class Pair:
     def __init__(self, ours: Daemon, reference: Daemon) -> None:
         self.ours, self.reference = ours, reference
         self.kept: dict[str, dict[str, str]] = {"ours": {}, "ref": {}}
-        self.pool = ThreadPoolExecutor(2)
+        self.pool = ThreadPoolExecutor(2 * AT_A_TIME)
+        """For the two sides of one question."""
+        self.cases = ThreadPoolExecutor(AT_A_TIME)
+        """For questions that have nothing to do with each other."""
 
     def fresh(self) -> None:
         """Empty both engines and forget what was kept."""
