@@ -328,6 +328,53 @@ def test_a_port_of_the_host_is_its_tasks_own(swarm: Host, docker: DockerCLI, htt
     )
 
 
+def test_what_a_service_wishes_of_its_containers_acts(docker: DockerCLI, http: Http) -> None:
+    wish = (
+        "--cap-add=NET_ADMIN",
+        "--cap-drop=CHOWN",
+        "--ulimit=nofile=123:456",
+        "--sysctl=net.ipv4.ip_unprivileged_port_start=80",
+        "--init",
+        "--limit-pids=77",
+        "--replicas-max-per-node=1",
+        "--container-label=lighterman.devices=/dev/kmsg:/dev/log0:w",
+    )
+    docker("service", "create", "--detach", *QUICK, "--name=web", "--replicas=2", *wish, *IDLE)
+    container = until(lambda: docker.out("ps", "-q", "--filter", "name=web"), what="the task to run")
+    shown = docker.out(
+        "exec",
+        container,
+        "sh",
+        "-c",
+        "grep CapEff /proc/1/status; ulimit -n; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; "
+        "cat /proc/1/comm; ls /dev/log0; (: </dev/log0) 2>&1; (: >/dev/log0) && echo opened",
+    ).splitlines()
+    held = int(shown[0].split()[1], 16)
+    assert (held >> 12 & 1, held & 1) == (1, 0), "CAP_NET_ADMIN is there, CAP_CHOWN is not"
+    assert shown[1:5] == ["123", "80", "docker-init", "/dev/log0"]
+    assert "Operation not permitted" in shown[5]
+    assert shown[6] == "opened"
+    assert docker.inspect(container)["HostConfig"]["PidsLimit"] == 77
+    reason = "no suitable node (max replicas per node limit exceed)"
+    until(
+        lambda: reason in [task["Status"].get("Err") for task in tasks(http)],
+        what="the second task to say why it waits",
+    )
+
+
+def test_a_job_is_done_as_often_as_is_wished(docker: DockerCLI) -> None:
+    wish = ("--name=job", "--mode=replicated-job", "--replicas=3", "--max-concurrent=2")
+    make = ("service", "create", "--no-resolve-image", "--restart-delay=100ms", *wish, IMAGE)
+    assert docker.out(*make, "sh", "-c", "echo done").endswith("job complete")
+    listed = ("service", "ls", "--format", "{{.Mode}}: {{.Replicas}}")
+    assert docker.out(*listed) == "replicated job: 0/2 (3/3 completed)"
+    shown = docker.out("service", "ps", "job", "--format", "{{.DesiredState}} {{.CurrentState}}")
+    assert [line.split()[:2] for line in shown.splitlines()] == [["Complete", "Complete"]] * 3
+    assert docker.out("service", "logs", "--raw", "job").split() == ["done"] * 3
+    docker("service", "update", "--no-resolve-image", "--force", "job")
+    assert docker.out("service", "logs", "--raw", "job").split() == ["done"] * 6
+
+
 def test_docker_py_makes_updates_and_removes_a_service(swarm: Host) -> None:
     client = docker_py.DockerClient(base_url=f"unix://{swarm.engine.socket}")
     service = client.services.create(

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from lighterman.apitypes import swarm as wire
-from lighterman.apitypes.container import Mount
+from lighterman.apitypes.container import DeviceMapping, Mount, Ulimit
 from lighterman.containers import GivenFile
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.swarm.agent.task_container import task_container
+from lighterman.swarm.control.check import check
+from lighterman.swarm.control.spec import complete
 from lighterman.swarm.session import AssignedTask, Attachment
 
 NODE = wire.NodeDescription(hostname="host", platform=wire.Platform("x86_64", "linux"))
@@ -143,3 +145,43 @@ def test_a_task_without_an_image_or_a_container_is_refused() -> None:
         made(wire.ContainerSpec())
     with pytest.raises(Unimplemented, match="unsupported runtime"):
         task_container(AssignedTask("t", "running", wire.TaskSpec(runtime="plugin")), "n", NODE)
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [
+        ("/dev/fuse", [DeviceMapping("/dev/fuse", "/dev/fuse", "rwm")]),
+        ("/dev/fuse:r", [DeviceMapping("/dev/fuse", "/dev/fuse", "r")]),
+        (
+            "/dev/fuse:/dev/f, /dev/kmsg:/dev/k:rw",
+            [DeviceMapping("/dev/fuse", "/dev/f", "rwm"), DeviceMapping("/dev/kmsg", "/dev/k", "rw")],
+        ),
+        (" ", None),
+    ],
+)
+def test_devices_are_named_by_a_label(text: str, devices: list[DeviceMapping] | None) -> None:
+    body = made(wire.ContainerSpec(image="busybox", labels={"lighterman.devices": text})).body
+    assert body.host_config.devices == devices
+
+
+@pytest.mark.parametrize("text", ["fuse", "/dev/fuse:x", "/dev/fuse:/dev/f:rr", "/dev/fuse:/dev/f:r:x", "::"])
+def test_what_is_no_device_is_refused_when_it_is_wished(text: str) -> None:
+    spec = wire.ContainerSpec(image="busybox", labels={"lighterman.devices": text})
+    wish = wire.ServiceSpec(name="web", task_template=wire.TaskSpec(container_spec=spec))
+    with pytest.raises(InvalidParameter, match="ContainerSpec: invalid device specification"):
+        check(complete(wish, ""))
+
+
+def test_fields_of_newer_clients_act() -> None:
+    spec = wire.ContainerSpec(
+        image="busybox",
+        init=True,
+        sysctls={"net.core.somaxconn": "7"},
+        capability_add=["CAP_NET_ADMIN"],
+        capability_drop=["CAP_CHOWN"],
+        ulimits=[Ulimit("nofile", 5, 6)],
+    )
+    host = made(spec).body.host_config
+    assert (host.init, host.sysctls) == (True, {"net.core.somaxconn": "7"})
+    assert (host.cap_add, host.cap_drop) == (["CAP_NET_ADMIN"], ["CAP_CHOWN"])
+    assert host.ulimits == [Ulimit("nofile", 5, 6)]

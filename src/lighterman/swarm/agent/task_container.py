@@ -33,6 +33,7 @@ from lighterman.apitypes.swarm import (
 from lighterman.containers import GivenFile
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.reference import parse_reference
+from lighterman.swarm.agent.devices import devices
 from lighterman.swarm.agent.template import BadTemplate, expand
 from lighterman.swarm.session import AssignedTask
 
@@ -228,6 +229,7 @@ def _host_config(task: AssignedTask, spec: ContainerSpec, ports: Mapping[str, in
         memory=limits.memory_bytes if limits else 0,
         nano_cpus=limits.nano_cpus if limits else 0,
         pids_limit=(limits.pids or None) if limits else None,
+        devices=devices(spec.labels) or None,
     )
 
 

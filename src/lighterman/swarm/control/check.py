@@ -17,6 +17,7 @@ from lighterman.apitypes.swarm import (
 )
 from lighterman.errdefs import InvalidParameter
 from lighterman.reference import parse_reference
+from lighterman.swarm.agent.devices import devices
 from lighterman.swarm.agent.task_container import expanded, task_fields
 from lighterman.swarm.control.refusals import InvalidArgument, NotSupported, Unknown
 from lighterman.swarm.orchestrate import constraints
@@ -139,6 +140,10 @@ def _check_container(container: ContainerSpec) -> None:
         parse_reference(container.image)
     except InvalidParameter:
         raise InvalidArgument(f'ContainerSpec: "{container.image}" is not a valid repository/tag') from None
+    try:
+        devices(container.labels)
+    except InvalidParameter as error:
+        raise InvalidArgument(f"ContainerSpec: {error}") from None
     _check_placeholders(container)
     _check_mounts(container.mounts)
     _check_health(container.healthcheck)
