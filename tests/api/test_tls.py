@@ -101,7 +101,7 @@ class TlsClient:
     """A blocking client that can end its own direction and go on reading, as Go's can."""
 
     def __init__(self, address: str | tuple[str, int], context: ssl.SSLContext) -> None:
-        self.plain = socket.create_connection(address, timeout=10)  # type: ignore[arg-type] # TCP here
+        self.plain = socket.create_connection(address, timeout=60)  # type: ignore[arg-type] # TCP here
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname="127.0.0.1")
         self._whole(self._tls.do_handshake)

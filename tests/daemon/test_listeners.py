@@ -160,5 +160,5 @@ def test_a_socket_of_systemd_is_served() -> None:
         server = subprocess.Popen(
             [sys.executable, "-c", SUPERVISOR, str(listener.fileno()), SERVER], pass_fds=(listener.fileno(),)
         )
-        with server, socket.create_connection(listener.getsockname(), timeout=10) as client:
+        with server, socket.create_connection(listener.getsockname(), timeout=60) as client:
             assert client.recv(6) == b"served"

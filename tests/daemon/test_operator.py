@@ -306,7 +306,7 @@ def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: 
     assert "restart the engine to bring in mtu" in engine.log
     path.write_text('{"labels": 5}')
     engine.process.send_signal(signal.SIGHUP)
-    until(lambda: "op=reload outcome=refused" in engine.log, what="the refusal", timeout_s=10)
+    until(lambda: "op=reload outcome=refused" in engine.log, what="the refusal")
     assert engine.http.ok("GET", "/info")["Labels"] == ["place=sea"]
     path.write_text(before)
 
@@ -314,10 +314,10 @@ def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: 
 def test_a_signal_writes_down_what_every_task_does(engine: Engine) -> None:
     assert engine.process is not None
     engine.process.send_signal(signal.SIGUSR1)
-    until(lambda: list(engine.exec.glob("stacks-*.log")), what="the dump", timeout_s=10)
+    until(lambda: list(engine.exec.glob("stacks-*.log")), what="the dump")
     (dump,) = engine.exec.glob("stacks-*.log")
     assert dump.stat().st_mode & 0o777 == 0o600
-    until(lambda: "thread MainThread" in dump.read_text(), what="the stacks", timeout_s=10)
+    until(lambda: "thread MainThread" in dump.read_text(), what="the stacks")
     dump.unlink()
 
 

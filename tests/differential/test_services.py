@@ -284,7 +284,6 @@ def test_a_service_is_kept_told_and_refused_alike(swarms: tuple[Daemon, Daemon],
             until(
                 lambda path=path: told(ours, "GET", path) == told(reference, "GET", path),  # type: ignore[misc]
                 what="both to tell the same",
-                timeout_s=2,
             )
     except AssertionError:
         name = wish.get("Name", "x") if isinstance(wish, dict) else "x"

@@ -97,7 +97,7 @@ def the_engine(new_engine: type[Daemon], archive: Path) -> Iterator[Daemon]:
 def lasting(daemon: Daemon, before: object) -> list[str]:
     """What is left beyond `before` once the engine has had time for its work in the background."""
     try:
-        until(lambda: not daemon.traces().beyond(before), what="clean", timeout_s=5)  # type: ignore[arg-type]
+        until(lambda: not daemon.traces().beyond(before), what="clean", timeout_s=20)  # type: ignore[arg-type]
     except TooLate:
         return daemon.traces().beyond(before)  # type: ignore[arg-type]
     return []

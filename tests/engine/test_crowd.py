@@ -118,7 +118,7 @@ def test_a_line_without_end_is_cut_and_never_held_whole(http: Http, docker: Dock
     _, sock = http.hijack(f"/containers/{cid}/attach?stream=1&stdin=1&stdout=1")
     with sock, reading([sock]) as got:
         sock.sendall(b"\n")
-        until(lambda: got[0] >= LONG_LINE_BYTES, what="all of it", timeout_s=20)
+        until(lambda: got[0] >= LONG_LINE_BYTES, what="all of it")
         assert usual_answer_s(http, 0.3) < ANSWERED_WITHIN_S
         assert peak_kb(monitor_of(cid)) < MONITOR_MAX_KB
     with http.stream("GET", f"/containers/{cid}/logs?stdout=1") as logs:

@@ -1,6 +1,7 @@
 """Health checks: probed while it runs, shown, told, and going on whatever happens to the engine."""
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -138,14 +139,12 @@ def test_a_probe_that_lost_its_engine_is_ended_by_the_next(
     docker: DockerCLI, http: Http, engine: Daemon
 ) -> None:
     cid = docker.run("-d", "--health-cmd", "sleep 4711; true", *FAST, "busybox", "sleep", "600")
-
-    def probes() -> int:
-        return sum(action.startswith("exec_start") for action in actions(http, cid))
-
-    until(probes, what="a probe")
+    probe = "exec_start: /bin/sh -c sleep 4711; true"
+    until(lambda: probe in actions(http, cid), what="a probe")
     docker("exec", "-d", cid, "sleep", "815")
+    killed_at = time.time()
     engine.restart_killed()
-    until(lambda: probes() == 2, what="another probe")
+    until(lambda: probe in actions(http, cid, killed_at), what="another probe")
     shown = docker.out("top", cid, "-eo", "pid,args")
     assert shown.count("sleep 4711") <= 2, shown  # the new one: the shell, and perhaps its child by now
     assert shown.count("sleep 815") == 1

@@ -39,7 +39,7 @@ def by_udp(key: str, question: bytes) -> bytes:
 
 def by_tcp(key: str, *questions: bytes) -> list[bytes]:
     """The answers to several questions on one connection."""
-    with netns.run_in(key, lambda: socket.create_connection((HERE, 53), timeout=6)) as sock:
+    with netns.run_in(key, lambda: socket.create_connection((HERE, 53), timeout=60)) as sock:
         file = sock.makefile("rwb")
         answers = []
         for question in questions:

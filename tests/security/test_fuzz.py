@@ -137,7 +137,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes | None]:
 def bare(engine: Engine) -> Iterator[Http]:
     """Without a version, and a container called box."""
     engine.docker("create", "--name=box", "busybox", "true")
-    yield Http(engine.socket, prefix="", timeout_s=10)
+    yield Http(engine.socket, prefix="", timeout_s=60)
     engine.clean()
 
 

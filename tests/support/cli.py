@@ -95,5 +95,5 @@ class DockerCLI:
             [*map(str, args)],
             env={name: value for name, value in self.env.items()},
             dimensions=(rows, columns),
-            timeout=15,
+            timeout=60,
         )

@@ -74,7 +74,7 @@ class Neighbourhood:
     def connect(self, address: tuple[str, int], *, outside: bool = False) -> socket.socket:
         """A TCP connection made from the engine's side, or from `outside`."""
         where = self.outside if outside else self.netns
-        return run_in(where, lambda: socket.create_connection(address, timeout=10))
+        return run_in(where, lambda: socket.create_connection(address, timeout=60))
 
     def listen(self, address: tuple[str, int], *, outside: bool = False) -> socket.socket:
         """A listening TCP socket of the engine's side, or of `outside`."""

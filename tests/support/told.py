@@ -8,19 +8,19 @@ from typing import Any
 from tests.support.http import Http
 
 
-def told(http: Http, cid: str) -> Iterator[tuple[str, dict[str, str]]]:
+def told(http: Http, cid: str, since_s: float = 0) -> Iterator[tuple[str, dict[str, str]]]:
     """(action, attributes) of everything told of a container up to now."""
-    for event in events(http, cid):
+    for event in events(http, cid, since_s):
         yield event["Action"], event["Actor"]["Attributes"]
 
 
-def events(http: Http, cid: str) -> Iterator[Any]:
+def events(http: Http, cid: str, since_s: float = 0) -> Iterator[Any]:
     """The same, whole."""
-    asked = f"/events?since=0&until={time.time():.9f}&filters={json.dumps({'container': [cid]})}"
+    asked = f"/events?since={since_s:.9f}&until={time.time():.9f}&filters={json.dumps({'container': [cid]})}"
     for line in http("GET", asked.replace(" ", "").replace('"', "%22")).body.splitlines():
         yield json.loads(line)
 
 
-def actions(http: Http, cid: str) -> list[str]:
+def actions(http: Http, cid: str, since_s: float = 0) -> list[str]:
     """The actions alone."""
-    return [action for action, _ in told(http, cid)]
+    return [action for action, _ in told(http, cid, since_s)]
