@@ -101,7 +101,7 @@ def in_one_order(value: Any) -> Any:
     """A JSON value with all its lists sorted."""
     match value:
         case list():
-            return sorted(map(in_one_order, value), key=json.dumps)
+            return sorted(map(in_one_order, value), key=lambda each: json.dumps(each, sort_keys=True))
         case dict():
             return {key: in_one_order(each) for key, each in value.items()}
     return value
