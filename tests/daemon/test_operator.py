@@ -179,17 +179,19 @@ def test_through_a_read_only_listener_nothing_changes(engine: Engine) -> None:
 def test_without_exec_containers_are_tended_and_not_entered(engine: Engine) -> None:
     tend = DockerCLI(engine.root / "tend.sock", engine.root / "cli")
     box = engine.docker.run("-di", "busybox", "cat")
-    for argv in (
+    ways_in: list[tuple[str, ...]] = [
         ("exec", box, "true"),
         ("cp", "/etc/hostname", f"{box}:/"),
         ("run", "-v", "/:/host", "busybox", "true"),
         ("run", "--privileged", "busybox", "true"),
         ("run", "--pid=host", "busybox", "true"),
         ("run", "--network", f"container:{box}", "busybox", "true"),
-    ):
+    ]
+    for argv in ways_in:
         refused = tend(*argv, check=False)
         assert "this listener is no-exec" in refused.stderr, argv
-    for argv in (("attach", box), ("run", "-i", "busybox", "true")):
+    with_input: list[tuple[str, ...]] = [("attach", box), ("run", "-i", "busybox", "true")]
+    for argv in with_input:
         assert "received 403" in tend(*argv, check=False).stderr
     assert tend.run("--rm", "-m", "64m", "--tmpfs=/x", "-v", "/y", "busybox", "echo", "hi") == "hi"
     tend("restart", "-t", "0", box)
@@ -212,22 +214,24 @@ def test_through_a_listener_with_a_label_only_what_carries_it_is_there(engine: E
     (running,) = engine.docker.inspect(other)["ExecIDs"]
     raw = Http(engine.root / "team.sock")
     assert raw("GET", f"/exec/{running}/json").status == 404
-    for argv in (
+    others: list[tuple[str, ...]] = [
         ("container", "inspect", other),
         ("logs", "other"),
         ("exec", other[:12], "true"),
         ("rm", "-f", "other"),
         ("cp", "other:/etc/passwd", "-"),
-    ):
+    ]
+    for argv in others:
         assert "No such" in team(*argv, check=False).stderr, argv
-    for argv in (
+    beyond: list[tuple[str, ...]] = [
         ("run", "--label=team=b", "busybox"),
         ("run", "-v", "/var/run:/x", "busybox"),
         ("exec", "--privileged", "mine", "true"),
         ("volume", "create", "x"),
         ("system", "df"),
         ("commit", "mine"),
-    ):
+    ]
+    for argv in beyond:
         assert "this listener is label team=a" in team(*argv, check=False).stderr, argv
     team("container", "prune", "-f")
     team("rm", "-f", "mine")
