@@ -61,7 +61,11 @@ def test_what_an_init_says_stands() -> None:
         (SwarmSpec(raft=RaftConfig(election_tick=3)), InvalidParameter, "at least five times"),
         (SwarmSpec(raft=RaftConfig(log_entries_for_slow_followers=9)), Unimplemented, "slow followers"),
         (SwarmSpec(ca_config=CAConfig(external_cas=[ExternalCA("x")])), InvalidParameter, "invalid protocol"),
-        (SwarmSpec(ca_config=CAConfig(external_cas=[ExternalCA("cfssl")])), Unimplemented, "external"),
+        (
+            SwarmSpec(ca_config=CAConfig(external_cas=[ExternalCA("cfssl", "https://ca.example")])),
+            Unimplemented,
+            r"external certificate authorities are not supported \(https://ca.example\)",
+        ),
         (SwarmSpec(ca_config=CAConfig(signing_ca_cert="x")), Unimplemented, "of its own"),
     ],
 )
@@ -146,7 +150,7 @@ BASE = Told("web", 5, {"image": "a", "replicas": "1"})
         (BASE, None, ("remove", {"name": "web"})),
         (BASE, BASE, None),
         (None, None, None),
-        (BASE, BASE._replace(revision=6), ("update", {"name": "web"})),
+        (BASE, BASE._replace(updated_ns=6), ("update", {"name": "web"})),
         (
             BASE,
             BASE._replace(facts={"image": "b", "replicas": "1"}),

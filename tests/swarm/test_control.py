@@ -54,6 +54,13 @@ TWICE = {"TargetPort": 80, "PublishedPort": 8080, "Protocol": "tcp"}
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"TaskTemplate": {}}, 400, "mismatched Runtime and *Spec fields"),
     (task(Runtime="attachment"), 400, "unsupported runtime"),
+    (task(Runtime="plugin"), 400, "mismatched Runtime and *Spec fields"),
+    (
+        task(Runtime="plugin", PluginSpec={"Remote": "example/plugin"}) | {"Mode": {"Global": {}}},
+        501,
+        'services of the runtime type "plugin" are not supported: install example/plugin on each node with '
+        "`docker plugin install`",
+    ),
     ({"Name": "a b"}, 400, RPC.format("InvalidArgument", "name must be valid as a DNS name component")),
     ({"Name": "a" * 64}, 400, RPC.format("InvalidArgument", "name must be 63 characters or fewer")),
     (

@@ -175,6 +175,8 @@ def _check(spec: NetworkSpec) -> None:
             raise InvalidArgument(f"plugin {spec.ipam_options.driver.name} not supported")
         for config in spec.ipam_options.configs:
             _check_pool(config)
+            if ":" in config.subnet:
+                raise NotSupported("overlay networks with IPv6 are not supported")
         if len(spec.ipam_options.configs) > 1:
             raise NotSupported("overlay networks with more than one subnet are not supported")
 

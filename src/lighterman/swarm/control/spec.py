@@ -26,7 +26,7 @@ from lighterman.apitypes.swarm import (
     TaskSpec,
     UpdateConfig,
 )
-from lighterman.errdefs import InvalidParameter, System
+from lighterman.errdefs import InvalidParameter, Unimplemented
 
 SECOND_NS = 1_000_000_000
 _CONDITIONS = ("none", "on-failure", "any")
@@ -37,7 +37,7 @@ _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 def complete(spec: ServiceSpec, made_up_name: str) -> ServiceSpec:
     """The spec with all that is not said but follows; `made_up_name` is for a service without a name.
 
-    Raises: InvalidParameter in dockerd's words; System for what dockerd takes for a failure of its own.
+    Raises: InvalidParameter in dockerd's words; Unimplemented for plugins as tasks.
     """
     return replace(
         spec,
@@ -58,7 +58,10 @@ def _task(task: TaskSpec, mode: ServiceMode) -> TaskSpec:
             raise InvalidParameter("mismatched Runtime and *Spec fields")
         if mode.replicated is not None:
             raise InvalidParameter("plugins must not use replicated mode")
-        raise System('runtime type "plugin" only supported in experimental')
+        raise Unimplemented(
+            f'services of the runtime type "plugin" are not supported: install {task.plugin_spec.remote} on '
+            "each node with `docker plugin install`"
+        )
     if task.container_spec is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
     placement = task.placement

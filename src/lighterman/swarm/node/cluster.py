@@ -27,9 +27,10 @@ from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.tokens import human_key, new_token, new_unlock_key
-from lighterman.swarm.node import rotation
+from lighterman.swarm.node import data_keys, rotation
 from lighterman.swarm.node.issue import AVAILABILITIES, authority_of, cluster_of
 from lighterman.swarm.state import Authority, Kind, Put, Write
+from lighterman.swarm.store import OutOfSequence
 
 if TYPE_CHECKING:
     from lighterman.swarm.node.manager import Manager
@@ -95,7 +96,7 @@ async def update(
 ) -> None:
     """Other settings, other tokens, another unlock key, another root.
 
-    Raises: InvalidParameter, Unimplemented, OutOfSequence, NotReady, NoLeader.
+    Raises: InvalidParameter, Unimplemented, OutOfSequence, NotReady, NoLeader, TooFewKeepers.
     """
     _check_name(spec)
     wish = merged(spec, _bare(spec))
@@ -104,6 +105,12 @@ async def update(
     cluster, authority = cluster_of(state), authority_of(state)
     authority = rotation.wished(authority, wish.ca_config, dt.datetime.now(dt.UTC))
     authority = _locked(authority, on=wish.encryption_config.auto_lock_managers, rotate=rotate_unlock_key)
+    revision = state.revision_of(Kind.AUTHORITY, authority.id)
+    if authority.unlock_key and authority.unlock_key != authority_of(state).unlock_key:
+        if version != state.revision_of(Kind.CLUSTER, cluster.id):
+            raise OutOfSequence(Kind.CLUSTER, cluster.id)
+        authority = replace(authority, data_key=await data_keys.spread(manager))
+        manager.store.keyring.use(authority.data_key)
     digest, tokens = certificates.digest(authority.certificate), cluster.join_tokens
     tokens = JoinTokens(
         new_token(digest) if rotate_worker_token else tokens.worker,
@@ -117,7 +124,6 @@ async def update(
         )
     ]
     if authority != state.authority:
-        revision = state.revision_of(Kind.AUTHORITY, authority.id)
         writes.append(Put(Kind.AUTHORITY, replace(authority, updated_ns=now_ns), revision))
     await manager.store.commit(writes)
 
@@ -178,7 +184,10 @@ def check(spec: SwarmSpec) -> None:
     for external in ca.external_cas:
         if external.protocol.lower() != "cfssl":
             raise InvalidParameter(f'invalid protocol: "{external.protocol}"')
-        raise Unimplemented("external certificate authorities are not implemented")
+        raise Unimplemented(
+            f"external certificate authorities are not supported ({external.url}): the swarm's managers sign "
+            "certificates themselves, with a root of your own after `docker swarm ca --rotate --ca-cert`"
+        )
 
 
 def check_availability(availability: str) -> None:
