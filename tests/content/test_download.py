@@ -1,6 +1,7 @@
 """Downloads from servers that break off, know no ranges, send too much or send us elsewhere."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -8,7 +9,7 @@ import pytest
 
 from lighterman.content import download as module
 from lighterman.content.download import DownloadFailed, download
-from lighterman.content.jobs import Download
+from lighterman.content.jobs import Download, retrying
 
 BLOB = bytes(range(256)) * 20_000
 Answer = Callable[["Handler"], None]
@@ -54,7 +55,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
-    monkeypatch.setattr(module, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 0)
     servers: list[Server] = []
 
     def start(**answers: Answer) -> Server:
@@ -70,7 +71,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
 
 
 def fetched(server: Server, *, size: int = len(BLOB), headers: dict[str, str] | None = None) -> bytes:
-    return b"".join(download(Download(server.url("blob"), headers or {}), size))
+    return b"".join(download(Download(server.url("blob"), headers or {}), size, print))
 
 
 def breaks_off(handler: Handler) -> None:
@@ -102,6 +103,21 @@ def test_what_passes_by_itself_is_tried_again_but_not_for_ever(serve: Callable[.
     with pytest.raises(DownloadFailed, match="503"):
         fetched(server)
     assert len(server.asked) == Download("").attempts
+
+
+def test_each_second_before_another_try_is_told(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, waits = serve(blob=lambda handler: handler.whole(b"", status=503)), list[int]()
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 1)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(DownloadFailed, match="503"):
+        b"".join(download(Download(server.url("blob"), attempts=4), 10, waits.append))
+    assert [retrying(left_s) for left_s in waits] == [
+        "Retrying in 1 second",
+        *("Retrying in 2 seconds", "Retrying in 1 second"),
+        *("Retrying in 4 seconds", "Retrying in 3 seconds", "Retrying in 2 seconds", "Retrying in 1 second"),
+    ]
 
 
 def test_a_refusal_is_final_and_has_its_status(serve: Callable[..., Server]) -> None:
@@ -150,8 +166,8 @@ def test_a_circle_of_redirects_ends(serve: Callable[..., Server]) -> None:
 
 
 def test_nobody_there_is_said_in_dockers_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 0)
     with pytest.raises(DownloadFailed) as failed:
-        b"".join(download(Download("http://127.0.0.1:1/v2/x"), 10))
+        b"".join(download(Download("http://127.0.0.1:1/v2/x"), 10, print))
     said = 'Get "http://127.0.0.1:1/v2/x": dial tcp 127.0.0.1:1: connect: connection refused'
     assert str(failed.value) == said

@@ -7,7 +7,7 @@ import pytest
 from tests.differential.builds import differences, found_again
 from tests.differential.deliberate import BUILDS
 from tests.differential.dockerfiles import CASES, CHANGES, FETCHED, PARSED, Case
-from tests.differential.pair import AT_A_TIME, Pair
+from tests.differential.pair import Pair
 from tests.differential.site import beside
 
 
@@ -30,7 +30,7 @@ def begun(pair: Pair, cases: Mapping[str, Case]) -> list[tuple[str, Future[list[
 def built(pair: Pair, request: pytest.FixtureRequest) -> dict[str, Future[list[str]]]:
     """What differs in each case that is to be tested."""
     wanted = [
-        item.callspec.params["name"]
+        str(item.callspec.params["name"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_both_engines_build_the_same
     ]

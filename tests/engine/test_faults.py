@@ -36,12 +36,20 @@ def test_an_honest_answer_of_the_false_registry_is_pulled(docker: DockerCLI, fal
     docker("pull", false.serve("honest", [busybox_layer()]))
 
 
-def test_a_layer_that_breaks_off_for_ever_is_an_error(docker: DockerCLI, false: FalseRegistry) -> None:
-    image = false.serve("broken", [busybox_layer(), next(heavy_layers(1, 5_000_000))])
-    false.cut = 1_000_000
-    refused = docker("pull", image, check=False)
-    assert (refused.code, "EOF" in refused.stderr or "broke" in refused.stderr) == (1, True), refused
-    assert "broken" not in docker.out("images")
+def test_a_layer_that_breaks_off_again_and_again_is_an_error(new_engine: type[Daemon]) -> None:
+    daemon = new_engine(options=["--max-download-attempts=2"])
+    false = FalseRegistry(daemon.net.listen(("127.0.0.1", 0)))
+    try:
+        daemon.start()
+        image = false.serve("broken", [busybox_layer(), next(heavy_layers(1, 5_000_000))])
+        false.cut = 900_000
+        refused = daemon.docker("pull", image, check=False)
+        assert (refused.code, "EOF" in refused.stderr or "broke" in refused.stderr) == (1, True), refused
+        assert re.search(r": Retrying in \d seconds?\n", refused.stdout)
+        assert "broken" not in daemon.docker.out("images")
+    finally:
+        false.close()
+        daemon.close()
 
 
 def test_a_layer_that_breaks_off_once_is_fetched_on(docker: DockerCLI, false: FalseRegistry) -> None:

@@ -22,7 +22,6 @@ from tests.registry.server import LIST, MANIFEST, Handler, Registry, describe, d
 
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
-from lighterman.content import download
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound
 from lighterman.images import Limits
 from lighterman.images.pull import pulled_reference
@@ -32,8 +31,7 @@ from lighterman.registry.auth import basic
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    monkeypatch.setattr(download, "FIRST_DELAY_S", 0.0)
+def registry() -> Iterator[Registry]:
     with serving() as registry:
         yield registry
 
@@ -193,7 +191,7 @@ def broken_off(handler: Handler, blob: bytes) -> None:
     handler.send_response(206 if at else 200)
     handler.send_header("Content-Length", str(len(blob) - at))
     handler.end_headers()
-    handler.wfile.write(blob[at : at + max(1, len(blob) // 2)])
+    handler.wfile.write(blob[at:] if at else blob[: len(blob) // 2])
 
 
 async def test_a_registry_that_breaks_off_is_asked_for_the_rest(shelf: Shelf, registry: Registry) -> None:
@@ -201,12 +199,16 @@ async def test_a_registry_that_breaks_off_is_asked_for_the_rest(shelf: Shelf, re
     registry.blob_answer = lambda handler, blob: (
         handler.whole(blob) if blob[:1] == b"{" else broken_off(handler, blob)
     )
-    assert texts(await pull(shelf, registry))[-1].startswith("Status: Downloaded")
+    told = texts(await pull(shelf, registry))
+    assert told.count("Retrying in 1 second") == 2, "once for each layer"
+    assert told[-1].startswith("Status: Downloaded")
 
 
 def lie(blob: bytes) -> bytes:
     return blob[:-1] + bytes([blob[-1] ^ 1])
 
+
+ONE_TRY = Limits(download_attempts=1)
 
 LIES: dict[str, Callable[[Handler, bytes], None]] = {
     "wrong bytes": lambda handler, blob: handler.whole(blob if blob[:1] == b"{" else lie(blob)),
@@ -226,6 +228,7 @@ async def test_a_registry_that_lies_leaves_an_error_and_nothing_else(
     shelf: Shelf, registry: Registry, answer: Callable[[Handler, bytes], None]
 ) -> None:
     put(registry, "1")
+    shelf.images.limit(ONE_TRY)
     registry.blob_answer = answer
     messages = await pull(shelf, registry)
     assert isinstance(messages[-1].error, str)
@@ -251,6 +254,7 @@ async def test_a_hostile_registry_is_left_alone(
     shelf: Shelf, registry: Registry, answer: Callable[[Handler], None], said: str, of: str
 ) -> None:
     put(registry, "1")
+    shelf.images.limit(ONE_TRY)
     if of == "manifest":
         registry.manifest_answer = lambda handler, name: answer(handler)
         with pytest.raises(EngineError) as refused:

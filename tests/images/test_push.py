@@ -18,7 +18,6 @@ from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.errdefs import InvalidParameter, System, Unauthorized
 from lighterman.images import Limits
-from lighterman.images import push as push_module
 from lighterman.reference import parse_reference
 from lighterman.registry import Registry
 from lighterman.registry import repository as repository_module
@@ -280,10 +279,7 @@ def cut_once(host: str, after_bytes: int) -> Iterator[str]:
         listener.close()
 
 
-async def test_an_upload_that_breaks_off_is_sent_again(
-    shelf: Shelf, plain: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(push_module, "FIRST_DELAY_S", 0.0)
+async def test_an_upload_that_breaks_off_is_sent_again(shelf: Shelf, plain: str) -> None:
     noise = random.Random(1).randbytes(3_000_000)
     with cut_once(plain, 1_000_000) as host:
         image_id = await put(shelf, f"{host}/broken:1", layers=[layer("noise", noise)])

@@ -73,9 +73,9 @@ class FalseRegistry:
         return f"{self.name}/{repository}:1"
 
     def replace_layers(self, blob: bytes) -> None:
-        """Serve `blob` in the place of each layer."""
+        """Serve `blob` in the place of each layer, with zeros up to the length that was announced."""
         for name in self.layers:
-            self.blobs[name] = blob
+            self.blobs[name] = blob.ljust(len(self.blobs[name]), b"\0")
 
     def answer(self, request: http.server.BaseHTTPRequestHandler, *, body_wanted: bool) -> None:
         """Answer one request below /v2/."""

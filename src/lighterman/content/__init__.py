@@ -47,6 +47,7 @@ from lighterman.content.jobs import (
     Upload,
     Via,
     finishing_url,
+    retrying,
     spooled_name,
 )
 from lighterman.content.pipes import fed, read_prelude, written
@@ -103,6 +104,7 @@ __all__ = [
     "open_in_root",
     "read_prelude",
     "readable",
+    "retrying",
     "spooled_name",
     "tls_context",
     "written",

@@ -8,7 +8,7 @@ Source: OCI distribution-spec, pulling blobs; RFC 9110 on ranges and redirects.
 import http.client
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from lighterman.content.connection import BadCertificates, Connection
@@ -16,7 +16,7 @@ from lighterman.content.jobs import Download, Via
 from lighterman.content.streams import READ
 from lighterman.lib.go_net import request_error
 
-FIRST_DELAY_S = 0.2
+FIRST_DELAY_S = 1
 REDIRECTS = 10
 _PROGRESS = 1 << 20
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -34,8 +34,11 @@ class _Transient(Exception):
     """Try again; the text is for the case that it was the last time."""
 
 
-def download(source: Download, size: int) -> Iterator[bytes]:
-    """The `size` bytes of the blob. Raises: DownloadFailed, also for one that is longer."""
+def download(source: Download, size: int, on_wait: Callable[[int], None]) -> Iterator[bytes]:
+    """The `size` bytes of the blob. `on_wait` is told each second how many are left to the next try.
+
+    Raises: DownloadFailed, also for a blob that is longer.
+    """
     at, safe, tries, delay_s = 0, 0, 0, FIRST_DELAY_S
     while True:
         try:
@@ -53,7 +56,9 @@ def download(source: Download, size: int) -> Iterator[bytes]:
             tries += 1
             if tries >= source.attempts:
                 raise DownloadFailed(str(error)) from error
-            time.sleep(delay_s)
+            for left_s in range(delay_s, 0, -1):
+                on_wait(left_s)
+                time.sleep(1)
             delay_s *= 2
 
 

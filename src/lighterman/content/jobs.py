@@ -154,6 +154,9 @@ class PackPath(Job[Written], frozen=True, tag=True):
 class PackTree(Job[Written], frozen=True, tag=True):
     """Write the archive of all that is in the first open file, a directory, to the last one."""
 
+    mapped: bool = False
+    """With owners as the user namespace of the second one sees them."""
+
 
 class Put(Struct, frozen=True, tag=True):
     """Everything is in its place."""
@@ -337,6 +340,13 @@ DOWNLOADING, VERIFYING, DOWNLOADED, EXTRACTING, PUSHING = (
     "Extracting",
     "Pushing",
 )
+
+
+def retrying(left_s: int) -> str:
+    """The action of a Step while a broken connection rests. Source: dockerd 20.10.24, xfer."""
+    return f"Retrying in {left_s} second{'' if left_s == 1 else 's'}"
+
+
 ARRIVED = "Arrived"
 """A member of an archive that looks like a layer is in its file."""
 

@@ -45,6 +45,7 @@ from lighterman.content.jobs import (
     UnpackContext,
     UnpackLayer,
     Upload,
+    retrying,
     spooled_name,
 )
 from lighterman.content.pack_layer import pack_layer
@@ -105,7 +106,7 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
             case PackPath():
                 return pack_path(job, fds)
             case PackTree():
-                return pack_tree(fds)
+                return pack_tree(job, fds)
             case PutArchive():
                 return put_archive(job, fds)
             case ListChanges():
@@ -141,7 +142,7 @@ def perform(job: AnyJob, fds: Sequence[int], report: Report) -> Answer | Failed:
 
 def _unpack_layer(job: UnpackLayer, fds: Sequence[int], report: Report) -> Layer:
     directory = fds[0]
-    arriving = download(job.source, job.size) if isinstance(job.source, Download) else read(fds[1])
+    arriving = _downloaded(job.source, job.size, report) if isinstance(job.source, Download) else read(fds[1])
     received, content, made = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     # the first bytes before the first file: a job that gets none may be tried again here
     kind, chunks = peeked(_reported(arriving, job, report))
@@ -194,6 +195,10 @@ def _checked(complaint: str, expected: str, found: _Hash) -> str:
     if expected and digest != expected:
         raise WrongContent(f"{complaint} {expected}")
     return digest
+
+
+def _downloaded(source: Download, size: int, report: Report) -> Iterator[bytes]:
+    return download(source, size, lambda left_s: report(Step(retrying(left_s), 0, 0)))
 
 
 def _reported(chunks: Iterator[bytes], job: UnpackLayer, report: Report) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ import msgspec
 
 from lighterman.apitypes.image import Progress, ProgressDetail
 from lighterman.apitypes.registry import AuthConfig
-from lighterman.content import JobFailed, Workers
+from lighterman.content import JobFailed, Workers, retrying
 from lighterman.errdefs import EngineError, NotFound, System
 from lighterman.images.image import Image, short
 from lighterman.images.image import image_id as digest_of
@@ -44,7 +44,7 @@ from lighterman.registry import (
 from lighterman.snapshots import Layer
 
 TRIES = 5
-FIRST_DELAY_S = 0.5
+FIRST_DELAY_S = 1
 _NO_CHUNKS = (400, 405, 411, 416, 501)
 """What registries say that want a blob at once."""
 
@@ -177,8 +177,9 @@ class Pusher:
                     continue
             finally:
                 os.close(fd)
-            emit(action(f"Retrying in {max(1, round(delay_s))} second", part.id))
-            await asyncio.sleep(delay_s)
+            for left_s in range(delay_s, 0, -1):
+                emit(action(retrying(left_s), part.id))
+                await asyncio.sleep(1)
             delay_s *= 2
 
 
