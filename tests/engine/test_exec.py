@@ -124,3 +124,13 @@ def test_a_resize_that_comes_with_the_start_waits_for_it(http: Http, box: str) -
             assert answer.status in (200, 201), answer.body
             sock.sendall(b"\n")
             assert f"{rows} 100".encode() in early + read_all(sock)
+
+
+def test_one_that_was_never_started_goes_with_the_run_it_was_made_in(
+    docker: DockerCLI, http: Http, box: str
+) -> None:
+    made = http.ok("POST", f"/containers/{box}/exec", {"Cmd": ["true"]})["Id"]
+    assert docker.inspect(box)["ExecIDs"] == [made]
+    docker("restart", "-t", "0", box)
+    assert docker.inspect(box)["ExecIDs"] is None
+    assert http("GET", f"/exec/{made}/json").status == 404

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from lighterman.containers.execs import ExecEnded, ExecRunning
+from lighterman.containers.execs import ExecEnded, ExecRunning, Prepared
 from lighterman.containers.life import Ended, Paused, Restarting, Running
 from lighterman.containers.plan_start import prepare
 from lighterman.containers.remove import remove
@@ -39,6 +39,7 @@ async def ended(cs: Containers, container: Container, end: Exit) -> None:
     if end.oom_killed and not container.oom_killed:  # else it was told when it happened
         cs.publish(container, "oom")
     cs.publish(container, "die", exitCode=str(end.code))
+    _forget_prepared(cs, container.id)
     try:
         await take_down(cs, container)
     finally:
@@ -47,6 +48,13 @@ async def ended(cs: Containers, container: Container, end: Exit) -> None:
         cs.later.start(start_later, cs, container.id, delay_s)
     elif container.host_config.auto_remove and not live.restarting:
         cs.later.start(remove_at_end, cs, container.id)
+
+
+def _forget_prepared(cs: Containers, container_id: str) -> None:
+    """An exec that was never started is of the run that it was made in. Source: Cleanup of moby."""
+    cs.execs = {
+        id: one for id, one in cs.execs.items() if one.container_id != container_id or one.life != Prepared()
+    }
 
 
 def next_delay_s(container: Container, end: Exit) -> float | None:
