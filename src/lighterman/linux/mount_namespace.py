@@ -1,12 +1,10 @@
-"""Mounts of other mount namespaces: a thread of its own visits, and brings back what it found.
+"""Other mount namespaces: moving there, or a thread of its own visits and brings back what it found.
 
 Source: mount_namespaces(7), setns(2).
 """
 
 import ctypes
 import os
-import threading
-from concurrent.futures import Future
 
 from lighterman.linux.mount import open_tree
 
@@ -18,11 +16,24 @@ _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 
 
+def enter(namespace: int) -> None:
+    """Move the process to the mount namespace of this fd; its root and working directory are the root there.
+
+    Only a process of a single thread may. Raises: OSError.
+    """
+    if _libc.setns(namespace, CLONE_NEWNS) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), "mount namespace")
+
+
 def clone_from(pid: int, path: str) -> int:
     """A detached copy of the mount that process `pid` sees at `path`: a new fd, owned by the caller.
 
     What the path leads to is that namespace's business: it never leaves it. Blocks. Raises: OSError (ENOENT).
     """
+    import threading  # monitors have this module too, and pay for each that it needs
+    from concurrent.futures import Future
+
     found: Future[int] = Future()
 
     def visit() -> None:

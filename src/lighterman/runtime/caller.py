@@ -1,23 +1,27 @@
-"""Runs a short command of the OCI runtime in the zygote's mount namespace, for the daemon."""
+"""Runs the OCI runtime: for the daemon a short command, for a monitor what starts its process."""
 
 import _socket
 import os
 
 from lighterman.linux import process, sockets
-from lighterman.runtime import fields, sealed
+from lighterman.runtime import fields, sealed, view
 
 
 def spawn(argv: list[str], stdio: tuple[int, int, int]) -> int:
     """The pid of `argv`, with nothing inherited but `stdio`: no ignored or blocked signal, no other fd."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)]
-    return os.posix_spawn(
-        sealed.program(argv[0]),
-        argv,
-        {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")},
-        file_actions=actions,
-        setsigdef=process.CATCHABLE_SIGNALS,
-        setsigmask=[],
-    )
+    view.enter()
+    try:
+        return os.posix_spawn(
+            sealed.program(argv[0]),
+            argv,
+            {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")},
+            file_actions=actions,
+            setsigdef=process.CATCHABLE_SIGNALS,
+            setsigmask=[],
+        )
+    finally:
+        view.leave()
 
 
 def call(request: fields.Fields, fds: list[int]) -> None:

@@ -1,8 +1,8 @@
-"""Mounts that the zygote's mount namespace must see, and those it must not.
+"""Mounts that OCI runtimes must not see, and those that they share with the host.
 
-On a hybrid host the zygote has a mount namespace of its own, since crun 1.8 refuses to work where it sees the
-v2 hierarchy. Where the host's root is a private mount (no systemd), nothing that is mounted later would be
-seen there: so the engine's roots are made shared mounts first, by binding them onto themselves.
+crun 1.8 refuses to work where it sees the v2 hierarchy of a hybrid host: runtimes get a view without it
+(`view`). Where the host's root is a private mount (no systemd), what a plugin mounts for others would not
+come out of that view: so the engine's roots are made shared mounts first, by binding them onto themselves.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def hidden_mounts(layout: Layout) -> list[str]:
 
 
 def share(roots: Sequence[Path]) -> None:
-    """Let what is mounted below `roots` from now on be seen in the zygote's namespace. Raises: OSError."""
+    """Let what is mounted below `roots` from now on be seen on both sides. Raises: OSError."""
     for root in roots:
         root.mkdir(parents=True, exist_ok=True)
         if not _mount_of(root.resolve(), read_mountinfo()).propagation:

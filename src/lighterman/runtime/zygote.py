@@ -27,8 +27,8 @@ def make_importable(root: str) -> None:
 if __name__ == "__main__":
     make_importable(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lighterman.linux import mount, process, sockets  # noqa: E402
-from lighterman.runtime import caller, monitor, nulls, sealed  # noqa: E402
+from lighterman.linux import process, sockets  # noqa: E402
+from lighterman.runtime import caller, monitor, nulls, sealed, view  # noqa: E402
 from lighterman.runtime.fields import Fields  # noqa: E402
 
 
@@ -64,32 +64,6 @@ def run_child(request: Fields, fds: list[int]) -> None:
         os._exit(code)
 
 
-def hide(paths: list[str]) -> None:
-    """Enter a mount namespace of our own, where what is mounted at `paths` is not there.
-
-    Mounts made later on the host still appear here where the host's mount is shared.
-    """
-    mount.unshare_mounts()
-    for path in paths:
-        keep_in(os.path.dirname(path))
-        mount.umount(path, detach=True)
-
-
-def keep_in(path: str) -> None:
-    """Let what happens to mounts at `path` be nobody else's business.
-
-    Only there: what a container mounts in a shared volume has to reach the host.
-    """
-    while True:
-        try:
-            mount.mount("", path, "", mount.MS_PRIVATE)
-            return
-        except OSError:
-            if path == "/":
-                raise
-            path = os.path.dirname(path)  # it is no mount itself
-
-
 def main(fd: int, hidden: list[str]) -> None:
     requests = _socket.socket(fileno=fd)
     os.set_inheritable(fd, False)
@@ -98,8 +72,7 @@ def main(fd: int, hidden: list[str]) -> None:
     process.rename_process("lm-zygote")
     process.ignore_children()
     process.become_subreaper()  # a killed monitor's process falls to us: reaped at once, its code can be had
-    if hidden:
-        hide(hidden)
+    view.prepare(hidden)
     nulls.prepare()
     gc.collect()
     gc.freeze()  # what children never write stays shared with them

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Zygote:
-    """A zygote process. `hidden` are the mounts that it and all below it do not see."""
+    """A zygote process. `hidden` are the mounts that OCI runtimes do not see."""
 
     def __init__(self, hidden: Sequence[str]) -> None:
         """Raises: OSError: the interpreter cannot be started."""
