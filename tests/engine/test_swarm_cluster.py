@@ -1,5 +1,6 @@
 """A swarm of one node: it begins, is told about, survives, and ends. Through the docker command line."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ from tests.support.leaks import processes
 from tests.support.net import run_in
 from tests.support.swarm import Cluster, Host
 from tests.support.waiting import until
+
+from lighterman.swarm.node.books import Books
+from lighterman.swarm.store import Etcd, Keyring
 
 NO_MANAGER = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
@@ -255,6 +259,25 @@ def test_a_locked_manager_waits_for_its_key(alone: Host) -> None:
     alone.sees(alone, "ready")
     alone.docker("swarm", "update", "--autolock=false")
     until(lambda: "certificate" in keys.read_text(), what="the keys to lie open")
+
+
+def test_old_keys_open_nothing_once_managers_lock(alone: Host) -> None:
+    alone.init()
+    alone.docker("secret", "create", "old", "-", stdin=b"x")
+    old = Books(alone.engine.data / "swarm").keys().data_keys
+    alone.docker("swarm", "update", "--autolock=true")
+    alone.docker("secret", "create", "new", "-", stdin=b"x")
+
+    async def opened() -> int:
+        """How many objects the old keys open; what goes with a lease is written anew with the next one."""
+        etcd, ring = Etcd(alone.engine.exec / "swarm" / "etcd" / "client:0"), Keyring(old)
+        _, found = await etcd.everything()
+        await etcd.close()
+        objects = [pair for pair in found if pair.key.startswith(b"/s/") and not pair.lease]
+        return sum(ring.is_current(pair.value) for pair in objects)
+
+    until(lambda: asyncio.run(opened()) == 0, what="everything to be sealed anew")
+    assert len(alone.docker.out("secret", "ls", "-q").split()) == 2
 
 
 def test_nothing_of_the_swarm_is_read_on_its_disk(alone: Host) -> None:

@@ -157,6 +157,22 @@ def test_a_new_root_reaches_all_nodes(hosts: list[Host]) -> None:
     hosts[0].sees(hosts[3], "ready")
 
 
+def test_a_manager_that_was_away_gets_the_data_key_that_was_made_meanwhile(hosts: list[Host]) -> None:
+    first, away = hosts[0], hosts[2]
+    away.engine.kill()
+    first.docker("swarm", "update", "--autolock=true")
+    made = first.docker.out("secret", "create", "of-the-new-key", "-", stdin=b"x")
+    away.engine.start()
+    until(lambda: away.http("GET", f"/secrets/{made}").status == 200, what="it to open what is new")
+    keys = away.engine.data / "swarm" / "keys.json"
+    until(lambda: "sealed" in keys.read_text(), what="its keys to be sealed")
+    first.docker("secret", "rm", made)
+    first.docker("swarm", "update", "--autolock=false")
+    for host in hosts[:3]:
+        keys = host.engine.data / "swarm" / "keys.json"
+        until(lambda keys=keys: "sealed" not in keys.read_text(), what="its keys to lie open")  # type: ignore[misc]
+
+
 def test_a_worker_that_left_is_down_and_can_be_removed(cluster: Cluster, hosts: list[Host]) -> None:
     extra = cluster.host().join(hosts[0])
     try:

@@ -10,7 +10,7 @@ from lighterman.errdefs import System
 from lighterman.swarm.errors import SwarmLocked, WrongUnlockKey
 from lighterman.swarm.facade import Engine, sweep
 from lighterman.swarm.node.books import Books, Keys, Membership
-from lighterman.swarm.store.keyring import Keyring, new_data_key
+from lighterman.swarm.store.keyring import Keyring, UnknownKey, new_data_key
 
 MEMBERSHIP = Membership(
     node_id="n", cluster_id="c", root="r", listen="0.0.0.0:2377", advertise="10.0.0.1:2377", local="10.0.0.1"
@@ -69,3 +69,16 @@ def test_a_ring_opens_what_its_older_keys_have_sealed() -> None:
     assert not after.is_current(sealed)
     assert after.is_current(after.seal(b"k", b"v"))
     assert before.name_key("web") == after.name_key("web") != after.name_key("db")
+
+
+def test_a_ring_adopts_a_key_before_it_seals_with_it() -> None:
+    old, new = new_data_key(), new_data_key()
+    ring = Keyring((old,))
+    assert ring.adopt([old, new])
+    assert not ring.adopt([new])
+    assert Keyring((old,)).open(b"k", ring.seal(b"k", b"v")) == b"v"
+    ring.use(new.id)
+    with pytest.raises(UnknownKey):
+        Keyring((old,)).open(b"k", ring.seal(b"k", b"v"))
+    ring.use("")
+    assert Keyring((old,)).open(b"k", ring.seal(b"k", b"v")) == b"v"

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lighterman.apitypes.swarm import ConfigSpec, SecretSpec
 from lighterman.swarm.ca import certificates
-from lighterman.swarm.state import Config, Delete, Kind, Put, Secret, Session
+from lighterman.swarm.node.data_keys import reseal
+from lighterman.swarm.state import Authority, Config, Delete, Kind, Put, Secret, Session
 from lighterman.swarm.store import (
     DataKey,
     Etcd,
@@ -28,8 +30,12 @@ from lighterman.swarm.store import (
 )
 from lighterman.swarm.store.member import complaint_in
 
-KEY = new_data_key()
+KEY, LATER_KEY = new_data_key(), new_data_key()
 pytestmark = pytest.mark.skipif(shutil.which("etcd") is None, reason="there is no etcd here")
+
+
+async def later_keys() -> list[DataKey]:
+    return [KEY, LATER_KEY]
 
 
 async def led(store: Store) -> None:
@@ -61,11 +67,13 @@ async def etcd_at(root: Path) -> AsyncIterator[MemberConfig]:
 @asynccontextmanager
 async def store_of(config: MemberConfig, node_id: str, key: DataKey = KEY) -> AsyncIterator[Store]:
     etcd = Etcd(config.socket)
-    store = Store(etcd, Keyring((key,)), node_id=node_id, addr=f"{node_id}:2377", version="1")
+    store = Store(
+        etcd, Keyring((key,)), node_id=node_id, addr=f"{node_id}:2377", version="1", ask_for_keys=later_keys
+    )
     tasks = [asyncio.create_task(store.mirror()), asyncio.create_task(store.serve(led))]
     try:
-        await asyncio.wait_for(store.ready(), 20)
-        await asyncio.wait_for(store.another_lease(0), 20)
+        await asyncio.wait_for(store.ready(), 60)
+        await asyncio.wait_for(store.another_lease(0), 60)
         yield store
     finally:
         for task in reversed(tasks):
@@ -81,7 +89,7 @@ def secret(id: str, name: str, data: bytes = b"x") -> Secret:
 async def leads(store: Store) -> None:
     with store.changes() as changes:
         while not store.is_leader:
-            await asyncio.wait_for(changes.next(), 10)
+            await asyncio.wait_for(changes.next(), 60)
 
 
 async def test_a_store_keeps_what_it_says(tmp_path: Path) -> None:
@@ -91,6 +99,7 @@ async def test_a_store_keeps_what_it_says(tmp_path: Path) -> None:
         await a_name_belongs_to_one_object(one)
         await a_write_expects_a_revision(one)
         await either_all_or_nothing_is_written(one)
+        await another_key_seals_everything_after_a_while(one, two)
         await one_leads_and_only_it_decides(one, two)
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
@@ -102,7 +111,7 @@ async def a_write_is_seen_by_its_writer_and_told_to_others(one: Store, two: Stor
         revision = await one.commit([Put(Kind.SECRET, secret("a", "sesame", b"open-sesame"), 0)])
         assert one.state.secrets["a"].spec.data == b"open-sesame"
         assert one.state.revision_of(Kind.SECRET, "a") == revision
-        while (Kind.SECRET, "a") not in await asyncio.wait_for(changes.next(), 5):
+        while (Kind.SECRET, "a") not in await asyncio.wait_for(changes.next(), 60):
             pass  # who leads, and who is there, is told as well
         assert two.state.secrets == one.state.secrets
 
@@ -132,6 +141,24 @@ async def either_all_or_nothing_is_written(one: Store) -> None:
             [Put(Kind.SECRET, secret("c", "other"), 0), Put(Kind.SECRET, secret("d", "sesame"), 0)]
         )
     assert set(one.state.secrets) == {"b"}
+
+
+async def another_key_seals_everything_after_a_while(one: Store, two: Store) -> None:
+    await leads(one) if not two.is_leader else None
+    leader, other = (one, two) if one.is_leader else (two, one)
+    assert await leader.sealed_otherwise() == []
+    leader.keyring.adopt([LATER_KEY])
+    leader.keyring.use(LATER_KEY.id)
+    assert [id for kind, id, _ in await leader.sealed_otherwise() if kind is Kind.SECRET] == ["b"]
+    bare = Authority(id="c", certificate="", key="", peer_certificate="", peer_key="")
+    sealing = asyncio.create_task(reseal(leader))
+    with other.changes() as changes:
+        await leader.commit([Put(Kind.AUTHORITY, replace(bare, data_key=LATER_KEY.id), 0)])
+        while other.state.authority is None or other.state.authority.resealed != LATER_KEY.id:
+            await asyncio.wait_for(changes.next(), 60)
+    sealing.cancel()
+    assert await leader.sealed_otherwise() == await other.sealed_otherwise() == []
+    assert other.state.secrets == leader.state.secrets != {}
 
 
 async def one_leads_and_only_it_decides(one: Store, two: Store) -> None:

@@ -5,8 +5,10 @@ answers. A change is made in memory and then saved, by one writer at a time.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +24,9 @@ from lighterman.swarm.facade import Engine, sweep
 from lighterman.swarm.node.addresses import split_port
 from lighterman.swarm.node.books import Books, Keys, Membership, write_private
 from lighterman.swarm.node.listener import server_context
-from lighterman.swarm.node.wire import Unreachable, ask, client_context
+from lighterman.swarm.node.wire import KEYS_PATH, KeysAnswer, KeysWish, Unreachable, ask, client_context
 from lighterman.swarm.session import Peer
+from lighterman.swarm.store.keyring import DataKey
 
 T = TypeVar("T")
 
@@ -119,6 +122,24 @@ class Credentials:
         if managers and managers != self.membership.managers:
             self.membership = replace(self.membership, managers=managers)
             await self.save()
+
+    async def keep_data_keys(self, keys: Iterable[DataKey]) -> None:
+        """Have these data keys on the disk, before anything is sealed with them."""
+        known = {each.id for each in self.keys.data_keys}
+        new = tuple(each for each in keys if each.id not in known)
+        if new:
+            self.keys = replace(self.keys, data_keys=self.keys.data_keys + new)
+            await self.save()
+
+    async def missing_data_keys(self) -> tuple[DataKey, ...]:
+        """The data keys of all managers that answer; this one has them from now on."""
+        context, found = await self.client_context(), list[DataKey]()
+        for peer in self.others:
+            with contextlib.suppress(System):
+                answer = await ask(peer.addr, KEYS_PATH, KeysWish(), KeysAnswer, context, deadline_s=5.0)
+                found.extend(answer.data_keys)
+        await self.keep_data_keys(found)
+        return tuple(found)
 
     def _write(self) -> None:
         """The membership is last: with it the node is one."""

@@ -19,7 +19,7 @@ from lighterman.lib.effects import Group
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.tokens import new_token
 from lighterman.swarm.errors import NoLeader
-from lighterman.swarm.node import rotation
+from lighterman.swarm.node import data_keys, rotation
 from lighterman.swarm.orchestrate.lead import lead as orchestrate
 from lighterman.swarm.state import Kind, Node, Put, State, Write
 from lighterman.swarm.store import Lead, OutOfSequence, Refused, Store
@@ -42,6 +42,7 @@ def duties(manager: "Manager") -> Lead:
                 group.create_task(orchestrate(store))
                 group.create_task(_keep_roles(manager, store))
                 group.create_task(_finish_rotations(store))
+                group.create_task(data_keys.reseal(store))
                 group.create_task(_keep_apart(manager))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None

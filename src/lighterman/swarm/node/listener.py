@@ -23,12 +23,15 @@ from lighterman.swarm.node.channels import FRAME_LIMIT_BYTES, LOGS_PATH, SESSION
 from lighterman.swarm.node.wire import (
     ISSUE_PATH,
     JOIN_PATH,
+    KEYS_PATH,
     LEAVE_PATH,
     READY_PATH,
     ROOT_PATH,
     Done,
     IssueAnswer,
     IssueWish,
+    KeysAnswer,
+    KeysWish,
     ManagerAnswer,
     ManagerWish,
     MemberWish,
@@ -58,6 +61,7 @@ class Desk(Protocol):
     async def take_in(self, wish: ManagerWish, who: Identity) -> ManagerAnswer: ...
     async def promote(self, wish: MemberWish, who: Identity) -> Done: ...
     async def let_go(self, wish: MemberWish, who: Identity) -> Done: ...
+    async def share_keys(self, wish: KeysWish, who: Identity) -> KeysAnswer: ...
     async def session(self, channel: ManagerChannel, who: Identity, addr: str) -> None: ...
     async def logs(self, channel: AgentChannel) -> None: ...
 
@@ -178,8 +182,10 @@ async def _desk_answer(request: web.BaseRequest, desk: Desk, who: Identity | Non
         return desk.root()
     if request.path == ISSUE_PATH:
         return await desk.issue(await _body(request, IssueWish), who, addr)
-    if request.path in (JOIN_PATH, READY_PATH, LEAVE_PATH):
+    if request.path in (JOIN_PATH, READY_PATH, LEAVE_PATH, KEYS_PATH):
         manager = _manager(who)
+        if request.path == KEYS_PATH:
+            return await desk.share_keys(await _body(request, KeysWish), manager)
         if request.path == JOIN_PATH:
             return await desk.take_in(await _body(request, ManagerWish), manager)
         if request.path == READY_PATH:

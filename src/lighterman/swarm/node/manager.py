@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 
 from lighterman.errdefs import System
@@ -26,17 +26,23 @@ from lighterman.swarm.node.dispatch import Dispatcher
 from lighterman.swarm.node.listener import Listener
 from lighterman.swarm.node.tell import tell
 from lighterman.swarm.node.wire import (
+    KEYS_PATH,
     Done,
     IssueAnswer,
     IssueWish,
+    KeysAnswer,
+    KeysWish,
     ManagerAnswer,
     ManagerWish,
     MemberWish,
     RootAnswer,
+    ask,
 )
 from lighterman.swarm.session import AgentChannel, ChannelClosed, ManagerChannel
 from lighterman.swarm.store import (
     TICK_MS,
+    AskForKeys,
+    DataKey,
     Etcd,
     EtcdMember,
     Keyring,
@@ -49,6 +55,7 @@ from lighterman.swarm.store import (
 
 CATCH_UP_S = 15.0
 _RETRY_S = 0.1
+_KEEP_LIMIT_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -68,11 +75,13 @@ class Manager:
         *,
         cluster: tuple[tuple[str, str], ...] = (),
         client_context: Callable[[], Awaitable[ssl.SSLContext]],
+        ask_for_keys: AskForKeys,
+        keep_keys: Callable[[Iterable[DataKey]], Awaitable[None]],
         joins: bool = False,
         force_new_cluster: bool = False,
     ) -> None:
-        """`cluster` are the members of etcd, where its data is new; `joins` whether this one was added to
-        it.
+        """`ask_for_keys` gets data keys from other managers, `keep_keys` writes them down; `cluster` are the
+        members of etcd, where its data is new; `joins` whether this one was added to it.
         """
         self.engine = engine
         self.membership = membership
@@ -81,6 +90,7 @@ class Manager:
         self.node_id = membership.node_id
         self._listener = listener
         self._client_context = client_context
+        self.keep_keys = keep_keys
         own = ((self.node_id, peer_url(membership)),)
         self._config = MemberConfig(
             binary=engine.etcd_binary,
@@ -104,6 +114,7 @@ class Manager:
             node_id=self.node_id,
             addr=membership.advertise,
             version=engine.version,
+            ask_for_keys=ask_for_keys,
         )
         self.dispatcher = Dispatcher(self.store, self.trust, self._ask_for_logs)
         self.up = asyncio.Event()
@@ -241,7 +252,7 @@ class Manager:
             cluster=named,
             peer_certificate=certificate,
             peer_root=authority.peer_certificate,
-            data_keys=self.keys.data_keys,
+            data_keys=self.store.keyring.keys,
             unlock_key=authority.unlock_key,
         )
 
@@ -284,6 +295,18 @@ class Manager:
         """Take a member out that leaves by itself. Raises: Refused, NoLeader."""
         await self.remove_member(who.node_id)
         return Done()
+
+    async def share_keys(self, wish: KeysWish, who: Identity) -> KeysAnswer:
+        """Keep data keys that another manager has made, and tell all that there are here."""
+        if wish.data_keys:
+            await self.keep_keys(wish.data_keys)
+            self.store.keyring.adopt(wish.data_keys)
+        return KeysAnswer(self.store.keyring.keys)
+
+    async def give_keys(self, addr: str, keys: tuple[DataKey, ...]) -> None:
+        """Have another manager keep them. Raises: Unreachable, RemoteRefusal."""
+        context = await self._client_context()
+        await ask(addr, KEYS_PATH, KeysWish(keys), KeysAnswer, context, deadline_s=_KEEP_LIMIT_S)
 
     async def session(self, channel: ManagerChannel, who: Identity, addr: str) -> None:
         """The manager's end of a session of `who`."""

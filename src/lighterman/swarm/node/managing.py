@@ -87,6 +87,8 @@ class Managing:
             self._credentials.keys,
             self._listener,
             client_context=self._credentials.client_context,
+            ask_for_keys=self._credentials.missing_data_keys,
+            keep_keys=self._credentials.keep_data_keys,
             cluster=join.cluster if join else (),
             joins=join is not None,
             force_new_cluster=force_new_cluster,

@@ -37,8 +37,8 @@ class Told(NamedTuple):
     """What was told of an object last."""
 
     name: str
-    revision: int
-    """Of its wish."""
+    updated_ns: int
+    """Of its wish; one that is only sealed anew is the same."""
     facts: dict[str, str]
 
 
@@ -50,7 +50,7 @@ def told(store: Store, kind: Kind, id: str) -> Told | None:
     if kind is Kind.SERVICE:
         return _service(state, id)
     found = state.get(kind, id)
-    return None if found is None else Told(name_of(kind, found), state.revision_of(kind, id), {})
+    return None if found is None else Told(name_of(kind, found), found.updated_ns, {})
 
 
 def _node(store: Store, id: str) -> Told | None:
@@ -66,7 +66,7 @@ def _node(store: Store, id: str) -> Told | None:
     if manager is not None:
         facts |= {"leader": str(manager.leader).lower(), "reachability": manager.reachability}
     name = node.spec.name or (status.description.hostname if status is not None else "")
-    return Told(name, state.revision_of(Kind.NODE, id), facts)
+    return Told(name, node.updated_ns, facts)
 
 
 def _service(state: State, id: str) -> Told | None:
@@ -81,7 +81,7 @@ def _service(state: State, id: str) -> Told | None:
         facts["replicas"] = str(replicated.replicas)
     if status is not None and status.update is not None:
         facts["updatestate"] = status.update.state
-    return Told(service.spec.name, state.revision_of(Kind.SERVICE, id), facts)
+    return Told(service.spec.name, service.updated_ns, facts)
 
 
 def message(before: Told | None, now: Told | None) -> tuple[str, dict[str, str]] | None:
@@ -100,7 +100,7 @@ def message(before: Told | None, now: Told | None) -> tuple[str, dict[str, str]]
         if former is not None:
             attributes[f"{fact}.old"] = former
         attributes[f"{fact}.new"] = value
-    if len(attributes) == 1 and before.revision == now.revision:
+    if len(attributes) == 1 and before.updated_ns == now.updated_ns:
         return None
     return "update", attributes
 

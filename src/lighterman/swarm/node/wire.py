@@ -18,6 +18,7 @@ ISSUE_PATH = "/v1/ca/issue"
 JOIN_PATH = "/v1/managers/join"
 READY_PATH = "/v1/managers/ready"
 LEAVE_PATH = "/v1/managers/leave"
+KEYS_PATH = "/v1/managers/keys"
 _CONNECT_S = 5.0
 _ANSWER_S = 20.0
 T = TypeVar("T")
@@ -72,6 +73,18 @@ class ManagerAnswer(Struct, frozen=True, omit_defaults=True):
 
 class MemberWish(Struct, frozen=True):
     member_id: int
+
+
+class KeysWish(Struct, frozen=True, omit_defaults=True):
+    """Data keys that a manager is to keep; with none it is only asked for those that it has."""
+
+    data_keys: tuple[DataKey, ...] = ()
+
+
+class KeysAnswer(Struct, frozen=True):
+    """All data keys that a manager has, on its disk."""
+
+    data_keys: tuple[DataKey, ...]
 
 
 class RemoteRefusal(System):

@@ -26,5 +26,9 @@ class Authority(Stored, frozen=True):
     unlock_key: bytes = b""
     """Of managers that lock; b"" when they do not."""
     rotation: Rotation | None = None
+    data_key: str = ""
+    """The id of the data key that seals what is stored; "" is the swarm's first."""
+    resealed: str = ""
+    """The data key that everything is sealed with by now."""
     forced: int = 0
     """The `ForceRotate` that was done last."""

@@ -12,11 +12,12 @@ conditions of writes, `store` holds it together. gRPC and protobuf are known her
 from lighterman.swarm.store.client import Etcd, EtcdMember, OutcomeUnknown, Refused
 from lighterman.swarm.store.keyring import DataKey, Keyring, new_data_key
 from lighterman.swarm.store.member import TICK_MS, Member, MemberConfig, removal_keeps_quorum
-from lighterman.swarm.store.store import Changes, Lead, ManagerRecord, Store
+from lighterman.swarm.store.store import AskForKeys, Changes, Lead, ManagerRecord, Store
 from lighterman.swarm.store.transaction import Fenced, NameTaken, OutOfSequence
 
 __all__ = [
     "TICK_MS",
+    "AskForKeys",
     "Changes",
     "DataKey",
     "Etcd",

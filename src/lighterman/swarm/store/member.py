@@ -25,7 +25,8 @@ MAX_REQUEST_BYTES = 4 << 20
 MAX_OPERATIONS = 1024
 QUOTA_BYTES = 4 << 30
 KEPT_REVISIONS = 1000
-_STOP_LIMIT_S = 5.0
+_STOP_LIMIT_S = 2.0
+"""For a leader to hand over; one that cannot is killed, which its log survives."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import msgspec
 from lighterman.apitypes.swarm import ManagerStatus
 from lighterman.errdefs import System
 from lighterman.swarm.errors import NoLeader
-from lighterman.swarm.state import Change, Kind, Put, State, Stored, Write
+from lighterman.swarm.state import Authority, Change, Kind, Put, State, Stored, Write
 from lighterman.swarm.state.state import TYPES, Key
 from lighterman.swarm.store import etcd_pb2 as pb
 from lighterman.swarm.store import keys
 from lighterman.swarm.store.client import Closed, Compacted, Etcd, OutcomeUnknown, Refused, range_end
-from lighterman.swarm.store.keyring import Keyring
+from lighterman.swarm.store.keyring import DataKey, Keyring, UnknownKey
 from lighterman.swarm.store.transaction import Fenced, planned
 
 LEASE_S = 2
@@ -39,6 +39,8 @@ _STAND_BACK_S = 10.0
 log = logging.getLogger(__name__)
 
 Lead = Callable[["Store"], Awaitable[None]]
+AskForKeys = Callable[[], Awaitable[Iterable[DataKey]]]
+"""The data keys that other managers have: some were made while this one was away."""
 
 
 class ManagerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,11 +87,21 @@ class Changes:
 class Store:
     """A manager's copy of the state, kept up with etcd while `run` goes on."""
 
-    def __init__(self, etcd: Etcd, keyring: Keyring, *, node_id: str, addr: str, version: str) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        keyring: Keyring,
+        *,
+        node_id: str,
+        addr: str,
+        version: str,
+        ask_for_keys: AskForKeys | None = None,
+    ) -> None:
         self.state = State()
         self.etcd = etcd
         self.node_id = node_id
-        self._keyring = keyring
+        self.keyring = keyring
+        self._ask_for_keys = ask_for_keys
         self._record = ManagerRecord(addr, version=version)
         self._decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in TYPES.items()}
         self._revision = 0
@@ -183,7 +195,7 @@ class Store:
             term = self._leader.term
         if not self._lease and any(write.kind in keys.LEASED for write in writes):
             raise NoLeader
-        plan = planned(writes, state=self.state, keyring=self._keyring, lease=self._lease, term=term)
+        plan = planned(writes, state=self.state, keyring=self.keyring, lease=self._lease, term=term)
         answer, tries = await self._transact(plan.request, patience_s)
         await self._see(answer.header.revision)  # whoever is refused and tries again shall see why
         if not answer.succeeded and not (tries > 1 and self._shows(writes)):
@@ -237,6 +249,9 @@ class Store:
             except Refused as error:
                 log.warning("%s", error)
                 await asyncio.sleep(_RETRY_S)
+            except UnknownKey:
+                if self._ask_for_keys is None or not self.keyring.adopt(await self._ask_for_keys()):
+                    raise
 
     async def _read_everything(self) -> None:
         """All objects as they are now: for the start, and after a gap."""
@@ -276,6 +291,8 @@ class Store:
             elif (place := keys.parse_object_key(key)) is not None:
                 kind, id = place
                 value = self._opened(kind, key, event.kv.value) if is_put else None
+                if isinstance(value, Authority):
+                    self.keyring.use(value.data_key)
                 changed.add(self.state.apply(Change(kind, id, value, event.kv.mod_revision)))
         self._revision = max(self._revision, up_to, *(event.kv.mod_revision for event in events), 0)
         async with self._moved:
@@ -283,10 +300,23 @@ class Store:
         for subscriber in self._subscribers:
             subscriber.add(changed)
 
+    async def sealed_otherwise(self) -> list[tuple[Kind, str, int]]:
+        """Objects that are not sealed with the key that seals now: kind, id and revision. What goes with a
+        lease is none of them. Raises: NoLeader, Refused.
+        """
+        _, found = await self.etcd.everything()
+        return [
+            (*place, kv.mod_revision)
+            for kv in found
+            if not self.keyring.is_current(kv.value)
+            and (place := keys.parse_object_key(kv.key)) is not None
+            and place[0] not in keys.LEASED
+        ]
+
     def _opened(self, kind: Kind, key: bytes, sealed: bytes) -> Stored:
-        """Raises: System: of a manager that is too new for this one, or forged."""
+        """Raises: UnknownKey; System: of a manager that is too new for this one, or forged."""
         try:
-            return self._decoders[kind].decode(self._keyring.open(key, sealed))
+            return self._decoders[kind].decode(self.keyring.open(key, sealed))
         except msgspec.MsgspecError as error:
             raise System(f"the swarm's store holds {key.decode()} in a form that is not known") from error
 
