@@ -181,6 +181,8 @@ def _existing(path: Path) -> Path:
 
 def _file_system(place: Path) -> str:
     mounts = [entry for entry in read_mountinfo() if place.resolve().is_relative_to(entry.point)]
+    if not mounts:
+        return "what no mount tells"  # a chroot that is no mount
     return max(mounts, key=lambda entry: len(entry.point)).type
 
 
