@@ -1,5 +1,8 @@
 """The command line answers a mistype at once, and takes flags as dockerd does."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,3 +94,20 @@ def test_a_flag_that_is_in_the_file_too_is_a_conflict(tmp_path: Path) -> None:
 
 def test_the_version_is_told() -> None:
     assert lighterman("version").output.startswith("Lighterman ")
+
+
+def test_no_certificates_are_loaded_for_nobody() -> None:
+    """aiohttp would, as it is imported; what the environment says holds again afterwards."""
+    starts = (
+        "import gc, os, ssl\n"
+        "from lighterman.__main__ import main\n"
+        "main(['daemon', '--validate'], standalone_mode=False)\n"
+        "import aiohttp\n"
+        "made = [each for each in gc.get_objects() if isinstance(each, ssl.SSLContext)]\n"
+        "print(len(made), sum(each.cert_store_stats()['x509'] for each in made), os.environ['SSL_CERT_FILE'])"
+    )
+    env = {**os.environ, "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+    done = subprocess.run(
+        [sys.executable, "-c", starts], env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"configuration OK\n2 0 {env['SSL_CERT_FILE']}\n"

@@ -10,8 +10,11 @@ import aiohttp
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from lighterman.errdefs import EngineError, Forbidden, InvalidParameter, NotFound, System, Unauthorized
+from lighterman.lib.effects import in_thread
 from lighterman.lib.go_net import request_error
 from lighterman.lib.proxies import proxy_for
+from lighterman.lib.tls import client_context
+from lighterman.registry.session import cause
 
 _PIECE = 1 << 18
 _TIMEOUT = ClientTimeout(total=None, sock_connect=30, sock_read=60)
@@ -53,9 +56,11 @@ async def opened_url(url: str) -> AsyncIterator[Remote]:
         raise InvalidParameter(f'Get "{url}": unsupported protocol scheme "{parts.scheme}"')
     async with ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as http:
         try:
-            response = await http.get(url, proxy=proxy_for(url, os.environ) or None)
+            context = await in_thread(client_context)  # plain HTTP may lead to TLS
+            response = await http.get(url, proxy=proxy_for(url, os.environ) or None, ssl=context)
         except (ClientError, OSError) as error:
-            raise System(request_error("Get", url, parts.hostname, parts.port or 80, error)) from error
+            text = request_error("Get", url, parts.hostname, parts.port or 80, cause(error))
+            raise System(text) from error
         async with response:
             if response.status >= 400:
                 raise await _refused(response, url)

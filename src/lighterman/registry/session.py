@@ -167,7 +167,7 @@ class Session:
             ) from error
         except (ClientError, OSError) as error:
             target = URL(url)
-            text = request_error(method, url, target.host or "", target.port or 0, _cause(error))
+            text = request_error(method, url, target.host or "", target.port or 0, cause(error))
             raise RegistryError(text) from error
 
     async def _token(self, challenge: Challenge, scopes: Sequence[str], *, offline: bool) -> str:
@@ -227,7 +227,7 @@ def _challenges(answer: Response) -> list[Challenge]:
     return parse_challenges(answer.headers.getall("WWW-Authenticate", []))
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause(error: BaseException) -> BaseException:
     """What is behind aiohttp's own error."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return error.certificate_error
