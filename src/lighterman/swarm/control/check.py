@@ -20,7 +20,7 @@ from lighterman.reference import parse_reference
 from lighterman.swarm.agent.devices import devices
 from lighterman.swarm.agent.task_container import expanded, task_fields
 from lighterman.swarm.control.refusals import InvalidArgument, NotSupported, Unknown
-from lighterman.swarm.orchestrate import constraints
+from lighterman.swarm.orchestrate import constraints, rebalance
 from lighterman.swarm.session import AssignedTask
 
 _DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")
@@ -33,6 +33,7 @@ _LAST_PORT = 65535
 def check(spec: ServiceSpec) -> None:
     """Raises: InvalidArgument, Unknown, in the order in which SwarmKit looks."""
     check_name(spec.name)
+    _check_rebalance(spec)
     task = spec.task_template
     _check_resources(task.resources)
     _check_restart(task.restart_policy)
@@ -49,6 +50,20 @@ def check(spec: ServiceSpec) -> None:
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
     _check_endpoint(spec.endpoint_spec)
+
+
+def _check_rebalance(spec: ServiceSpec) -> None:
+    """The label that is ours has to act."""
+    value = spec.labels.get(rebalance.LABEL)
+    if value is None:
+        return
+    if value not in ("true", "false"):
+        raise InvalidArgument(f'label {rebalance.LABEL} must be "true" or "false", not "{value}"')
+    placement = spec.task_template.placement
+    if value == "true" and (spec.mode.replicated is None or (placement and placement.preferences)):
+        raise InvalidArgument(
+            f"label {rebalance.LABEL} is for replicated services without placement preferences"
+        )
 
 
 def _check_mode(spec: ServiceSpec) -> None:

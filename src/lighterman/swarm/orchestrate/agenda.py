@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from lighterman.swarm.orchestrate import allocate, global_, jobs, liveness, replicated
 from lighterman.swarm.orchestrate.enforce import enforce
 from lighterman.swarm.orchestrate.reap import reap
+from lighterman.swarm.orchestrate.rebalance import is_wished, rebalance
 from lighterman.swarm.orchestrate.restart import restart_ended, start_waiting
 from lighterman.swarm.orchestrate.round import Round, is_global, is_job
 from lighterman.swarm.orchestrate.schedule import schedule
@@ -62,15 +63,17 @@ class Agenda:
                     self._networks.update(state.networks)
 
     def _matters(self, id: str) -> bool:
-        """Whether a node's report changes anything: that a task comes up only matters to an update."""
+        """Whether a node's report changes anything: that a task comes up matters to updates and moves."""
         task = self._state.tasks.get(id)
         if task is None:
             return False
         seen = self._state.seen(task).state
         if seen is not TaskState.RUNNING:
             return seen > TaskState.RUNNING
+        service = self._state.services.get(task.service_id)
         status = self._state.service_statuses.get(task.service_id)
-        return status is not None and status.update is not None
+        updated = status is not None and status.update is not None
+        return updated or (service is not None and is_wished(service))
 
     def _note_task(self, id: str) -> None:
         task = self._state.tasks.get(id)
@@ -150,7 +153,9 @@ class Agenda:
             self._alarm(due_ns, NODE, node_id)
         enforce(round, node_id)
         self._services.update(task.service_id for task in state.tasks_of_node(node_id))
-        self._services.update(service.id for service in state.services.values() if is_global(service))
+        self._services.update(
+            service.id for service in state.services.values() if is_global(service) or is_wished(service)
+        )
 
     def _network(self, round: Round, network_id: str) -> None:
         network = self._state.networks.get(network_id)
@@ -180,6 +185,7 @@ class Agenda:
                 live = reconcile(round, service, rolling_back=rolling_back(state, service))
                 update(round, service, live)
             start_waiting(round, service)
+            rebalance(round, service)
         elif service_id:
             round.remove(state.tasks_of_service(service_id), service_id)
             round.draft.delete(Kind.SERVICE_STATUS, service_id)

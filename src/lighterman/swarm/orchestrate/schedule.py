@@ -325,7 +325,7 @@ def _fill_nodes(round: Round, nodes: list[Room], queue: list[Task], count: int) 
     """
     first = queue[0]
     heap = [
-        (_rank(room, first), position)
+        (rank(room, first), position)
         for position, room in enumerate(nodes)
         if refusal(round.state, room, first) is None
     ]
@@ -336,11 +336,12 @@ def _fill_nodes(round: Round, nodes: list[Room], queue: list[Task], count: int) 
         _assign(round, nodes[position], queue.pop(0), "scheduler assigned task to node")
         placed += 1
         if refusal(round.state, nodes[position], first) is None:
-            heappush(heap, (_rank(nodes[position], first), position))
+            heappush(heap, (rank(nodes[position], first), position))
     return placed
 
 
-def _rank(room: Room, task: Task) -> tuple[int, int, int]:
+def rank(room: Room, task: Task) -> tuple[int, int, int]:
+    """Where a task goes first, among the nodes that suit: the lowest."""
     failures = room.failures[task.service_id, task.template_id]
     return (
         failures if failures >= MANY_FAILURES else 0,
