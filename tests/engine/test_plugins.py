@@ -1,50 +1,19 @@
 """Plugins, for real: installed ones in their own root, and processes of the host that announce themselves."""
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
+from tests.support.plugins import PYTHON, announced, context
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.beyond_dockerd
-PROGRAM = Path(__file__).parent.parent / "support" / "plugin.py"
-PYTHON = "/usr/bin/python3"
 TIMEOUT_S = 1
-
-
-def bind(path: str) -> dict[str, Any]:
-    options = ["rbind", "ro"]
-    return {"name": path[1:], "source": path, "destination": path, "type": "bind", "options": options}
-
-
-def context(directory: Path, *kinds: str, **settings: Any) -> Path:
-    """The directory of a plugin with these interfaces; the interpreter is the host's."""
-    root = directory / "rootfs"
-    for name in ("usr", "lib", "lib64", "bin", "mnt/volumes", "run/docker/plugins"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    (root / "plugin.py").write_bytes(PROGRAM.read_bytes())
-    config = {
-        "description": "for tests",
-        "entrypoint": [PYTHON, "/plugin.py", "/run/docker/plugins/p.sock"],
-        "interface": {"types": [f"docker.{kind}/1.0" for kind in kinds], "socket": "p.sock"},
-        "env": [{"name": "MOOD", "settable": ["value"], "value": "calm"}],
-        "linux": {"capabilities": ["CAP_SYS_ADMIN"]},
-        "network": {"type": "host"},
-        "propagatedMount": "/mnt/volumes",
-        "mounts": [bind(path) for path in ("/usr", "/lib", "/lib64") if os.path.exists(path)],
-        **settings,
-    }
-    (directory / "config.json").write_text(json.dumps(config))
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -79,32 +48,6 @@ def volumes(docker: DockerCLI, tmp_path: Path) -> str:
     docker("plugin", "create", "me/vol", context(tmp_path / "vol", "volumedriver"))
     docker("plugin", "enable", "me/vol")
     return "me/vol:latest"
-
-
-@contextmanager
-def announced(sockets: Path, name: str, **misbehaviour: str) -> Iterator[Path]:
-    """A plugin of the host; where its socket lies. `misbehaviour` by method, with _ for the dot."""
-    home = sockets / name
-    home.mkdir()
-    wrong = {method.replace("_", "."): how for method, how in misbehaviour.items()}
-    (home / "misbehave").write_text(json.dumps(wrong))
-    process = subprocess.Popen(
-        [PYTHON, "-P", PROGRAM, home / f"{name}.sock"],
-        env={**os.environ, "VOLUMES": str(home / "volumes")},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until((home / f"{name}.sock").exists, what="the plugin to listen", process=process)
-        yield home
-    finally:
-        process.kill()
-        process.wait()
-
-
-def calls(home: Path, method: str) -> list[Any]:
-    """The bodies that a plugin was called with."""
-    lines = map(json.loads, (home / "calls").read_text().splitlines())
-    return [body for called, body in lines if called == method]
 
 
 def test_a_plugin_is_made_set_enabled_disabled_and_removed(
@@ -226,19 +169,19 @@ def test_an_archive_without_configuration_or_root_is_no_plugin(docker: DockerCLI
 
 
 def test_a_plugin_of_the_host_is_found_by_its_socket(docker: DockerCLI, sockets: Path) -> None:
-    with announced(sockets, "sock") as home:
+    with announced(sockets, "sock") as plugin:
         docker("volume", "create", "-d", "sock", "-o", "a=b", "data")
-        assert calls(home, "VolumeDriver.Create") == [{"Name": "data", "Opts": {"a": "b"}}]
+        assert plugin.calls("VolumeDriver.Create") == [{"Name": "data", "Opts": {"a": "b"}}]
         docker.run("--rm", "-v", "data:/d", "busybox", "touch", "/d/x")
-        (mounted,), (unmounted,) = calls(home, "VolumeDriver.Mount"), calls(home, "VolumeDriver.Unmount")
+        (mounted,), (unmounted,) = plugin.calls("VolumeDriver.Mount"), plugin.calls("VolumeDriver.Unmount")
         assert mounted == unmounted
         docker("volume", "rm", "data")
 
 
 def test_a_plugin_of_the_host_is_found_by_its_description(docker: DockerCLI, sockets: Path) -> None:
-    with announced(sockets, "elsewhere") as home:
+    with announced(sockets, "elsewhere") as plugin:
         (sockets / "specs").mkdir(exist_ok=True)
-        (sockets / "specs" / "described.spec").write_text(f"unix://{home}/elsewhere.sock\n")
+        (sockets / "specs" / "described.spec").write_text(f"unix://{plugin.socket}\n")
         docker("volume", "create", "-d", "described", "data")
         docker("volume", "rm", "data")
 
@@ -282,17 +225,17 @@ def test_a_driver_that_hangs_is_named_and_holds_up_nobody_else(
 
 
 def test_a_plugin_takes_a_log_and_gives_it_back(docker: DockerCLI, sockets: Path) -> None:
-    with announced(sockets, "logger") as home:
+    with announced(sockets, "logger") as plugin:
         speak = ("busybox", "sh", "-c", "echo out; echo err >&2")
         docker.run("--name", "kept", "--log-driver", "logger", "--log-opt", "x=y", *speak)
         kept = docker("logs", "kept")
         assert (kept.stdout, kept.stderr) == ("out\n", "err\n")
-        told = calls(home, "LogDriver.StartLogging")[0]["Info"]
+        told = plugin.calls("LogDriver.StartLogging")[0]["Info"]
         assert (told["ContainerName"], told["Config"]) == ("/kept", {"x": "y"})
         docker.run("--name", "there", "--log-driver", "logger", "--log-opt", "cache-disabled=true", *speak)
         until(lambda: docker("logs", "there").stderr == "err\n", what="the plugin to have read all")
         assert docker("logs", "there").stdout == "out\n"
-        assert len(calls(home, "LogDriver.StopLogging")) == 2
+        assert len(plugin.calls("LogDriver.StopLogging")) == 2
 
 
 def test_nobody_logs_to_a_plugin_that_refuses(docker: DockerCLI, sockets: Path) -> None:
@@ -308,7 +251,7 @@ def test_a_plugin_decides_who_may_what(new_engine: type[Daemon], sockets: Path, 
     options = [f"--plugin-directory={sockets}", "--authorization-plugin=guard", "--plugin-timeout=1"]
     daemon = new_engine(options=options)
     try:
-        with announced(sockets, "guard") as home:
+        with announced(sockets, "guard") as plugin:
             daemon.start()
             docker, http = daemon.docker, daemon.http
             docker("load", "-i", archive)
@@ -326,16 +269,16 @@ def test_a_plugin_decides_who_may_what(new_engine: type[Daemon], sockets: Path, 
             assert chunked.status == 403
             assert http("GET", "/volumes").json["Volumes"] == []
             assert docker.out("exec", "it", "echo", "hi") == "hi"
-            assert any("/exec/" in call["RequestUri"] for call in calls(home, "AuthZPlugin.AuthZRes"))
+            assert any("/exec/" in call["RequestUri"] for call in plugin.calls("AuthZPlugin.AuthZRes"))
             large = b'{"Name": "' + b"x" * (5 << 20) + b'"}'
             refused = http("POST", "/volumes/create", large, {"Content-Type": "application/json"})
             assert refused.status == 400
             assert b"request body too large" in refused.body
-            (home / "misbehave").write_text(json.dumps({"AuthZPlugin.AuthZReq": "hang"}))
+            plugin.misbehave({"AuthZPlugin.AuthZReq": "hang"})
             silent = http("GET", "/version")
             assert silent.status == 500
             assert b"plugin guard failed with error" in silent.body
-            (home / "misbehave").unlink()
+            plugin.misbehave({})
             docker("rm", "-f", "it")
     finally:
         daemon.close()

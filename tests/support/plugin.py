@@ -3,8 +3,9 @@ root file system of its own, and is what the tests of plugins drive.
 
 It listens on the socket that it is started with. Beside the socket lie `calls`, a line of JSON for each call,
 and, if a test has written it, `misbehave`: an object of methods and what becomes of their calls ("hang",
-"crash", "nonsense", "refuse", "status"). Volumes are file systems of their own (tmpfs), mounted below VOLUMES
-for as long as somebody uses them; a network is a bridge, an endpoint a veth pair.
+"crash", "nonsense", "types", "huge", "refuse", "status", or an object that is the answer). Volumes are file
+systems of their own (tmpfs), mounted below VOLUMES for as long as somebody uses them; a network is a bridge,
+an endpoint a veth pair, a published port a relay.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -88,7 +90,15 @@ def get_volume(body: Body) -> Body:
 
 # networks
 
+options: dict[str, dict[str, str]] = {}
+"""Of each network: `gateway=off` leads nobody out, `service=off` lets nobody else do it either."""
 gateways: dict[str, str] = {}
+addresses: dict[str, str] = {}
+"""Of each endpoint."""
+published: dict[str, list[socket.socket]] = {}
+"""By endpoint, what listens for it."""
+told: dict[str, list[Body]] = {}
+"""By endpoint, the ports that it answers on."""
 
 
 def ip(*args: str) -> None:
@@ -98,9 +108,11 @@ def ip(*args: str) -> None:
 def create_network(body: Body) -> Body:
     bridge = "lmp" + body["NetworkID"][:8]
     ip("link", "add", bridge, "type", "bridge")
+    options[body["NetworkID"]] = body["Options"]["com.docker.network.generic"]
     for data in body["IPv4Data"]:
-        gateways[body["NetworkID"]] = data["Gateway"].partition("/")[0]
-        ip("addr", "add", data["Gateway"], "dev", bridge)
+        if gateway := data.get("Gateway"):
+            gateways[body["NetworkID"]] = gateway.partition("/")[0]
+            ip("addr", "add", gateway, "dev", bridge)
     ip("link", "set", bridge, "up")
     return {}
 
@@ -112,6 +124,7 @@ def delete_network(body: Body) -> Body:
 
 def create_endpoint(body: Body) -> Body:
     wished = body["Interface"]
+    addresses[body["EndpointID"]] = wished["Address"].partition("/")[0]
     if wished.get("MacAddress"):
         return {}
     number = int(ip_interface(wished["Address"]))
@@ -122,10 +135,12 @@ def join(body: Body) -> Body:
     ours, theirs = "lmq" + body["EndpointID"][:8], "lmr" + body["EndpointID"][:8]
     ip("link", "add", ours, "type", "veth", "peer", "name", theirs)
     ip("link", "set", ours, "master", "lmp" + body["NetworkID"][:8], "up")
+    wished = options.get(body["NetworkID"], {})
     return {
         "InterfaceName": {"SrcName": theirs, "DstPrefix": "eth"},
-        "Gateway": gateways.get(body["NetworkID"], ""),
+        "Gateway": "" if wished.get("gateway") == "off" else gateways.get(body["NetworkID"], ""),
         "StaticRoutes": [{"Destination": "192.0.2.0/24", "RouteType": 1, "NextHop": ""}],
+        "DisableGatewayService": wished.get("service") == "off",
     }
 
 
@@ -134,19 +149,50 @@ def leave(body: Body) -> Body:
     return {}
 
 
+def program(body: Body) -> Body:
+    told[body["EndpointID"]] = body["Options"]["com.docker.network.portmap"]
+    for port in told[body["EndpointID"]]:
+        server = socket.create_server(("", port["HostPort"]))
+        published.setdefault(body["EndpointID"], []).append(server)
+        inside = (addresses[body["EndpointID"]], port["Port"])
+        threading.Thread(target=relay, args=(server, inside), daemon=True).start()
+    return {}
+
+
+def relay(server: socket.socket, inside: tuple[str, int]) -> None:
+    """Carry what the container says first to whoever connects, until nobody listens any more."""
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            return
+        with client, socket.create_connection(inside) as upstream:
+            while piece := upstream.recv(1 << 16):
+                client.sendall(piece)
+
+
+def revoke(body: Body) -> Body:
+    told.pop(body["EndpointID"], None)
+    for server in published.pop(body["EndpointID"], []):
+        server.shutdown(socket.SHUT_RDWR)  # it would go on to accept else
+        server.close()
+    return {}
+
+
 # addresses
 
 pools: dict[str, set[str]] = {}
+"""By an id that another run of this program does not know; what is behind the colon is the subnet."""
 
 
 def request_pool(body: Body) -> Body:
     pool = body["Pool"] or f"10.201.{len(pools)}.0/24"
-    pools.setdefault(pool, set())
-    return {"PoolID": pool, "Pool": pool, "Data": {}}
+    pools.setdefault(f"{os.getpid()}:{pool}", set())
+    return {"PoolID": f"{os.getpid()}:{pool}", "Pool": pool, "Data": {}}
 
 
 def request_address(body: Body) -> Body:
-    network, taken = ip_network(body["PoolID"]), pools[body["PoolID"]]
+    network, taken = ip_network(body["PoolID"].partition(":")[2]), pools[body["PoolID"]]
     hosts = (str(host) for host in network.hosts())
     # from 100 on, so that nobody takes them for the engine's own
     address = body["Address"] or next(host for n, host in enumerate(hosts) if n >= 99 and host not in taken)
@@ -216,9 +262,13 @@ METHODS = {
     "NetworkDriver.DeleteNetwork": delete_network,
     "NetworkDriver.CreateEndpoint": create_endpoint,
     "NetworkDriver.DeleteEndpoint": lambda body: {},
-    "NetworkDriver.EndpointOperInfo": lambda body: {"Value": {}},
+    "NetworkDriver.EndpointOperInfo": lambda body: {
+        "Value": {"com.docker.network.portmap": told.get(body["EndpointID"], [])}
+    },
     "NetworkDriver.Join": join,
     "NetworkDriver.Leave": leave,
+    "NetworkDriver.ProgramExternalConnectivity": program,
+    "NetworkDriver.RevokeExternalConnectivity": revoke,
     "IpamDriver.GetCapabilities": lambda body: {},
     "IpamDriver.GetDefaultAddressSpaces": lambda body: {
         "LocalDefaultAddressSpace": "here",
@@ -269,6 +319,14 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         elif how == "nonsense":
             self.answer(200, b'["what", {"is": "this')
+        elif how == "types":
+            self.answer(
+                200, b'{"Err": 7, "Error": ["x"], "Interface": "eth0", "Mountpoint": {}, "Address": 1}'
+            )
+        elif how == "huge":
+            self.answer(200, b'{"Err": "' + b"x" * (17 << 20) + b'"}')
+        elif isinstance(how, dict):
+            self.answer(200, json.dumps(how).encode())
         elif how == "refuse":
             self.answer(200, json.dumps({"Err": "not today", "Error": "not today"}).encode())
         elif how == "status":

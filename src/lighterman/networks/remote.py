@@ -35,7 +35,14 @@ from lighterman.networks.kernel import Kernel
 from lighterman.networks.plan import check_wish
 from lighterman.networks.remote_pools import release_pools, request_again, request_pools
 from lighterman.networks.row import Lease, NetworkRow, Pool
-from lighterman.networks.sandbox import Endpoint, EndpointWish, Given, Sandbox, SandboxWish
+from lighterman.networks.sandbox import (
+    Endpoint,
+    EndpointWish,
+    Given,
+    PublishedPort,
+    Sandbox,
+    SandboxWish,
+)
 from lighterman.plugins.errors import DriverRefused, NoAnswer, StatusRefused
 from lighterman.plugins.interfaces import Interface, IpamDriver, NetworkDriver
 
@@ -53,6 +60,7 @@ class _Held:
     lease: Lease
     created: bool = False
     joined: bool = False
+    returning: bool = False
     silent: set[str] = field(default_factory=set)
 
 
@@ -83,6 +91,7 @@ class Remote:
         self._silent: set[str] = set()  # and those whose plugin does not answer
         self._own: dict[str, Addresses] = {}  # of plugins' networks whose addresses are ours to give
         self._to_replay = {row.ipam_driver for row in catalog.rows.values() if row.has_remote_addresses}
+        self._ports: dict[str, tuple[PublishedPort, ...]] = {}  # by sandbox, as plugins tell them
         self._locks: dict[str, Lock] = {}  # by what is settled or replayed
         self._background = Background()
 
@@ -90,7 +99,8 @@ class Remote:
 
     def begin(self, sandboxes: Iterable[Sandbox]) -> None:
         """At the start, when plugins can be asked: `sandboxes` are those that go on. Waits for nobody."""
-        used = {endpoint.id for sandbox in sandboxes for endpoint in sandbox.endpoints}
+        kept = list(sandboxes)
+        used = {endpoint.id for sandbox in kept for endpoint in sandbox.endpoints}
         self._owed = self._held.keys() - used
         for held in self._held.values():
             row = self._catalog.rows.get(held.lease.network_id)
@@ -103,6 +113,8 @@ class Remote:
             self._background.start(self.settle, network_id)
         for row in list(self._unfinished.values()):
             self._background.start(self.unmake, row.id)
+        for sandbox in kept:
+            self._background.start(self._look_at_ports, sandbox)
 
     async def close(self) -> None:
         """Give up what is asked in the background: the next start asks again."""
@@ -243,6 +255,7 @@ class Remote:
 
     async def _with_addresses(self, held: _Held, row: NetworkRow, wish: EndpointWish, given: Given) -> Given:
         driver = await self._ipam(row.ipam_driver)
+        row = self._catalog.rows[row.id]  # the driver may have other ids for its pools since
         options: dict[str, str] | None = None
         if (await driver.capabilities()).requires_mac_address:
             given = replace(given, mac=given.mac or "02:42:" + secrets.token_bytes(4).hex(":"))
@@ -328,6 +341,25 @@ class Remote:
                 if held is not None and isinstance(error, NoAnswer):
                     held.silent.add(now.driver)
                 raise ConnectivityFailed(sandbox.name, now.id, error) from error
+        await self._look_at_ports(sandbox)
+
+    async def _look_at_ports(self, sandbox: Sandbox) -> None:
+        """Ask which ports answer for a sandbox, if that is for a plugin to know."""
+        self._ports.pop(sandbox.id, None)
+        now = sandbox.way_out(4)
+        if now is None or now.brought is None or not sandbox.wished_ports:
+            return
+        try:
+            driver = await self._drivers.network_driver(now.driver)
+            told = await driver.endpoint_info(now.network_id, now.id)
+            self._ports[sandbox.id] = words.told_ports(told, now.driver)
+        except EngineError as error:
+            log.warning("op=endpoint-info container=%s: %s", sandbox.id[:12], error)
+
+    def with_ports(self, sandbox: Sandbox) -> Sandbox:
+        """The sandbox as it is shown: with the ports that its plugin answers on."""
+        told = self._ports.get(sandbox.id)
+        return replace(sandbox, ports=told) if told else sandbox
 
     async def lead_out_if_it_can(self, former: Endpoint | None, sandbox: Sandbox) -> None:
         """The same where there is no way back: a failure is told in the log."""
@@ -374,13 +406,22 @@ class Remote:
     async def give_back(self, sandbox_id: str, network_id: str = "") -> None:
         """Return what plugins gave a sandbox in one network, or in all; idempotent. What they do not hear of
         is owed."""
+        if not network_id:
+            self._ports.pop(sandbox_id, None)
         for held in [*self._held.values()]:
             lease = held.lease
             ours = lease.sandbox_id == sandbox_id and network_id in ("", lease.network_id)
-            if ours and lease.endpoint_id not in self._owed:
+            if ours and lease.endpoint_id not in self._owed and not held.returning:
                 await self._return(held)
 
     async def _return(self, held: _Held) -> None:
+        held.returning = True
+        try:
+            await self._return_all(held)
+        finally:
+            held.returning = False
+
+    async def _return_all(self, held: _Held) -> None:
         row = self._catalog.rows.get(held.lease.network_id)
         if row is None:  # it went, and all that was given in it
             await self._forget(held.lease.endpoint_id)
@@ -419,7 +460,7 @@ class Remote:
         async with self._locks.setdefault(f"network {network_id}", Lock()):
             for endpoint_id in [*self._owed]:
                 held = self._held[endpoint_id]
-                if held.lease.network_id == network_id:
+                if not held.returning and held.lease.network_id == network_id:
                     held.silent.clear()
                     self._owed.discard(endpoint_id)
                     await self._return(held)

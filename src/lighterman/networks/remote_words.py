@@ -11,7 +11,7 @@ from typing import Any
 
 from lighterman.linux.netlink import mac_bytes
 from lighterman.networks.row import NetworkRow, Pool
-from lighterman.networks.sandbox import Brought, PortWish
+from lighterman.networks.sandbox import Brought, PortWish, PublishedPort
 from lighterman.plugins.errors import CallFailed
 from lighterman.plugins.interfaces import IpamData, Joined
 
@@ -66,6 +66,23 @@ def port_options(ports: Sequence[PortWish], exposed: Sequence[tuple[int, str]]) 
             for wish in ports
         ],
     }
+
+
+def told_ports(operational: Mapping[str, Any], who: str) -> tuple[PublishedPort, ...]:
+    """The ports of the host that answer, in what EndpointOperInfo says. Raises: CallFailed."""
+    protocols = {number: name for name, number in _PROTOCOLS.items()}
+    try:
+        return tuple(
+            PublishedPort(
+                int(told["Port"]),
+                protocols[told["Proto"]],
+                str(ipaddress.ip_address(told.get("HostIP") or "0.0.0.0")),
+                int(told["HostPort"]),
+            )
+            for told in operational.get(f"{_PREFIX}.portmap") or ()
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise nonsense(who, f"{_PREFIX}.portmap: {error!r}") from error
 
 
 def endpoint_options(ports: Mapping[str, Any], driver_opts: Mapping[str, str], mac: str) -> dict[str, Any]:

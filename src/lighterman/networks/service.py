@@ -316,7 +316,8 @@ class Networks:
 
     def sandbox(self, id: str) -> Sandbox | None:
         """What is reserved for this container."""
-        return self._sandboxes.get(id)
+        found = self._sandboxes.get(id)
+        return self._remote.with_ports(found) if self._remote is not None and found is not None else found
 
     # networks
 

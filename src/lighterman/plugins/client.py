@@ -104,10 +104,10 @@ class PluginClient:
                     )
                 except aiohttp.ClientConnectorError as error:
                     if loop.time() + delay_s >= give_up:
-                        raise CallFailed(self._failed(method, error.os_error)) from error
+                        raise NoAnswer(self._failed(method, error.os_error)) from error
                     log.warning("unable to connect to plugin %s: %s, retrying", self.name, error.os_error)
                 except (aiohttp.ClientError, OSError) as error:
-                    raise CallFailed(self._failed(method, error)) from error
+                    raise NoAnswer(self._failed(method, error)) from error
                 else:
                     async with response:
                         if response.status != 200:
@@ -165,4 +165,4 @@ async def _pieces(response: ClientResponse, what: str) -> AsyncIterator[bytes]:
         async for piece in response.content.iter_any():
             yield piece
     except (aiohttp.ClientError, OSError) as error:
-        raise CallFailed(f"{what}: unexpected EOF") from error
+        raise NoAnswer(f"{what}: unexpected EOF") from error

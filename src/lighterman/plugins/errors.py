@@ -53,7 +53,7 @@ class CallFailed(System):
 
 
 class NoAnswer(CallFailed):
-    """A plugin was asked and said nothing for as long as it may."""
+    """A plugin was asked and said nothing: it is not there, has ended, or takes longer than it may."""
 
 
 class StatusRefused(CallFailed):
