@@ -9,8 +9,8 @@ import pytest
 from tests.snapshots.rooms import Rooms, started
 
 from lighterman.apitypes.build import BuildCache
-from lighterman.build.caches import Caches
-from lighterman.build.mounts import target_of
+from lighterman.build.caches import Beginning, Caches
+from lighterman.build.mounts import check, target_of
 from lighterman.build.prune import MOUNT, STEP, Kept, matches
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.dockerfile import RunMount
@@ -60,6 +60,42 @@ async def test_who_locks_a_cache_waits_for_the_other(rooms: Rooms) -> None:
 
     await asyncio.gather(use("one"), use("two"))
     assert order == ["one", "one", "two", "two"]
+
+
+async def test_a_cache_that_begins_with_files_does_so_once(rooms: Rooms) -> None:
+    caches, begun = caches_of(rooms), []
+
+    def beginning(digest: str) -> Beginning:
+        async def put(path: Path) -> None:
+            begun.append(digest)
+            await asyncio.sleep(0)
+            (path / "f").write_text(digest)
+
+        return Beginning(digest, put)
+
+    async def read(digest: str) -> str:
+        async with caches.held(cache(), "/c", beginning(digest)) as path:
+            return (path / "f").read_text()
+
+    assert [*await asyncio.gather(read("one"), read("one"), read("two"))] == ["one", "one", "two"]
+    assert sorted(begun) == ["one", "two"]
+    assert list((rooms.root / "ingest").iterdir()) == []
+
+
+async def test_a_cache_that_cannot_begin_is_none(rooms: Rooms) -> None:
+    caches = caches_of(rooms)
+
+    async def put(path: Path) -> None:
+        (path / "half").write_text("")
+        raise InvalidParameter("no such files")
+
+    for _ in range(2):
+        with pytest.raises(InvalidParameter, match="no such files"):
+            async with caches.held(cache(mode=0o700), "/c", Beginning("d", put)):
+                pass
+    assert list((rooms.root / "ingest").iterdir()) == []
+    async with caches.held(cache(), "/c") as path:
+        assert list(path.iterdir()) == []
 
 
 async def test_a_removed_cache_leaves_no_directory(rooms: Rooms) -> None:
@@ -128,3 +164,10 @@ def test_a_mount_is_seen_below_the_working_directory(mount: RunMount, target: st
 def test_a_mount_needs_a_target(mount: RunMount) -> None:
     with pytest.raises(InvalidParameter):
         target_of(mount, "/site")
+
+
+@pytest.mark.parametrize("wish", [{"source": "x"}, {"source_from": "busybox"}])
+@pytest.mark.parametrize("kind", ["tmpfs", "ssh"])
+def test_what_has_no_effect_on_a_mount_is_refused(kind: str, wish: dict[str, str]) -> None:
+    with pytest.raises(InvalidParameter, match=f'not allowed for "{kind}" type mounts'):
+        check(RunMount(kind=kind, target="/x", **wish))  # type: ignore[arg-type]  # each is of its field

@@ -328,6 +328,23 @@ def test_mounts_of_a_step_leave_nothing_in_its_image(http: Http) -> None:
 
 
 @pytest.mark.beyond_dockerd
+def test_a_cache_begins_with_the_files_of_a_stage(http: Http) -> None:
+    mount = "--mount=type=cache,target=/c,from=seed,source=/d"
+    text = (
+        "FROM busybox AS seed\nRUN mkdir -m 700 /d; echo {} >/d/f; chown -R 5:6 /d\n"
+        f"FROM busybox\nRUN {mount} stat -c '%a %u:%g' /c /c/f; cat /c/f; echo more >>/c/f\n"
+        f"RUN {mount} cat /c/f\n"
+    )
+    first = build(http, text.format("one"))
+    assert "\n700 5:6\n644 5:6\none\n" in first.text
+    assert "\none\nmore\n" in first.text
+    assert build(http, text.format("one")).cached == 3
+    assert "\n644 5:6\ntwo\n" in build(http, text.format("two")).text, "other files are another cache"
+    missing = build(http, text.format("one").replace("source=/d", "source=/f"), "forcerm=1")
+    assert "f: file does not exist" in missing.error
+
+
+@pytest.mark.beyond_dockerd
 @pytest.mark.parametrize("source", ["../../../../etc/passwd", "/out/passwd", "out"])
 def test_a_mounts_source_does_not_leave_its_root(http: Http, source: str) -> None:
     dockerfile = f"FROM busybox\nRUN --mount=type=bind,source={source},target=/x cat /x /x/passwd\n"

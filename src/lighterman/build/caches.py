@@ -3,6 +3,7 @@
 ```
 build/caches/<digest of id>/<number>   number 0 but for those who want one of their own at the same time
 ```
+A cache that begins with files of a stage or an image is another one for each content that it may begin with.
 What a cache is called and when it was used is a row; a directory without a row is thrown away with the next
 prune.
 """
@@ -12,8 +13,9 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -22,7 +24,7 @@ from lighterman.content import Content, CountUsage, JobFailed, Workers
 from lighterman.db import Database, Rows
 from lighterman.errdefs import System
 from lighterman.lib.dockerfile import RunMount
-from lighterman.lib.effects import in_thread
+from lighterman.lib.effects import in_thread, to_end
 
 
 class CacheDirectory(Struct, frozen=True):
@@ -33,6 +35,15 @@ class CacheDirectory(Struct, frozen=True):
     created_ns: int
     used_ns: int
     uses: int = 0
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The files that a new cache begins with."""
+
+    digest: str
+    put: Callable[[Path], Awaitable[None]]
+    """Puts them into a new directory. Raises: InvalidParameter, System."""
 
 
 _ROWS: Rows[CacheDirectory] = Rows("build_caches", CacheDirectory)
@@ -49,6 +60,7 @@ class Caches:
         self._rows = _ROWS.load(db)
         self._users: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._making: dict[str, asyncio.Lock] = {}
 
     def __iter__(self) -> Iterator[tuple[str, CacheDirectory]]:
         return iter(list(self._rows.items()))
@@ -58,36 +70,58 @@ class Caches:
         return self._users[key] > 0
 
     @asynccontextmanager
-    async def held(self, mount: RunMount, target: str) -> AsyncIterator[Path]:
-        """The directory of a cache, made if it is new. Raises: System."""
+    async def held(
+        self, mount: RunMount, target: str, beginning: Beginning | None = None
+    ) -> AsyncIterator[Path]:
+        """The directory of a cache, made if it is new. Raises: System, and what `beginning` raises."""
         name = mount.id or target
-        digest = hashlib.sha256(name.encode()).hexdigest()
+        told = f"{name}\0{beginning.digest}" if beginning else name
+        digest = hashlib.sha256(told.encode()).hexdigest()
         if mount.sharing == "locked":
             lock = self._locks.setdefault(digest, asyncio.Lock())
-            async with lock, self._used(f"{digest}/0", name, mount) as path:
+            async with lock, self._used(f"{digest}/0", name, mount, beginning) as path:
                 yield path
             return
         number = 0
         while mount.sharing == "private" and self._users[f"{digest}/{number}"]:
             number += 1
-        async with self._used(f"{digest}/{number}", name, mount) as path:
+        async with self._used(f"{digest}/{number}", name, mount, beginning) as path:
             yield path
 
     @asynccontextmanager
-    async def _used(self, key: str, name: str, mount: RunMount) -> AsyncIterator[Path]:
+    async def _used(
+        self, key: str, name: str, mount: RunMount, beginning: Beginning | None
+    ) -> AsyncIterator[Path]:
         self._users[key] += 1
         try:
             now_ns = time.time_ns()
             known = self._rows.get(key) or CacheDirectory(name, now_ns, now_ns)
             self._rows[key] = row = structs.replace(known, used_ns=now_ns, uses=known.uses + 1)
             self._db.write_soon(_ROWS.put(key, row))
-            try:
-                await in_thread(_make, self._root / key, mount)
-            except OSError as error:
-                raise System(f"cannot make the cache {name}: {error}") from error
+            async with self._making.setdefault(key, asyncio.Lock()):
+                try:
+                    await self._need(self._root / key, mount, beginning)
+                except OSError as error:
+                    raise System(f"cannot make the cache {name}: {error}") from error
             yield self._root / key
         finally:
             self._users[key] -= 1
+            if not self._users[key]:
+                self._making.pop(key, None)
+
+    async def _need(self, path: Path, mount: RunMount, beginning: Beginning | None) -> None:
+        if await in_thread(path.exists):
+            return
+        ingest = await in_thread(self._content.new_ingest)
+        try:
+            await in_thread((ingest / "cache").mkdir)
+            if beginning:
+                await beginning.put(ingest / "cache")
+            await in_thread(_own, ingest / "cache", mount, beginning)
+            await in_thread(lambda: path.parent.mkdir(mode=0o700, parents=True, exist_ok=True))
+            await in_thread(os.rename, ingest / "cache", path)
+        finally:
+            await to_end(in_thread(self._content.discard, ingest))
 
     async def size(self, key: str) -> int:
         """Bytes of its files; 0 when it is not there."""
@@ -115,11 +149,13 @@ class Caches:
                 above.rmdir()
 
 
-def _make(path: Path, mount: RunMount) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        path.mkdir()
-    except FileExistsError:  # from before, or by another step just now
-        return
-    os.chown(path, mount.uid or 0, mount.gid or 0)
-    os.chmod(path, 0o755 if mount.mode is None else mount.mode)
+def _own(path: Path, mount: RunMount, beginning: Beginning | None) -> None:
+    """Give a new cache its owner and mode; one with files has those of their directory, if none is wished."""
+    as_it_is = -1 if beginning else 0
+    os.chown(
+        path,
+        as_it_is if mount.uid is None else mount.uid,
+        as_it_is if mount.gid is None else mount.gid,
+    )
+    if mount.mode is not None or not beginning:
+        os.chmod(path, 0o755 if mount.mode is None else mount.mode)

@@ -1,8 +1,8 @@
 """`RUN --mount`: places that a step finds and that do not become part of its image.
 
 A *bind* shows the context, a stage or an image; written to, it forgets what was written. A *cache* is a
-directory that outlives builds (`caches.py`). A *tmpfs* is memory. What a runtime makes to mount on is taken
-away again.
+directory that outlives builds (`caches.py`), and may begin with files of a stage or an image. A *tmpfs* is
+memory. What a runtime makes to mount on is taken away again.
 """
 
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 
 from lighterman.apitypes.container import Mount
 from lighterman.build import lent
-from lighterman.build.caches import Caches
+from lighterman.build.caches import Beginning, Caches
 from lighterman.content import open_in_root
-from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.errdefs import InvalidParameter
 from lighterman.lib.dockerfile import RunMount
 from lighterman.lib.effects import in_thread
+from lighterman.lib.go_quote import go_quote
 from lighterman.snapshots import Drafts
 
 LENT = ("secret", "ssh")
@@ -50,9 +51,11 @@ def told(mount: RunMount) -> str:
 
 
 def check(mount: RunMount) -> None:
-    """Raises: Unimplemented."""
-    if mount.kind == "cache" and mount.source_from:
-        raise Unimplemented("from= of a cache mount is not implemented yet")
+    """Raises: InvalidParameter: it says what has no effect."""
+    if mount.kind in ("tmpfs", "ssh"):
+        for name, value in (("from", mount.source_from), ("source", mount.source)):
+            if value:
+                raise InvalidParameter(f"{name} not allowed for {go_quote(mount.kind)} type mounts")
 
 
 async def prepared(
@@ -63,6 +66,7 @@ async def prepared(
     root: Path,
     place: Callable[[str], Awaitable[Path]],
     lend: Callable[[RunMount, str], Awaitable[Mount | None]],
+    beginning: Callable[[RunMount], Awaitable[Beginning]],
     drafts: Drafts,
     caches: Caches,
 ) -> MountPlan:
@@ -77,7 +81,8 @@ async def prepared(
     for mount in sorted(
         (each for each in mounts if each.kind == "cache"), key=lambda each: each.id or each.target
     ):
-        held = caches.held(mount, target_of(mount, working_dir))
+        files = await beginning(mount) if mount.source_from else None
+        held = caches.held(mount, target_of(mount, working_dir), files)
         directories[mount] = await stack.enter_async_context(held)
     for mount in mounts:
         target = target_of(mount, working_dir)
@@ -89,10 +94,11 @@ async def prepared(
         if mount.kind in LENT:
             continue
         if mount.kind == "tmpfs":
-            wished.append(Mount(type="tmpfs", target=target))
+            wished.append(Mount(type="tmpfs", target=target, read_only=mount.read_only))
             continue
         if mount.kind == "cache":
-            source = directories[mount]
+            # of a cache that begins with files the source says which ones
+            source = await in_thread(_inside, directories[mount], "" if mount.source_from else mount.source)
         else:
             source = await place(mount.source_from)
             if not mount.read_only:

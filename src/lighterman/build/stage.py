@@ -7,6 +7,7 @@ build has ended. Instructions that configure only need no container and no layer
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import Platform
 from lighterman.build import mounts, transfer
 from lighterman.build.cache import step_key
+from lighterman.build.caches import Beginning
 from lighterman.build.context import Context
 from lighterman.build.outline import PlannedStage, stage_meant
 from lighterman.build.output import Part
@@ -254,13 +256,25 @@ class StageRun:
 
     async def _told(self, mount: RunMount) -> str:
         """A mount as the cache knows it: with a digest of what is in it, unless the step may change that."""
-        if mount.kind != "bind":
+        if mount.kind != "bind" and not mount.source_from:
             return mounts.told(mount)
-        looked = Copy(line=0, original="", sources=(mount.source or ".",), destination="/")
         async with AsyncExitStack() as stack:
-            place = await self._place(mount.source_from, stack, self._part)
-            found = await transfer.find(self._build.workers, looked, place, looked.sources, unpack=False)
+            looked, found = await self._mounted(mount, stack)
         return f"{mounts.told(mount)} {transfer.comment(looked, [found])}"
+
+    async def _mounted(self, mount: RunMount, stack: AsyncExitStack) -> tuple[Copy, transfer.Found]:
+        """What is in the source of a mount, as if it were to be copied."""
+        looked = Copy(line=0, original="", sources=(mount.source or ".",), destination="/")
+        place = await self._place(mount.source_from, stack, self._part)
+        return looked, await transfer.find(self._build.workers, looked, place, looked.sources, unpack=False)
+
+    async def _beginning(self, mount: RunMount, stack: AsyncExitStack) -> Beginning:
+        """The files of a stage or an image that a cache begins with."""
+        looked, found = await self._mounted(mount, stack)
+        if len(found.sources) != 1:
+            raise InvalidParameter(f"the source {mount.source} of a mount: not found")
+        put = partial(transfer.fill, self._build.workers, found)
+        return Beginning(transfer.comment(looked, [found]), put)
 
     async def _run_with_mounts(self, planned: RunStep, run: Run) -> Image:
         build = self._build
@@ -281,6 +295,7 @@ class StageRun:
                     root=root,
                     place=directory,
                     lend=lambda mount, target: build.lend(stack, mount, target),
+                    beginning=lambda mount: self._beginning(mount, stack),
                     drafts=build.drafts,
                     caches=build.caches,
                 )

@@ -138,6 +138,28 @@ async def copy(
             _close(fds)
 
 
+async def fill(workers: Workers, found: Found, directory: Path) -> None:
+    """Copy what is in the one directory that was found to a new one, which becomes the same.
+
+    Raises: InvalidParameter: it is none. System.
+    """
+    (source,) = found.sources
+    top = found.root / os.fsdecode(source.path)
+    if not source.digest.startswith("dir:"):
+        raise InvalidParameter(f"{os.fsdecode(source.name)} is not a directory")
+    fds = await in_thread(_opened, [directory, found.root])
+    fds.append(await in_thread(_listed, found.sources))
+    try:
+        await workers.run(CopySources(b"/", None), fds)
+        facts = await in_thread(os.stat, top)
+        await in_thread(os.fchown, fds[0], facts.st_uid, facts.st_gid)
+        await in_thread(os.fchmod, fds[0], facts.st_mode & 0o7777)
+    except JobFailed as error:
+        raise System(f"failed to copy files: {error}") from error
+    finally:
+        _close(fds)
+
+
 def _owner(root: Path, text: str) -> tuple[int, int]:
     """Who `user[:group]` is in the files of an image. Raises: InvalidParameter. Source: parseChownFlag."""
     user, colon, group = text.partition(":")
