@@ -25,6 +25,7 @@ from lighterman.swarm.store import (
     NameTaken,
     OutOfSequence,
     Store,
+    StoreFull,
     new_data_key,
     removal_keeps_quorum,
 )
@@ -43,12 +44,14 @@ async def led(store: Store) -> None:
 
 
 @asynccontextmanager
-async def etcd_at(root: Path) -> AsyncIterator[MemberConfig]:
+async def etcd_at(root: Path, quota_bytes: int = 4 << 30) -> AsyncIterator[MemberConfig]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"https://127.0.0.1:{port}"
     config = MemberConfig(
-        "etcd", root / "data", root / "run", "one", "127.0.0.1", url, (("one", url),), election_ms=500
+        *("etcd", root / "data", root / "run", "one", "127.0.0.1", url, (("one", url),)),
+        election_ms=500,
+        quota_bytes=quota_bytes,
     )
     config.run_directory.mkdir(parents=True)
     now = dt.datetime.now(dt.UTC)
@@ -175,6 +178,20 @@ async def one_leads_and_only_it_decides(one: Store, two: Store) -> None:
     await leads(other)
     with pytest.raises(Fenced):
         await leader.commit([Put(Kind.SECRET, secret("f", "not decided"), 0)], fenced=True)
+
+
+async def test_a_store_that_is_full_says_so_and_makes_room(tmp_path: Path) -> None:
+    quota_bytes = 16 << 20
+    async with etcd_at(tmp_path, quota_bytes) as config, store_of(config, "a") as one:
+        with pytest.raises(StoreFull, match="the swarm's store is full"):
+            for at in range(64):
+                await one.commit([Put(Kind.SECRET, secret("a", "large", bytes([at]) * (1 << 20)))])
+        (full,) = await one.etcd.full_members()
+        with pytest.raises(StoreFull):
+            await one.commit([Put(Kind.SECRET, secret("b", "small"))])
+        assert await one.make_room(quota_bytes, [full]) == []
+        await one.commit([Put(Kind.SECRET, secret("b", "small"))])
+        assert len(one.state.secrets["a"].spec.data) == 1 << 20
 
 
 @pytest.mark.parametrize(

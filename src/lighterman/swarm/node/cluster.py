@@ -51,6 +51,9 @@ TWO_MANAGERS = (
 )
 
 
+STORE_FULL = "WARNING: The swarm's store is full. Nothing can be changed before there is room again."
+
+
 def inspect_info(manager: "Manager") -> ClusterInfo:
     """The swarm without its tokens. Raises: NotReady."""
     told = inspect(manager)

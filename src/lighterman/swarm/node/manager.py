@@ -150,6 +150,7 @@ class Manager:
                     group.create_task(self.dispatcher.run())
                     group.create_task(tell(self.store, self.engine.containers.events))
                     group.create_task(self.dispatcher.keep_present())
+                    group.create_task(self.store.keep_room(self._config.quota_bytes))
                     await self._keep_address()
                     await self._listener.serve(context, self)
                     self.up.set()

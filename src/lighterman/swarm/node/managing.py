@@ -30,11 +30,12 @@ from lighterman.swarm.node.wire import (
     MemberWish,
     RemoteRefusal,
 )
-from lighterman.swarm.state import Kind
+from lighterman.swarm.state import Authority, Cluster, Kind
 
 LONGEST_DELAY_S = 10.0
 FIRST_DELAY_S = 0.2
 _ASKS_FOR_ROLE = 10
+_WRITE_AGAIN_S = 5.0
 _PARTING_S = 5.0
 """For the others to take a vote back."""
 _KEPT = frozenset({Kind.AUTHORITY, Kind.CLUSTER})
@@ -194,18 +195,34 @@ class Managing:
 
     async def _keep_books(self, manager: Manager) -> None:
         """Seal the keys as the swarm wishes, and note how etcd is to be started, whenever that changes."""
-        credentials = self._credentials
+        state = manager.store.state
         with manager.store.changes() as changes:
             while True:
-                authority, cluster = manager.store.state.authority, manager.store.state.cluster
-                if authority is not None and authority.unlock_key != credentials.unlock_key:
-                    credentials.unlock_key = authority.unlock_key
-                    await credentials.save()
-                if cluster is not None and cluster.spec.raft != credentials.membership.raft:
-                    credentials.membership = replace(credentials.membership, raft=cluster.spec.raft)
-                    await credentials.save()
+                try:
+                    await self._keep(state.authority, state.cluster)
+                except OSError as error:  # a full disk: what is known must be written down all the same
+                    log.error("the swarm's books cannot be written: %s", error)
+                    await asyncio.sleep(_WRITE_AGAIN_S)
+                    continue
                 while not any(kind in _KEPT for kind, _ in await changes.next()):
                     pass
+
+    async def _keep(self, authority: Authority | None, cluster: Cluster | None) -> None:
+        """Raises: OSError; what could not be written is so next time."""
+        credentials = self._credentials
+        unlock_key, raft = credentials.unlock_key, credentials.membership.raft
+        wanted_key = authority.unlock_key if authority is not None else unlock_key
+        wanted_raft = cluster.spec.raft if cluster is not None else raft
+        if (wanted_key, wanted_raft) == (unlock_key, raft):
+            return
+        credentials.unlock_key = wanted_key
+        credentials.membership = replace(credentials.membership, raft=wanted_raft)
+        try:
+            await credentials.save()
+        except OSError:
+            credentials.unlock_key = unlock_key
+            credentials.membership = replace(credentials.membership, raft=raft)
+            raise
 
     async def show_certificate(self) -> None:
         """New connections see the certificate that the node has now."""

@@ -127,7 +127,7 @@ class Node:
             nodes=len(manager.store.state.nodes),
             managers=managers,
             cluster=cluster.inspect_info(manager) if manager.store.state.cluster is not None else None,
-            warnings=[cluster.TWO_MANAGERS] if managers == 2 else [],
+            warnings=[cluster.TWO_MANAGERS] * (managers == 2) + [cluster.STORE_FULL] * manager.store.is_full,
         )
 
     # Its life

@@ -9,7 +9,7 @@ slept writes nothing.
 conditions of writes, `store` holds it together. gRPC and protobuf are known here only.
 """
 
-from lighterman.swarm.store.client import Etcd, EtcdMember, OutcomeUnknown, Refused
+from lighterman.swarm.store.client import Etcd, EtcdMember, OutcomeUnknown, Refused, StoreFull
 from lighterman.swarm.store.keyring import DataKey, Keyring, new_data_key
 from lighterman.swarm.store.member import TICK_MS, Member, MemberConfig, removal_keeps_quorum
 from lighterman.swarm.store.store import AskForKeys, Changes, Lead, ManagerRecord, Store
@@ -33,6 +33,7 @@ __all__ = [
     "OutcomeUnknown",
     "Refused",
     "Store",
+    "StoreFull",
     "new_data_key",
     "removal_keeps_quorum",
 ]

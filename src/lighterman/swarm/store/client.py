@@ -17,7 +17,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc
 import grpc.aio
 
-from lighterman.errdefs import System
+from lighterman.errdefs import System, Unavailable
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.store import etcd_pb2 as pb
 
@@ -25,6 +25,9 @@ EtcdMember = pb.Member
 DEADLINE_S = 5.0
 """A put without a majority would hang for 7 s in etcd."""
 PAGE = 1000
+NO_SPACE = 1
+"""The alarm of etcd."""
+_DEFRAGMENT_S = 60.0
 EVERYTHING = b"\0"
 """As key and as range end: all keys there are."""
 _OPTIONS = (
@@ -36,6 +39,7 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+_FULL = "database space exceeded"
 _GONE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -62,6 +66,16 @@ class Refused(System):
     """etcd said no."""
 
 
+class StoreFull(Unavailable, Refused):
+    """What etcd may hold is used up, on one member at least: it takes nothing in but deletions."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "rpc error: code = ResourceExhausted desc = the swarm's store is full: nothing can be written "
+            "down before there is room again"
+        )
+
+
 class Compacted(Exception):
     """A watch from a revision whose history is gone: read everything again."""
 
@@ -83,6 +97,8 @@ def _failure(error: grpc.aio.AioRpcError | grpc.aio.UsageError) -> BaseException
         return Closed()
     if error.code() in _GONE or (error.details() or "").startswith("context "):  # the deadline, over there
         return OutcomeUnknown()
+    if _FULL in (error.details() or ""):
+        return StoreFull()
     return Refused(f"etcd: {error.details()}")
 
 
@@ -266,7 +282,19 @@ class Etcd:
         except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:
             raise _failure(error) from None
 
-    async def alarms(self) -> list[int]:
-        """1: no space is left; 2: corrupt. Raises: OutcomeUnknown, Refused."""
+    async def full_members(self) -> list[int]:
+        """The members that have no space left, by id. Raises: OutcomeUnknown, Refused."""
         answer = await self._call("Maintenance/Alarm", pb.AlarmRequest(), pb.AlarmResponse)
-        return [each.alarm for each in answer.alarms]
+        return [each.member_id for each in answer.alarms if each.alarm == NO_SPACE]
+
+    async def disarm(self, member_id: int) -> None:
+        """This member has space again. Raises: OutcomeUnknown, Refused."""
+        off = pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, member_id=member_id, alarm=NO_SPACE)
+        await self._call("Maintenance/Alarm", off, pb.AlarmResponse)
+
+    async def defragment(self) -> None:
+        """Let the file of this member be as small as what is in it; it answers nobody meanwhile.
+
+        Raises: OutcomeUnknown, Refused.
+        """
+        await self._call("Maintenance/Defragment", pb.Empty(), pb.Empty, deadline_s=_DEFRAGMENT_S)

@@ -23,7 +23,6 @@ TICK_MS = 100
 """The swarm's settings of the consensus are in ticks."""
 MAX_REQUEST_BYTES = 4 << 20
 MAX_OPERATIONS = 1024
-QUOTA_BYTES = 4 << 30
 KEPT_REVISIONS = 1000
 _STOP_LIMIT_S = 2.0
 """For a leader to hand over; one that cannot is killed, which its log survives."""
@@ -50,6 +49,8 @@ class MemberConfig:
     force_new_cluster: bool = False
     heartbeat_ms: int = TICK_MS
     election_ms: int = 10 * TICK_MS
+    quota_bytes: int = 4 << 30
+    """Of the file that the state is in."""
     snapshot_count: int = 10000
     """Entries of the log between two snapshots of the consensus."""
     max_snapshots: int = 1
@@ -99,7 +100,7 @@ class MemberConfig:
             "auto-compaction-retention": str(KEPT_REVISIONS),
             "max-request-bytes": str(MAX_REQUEST_BYTES),
             "max-txn-ops": str(MAX_OPERATIONS),
-            "quota-backend-bytes": str(QUOTA_BYTES),
+            "quota-backend-bytes": str(self.quota_bytes),
             "logger": "zap",
             "log-level": "warn",
         } | ({"force-new-cluster": "true"} if self.force_new_cluster else {})

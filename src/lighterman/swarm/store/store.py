@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -34,6 +34,9 @@ _ANSWER_S = 1.5
 PATIENCE_S = 5.0
 """For one write, while the members have no leader."""
 _PARTING_S = 0.5
+_LOOK_FOR_ROOM_S = 10.0
+_ROOM = 0.9
+"""So full at most is a store that takes something in again."""
 _STAND_BACK_S = 10.0
 """After a manager has resigned, another is to lead."""
 log = logging.getLogger(__name__)
@@ -116,6 +119,8 @@ class Store:
         self._vacant = asyncio.Event()  # nobody leads
         self._granted = asyncio.Event()
         self._stands_back_until_s = 0.0
+        self.is_full = False
+        """Whether nothing can be written down for want of space; see `keep_room`."""
 
     # Reading
 
@@ -300,6 +305,37 @@ class Store:
         for subscriber in self._subscribers:
             subscriber.add(changed)
 
+    # Room
+
+    async def keep_room(self, quota_bytes: int) -> NoReturn:
+        """See to it that the store takes something in again after it was full, for ever."""
+        while True:
+            with contextlib.suppress(NoLeader, Refused):
+                full = await self.etcd.full_members()
+                if full and not self.is_full:
+                    log.error("the swarm's store is full: nothing can be written down")
+                if full:
+                    self.is_full = True
+                    full = await self.make_room(quota_bytes, full)
+                if self.is_full and not full:
+                    log.warning("the swarm's store has room again")
+                self.is_full = bool(full)
+            await asyncio.sleep(_LOOK_FOR_ROOM_S)
+
+    async def make_room(self, quota_bytes: int, full: Sequence[int]) -> list[int]:
+        """Forget the history, and give back what it took on this member; those of `full` that are full still.
+
+        Raises: NoLeader, Refused.
+        """
+        with contextlib.suppress(Refused):  # another manager has done it already
+            await self.etcd.compact(self._revision)
+        await self.etcd.defragment()
+        status = await self.etcd.status()
+        own = status.header.member_id
+        if own in full and status.db_size < _ROOM * quota_bytes:
+            await self.etcd.disarm(own)
+        return await self.etcd.full_members()
+
     async def sealed_otherwise(self) -> list[tuple[Kind, str, int]]:
         """Objects that are not sealed with the key that seals now: kind, id and revision. What goes with a
         lease is none of them. Raises: NoLeader, Refused.
@@ -432,7 +468,7 @@ class Store:
             await lead(self)
         except Fenced:
             log.info("op=lead-swarm node=%s outcome=fenced", self.node_id)
-        except NoLeader as error:
+        except (NoLeader, Refused) as error:
             log.warning("leading the swarm: %s", error)
 
     async def _let_go(self) -> None:
