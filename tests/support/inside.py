@@ -1,9 +1,12 @@
 """Looking into containers: what a process in one made with certain fields sees."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from tests.support.http import STDERR, STDOUT, Http, joined
+
+_MARK = "-- seen: "
 
 
 def made(http: Http, command: str, host: Any = None, **config: Any) -> str:
@@ -28,6 +31,13 @@ def inside(http: Http, command: str, host: Any = None, **config: Any) -> str:
     data = http("GET", f"/containers/{cid}/logs?stdout=1&stderr=1").body
     http("DELETE", f"/containers/{cid}?v=1")
     return (joined(data, STDOUT) + joined(data, STDERR)).decode().removesuffix("\n")
+
+
+def seen(http: Http, commands: Mapping[str, str], host: Any = None, **config: Any) -> dict[str, str]:
+    """What each of several commands says, errors included, one after the other in one container."""
+    script = "".join(f"echo '{_MARK}{name}'\n{command}\n" for name, command in commands.items())
+    told = inside(http, f"exec 2>&1\n{script}", host, **config).split(_MARK)[1:]
+    return {name: text.removesuffix("\n") for name, _, text in (each.partition("\n") for each in told)}
 
 
 def refused(http: Http, host: Any = None, **config: Any) -> tuple[int, str]:

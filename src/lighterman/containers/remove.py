@@ -17,6 +17,7 @@ from lighterman.containers.life import (
     Restarting,
     Running,
 )
+from lighterman.containers.lone_binds import put_away
 from lighterman.containers.mounts import VolumeMount
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict
@@ -70,6 +71,7 @@ async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> N
 def _remove_home(home: Path) -> None:
     """Its files; never what a start that was cut off has left mounted there."""
     give_back_shm(home)
+    put_away(home)
     take_back(home)
     shutil.rmtree(home, ignore_errors=True)
 

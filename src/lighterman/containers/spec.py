@@ -46,6 +46,7 @@ class Prepared:
     pid_namespace_pid: int = 0
     ipc_namespace_pid: int = 0
     borrowed_shm: str = ""  # the path of another container's shared memory
+    set_apart: Mapping[str, str] = field(default_factory=dict)  # binds that are not recursive: source -> path
     host_ipc: tuple[str, ...] = HOST_IPC
     cgroup_parent: str = ""
     init_path: str = ""
@@ -128,7 +129,8 @@ def _mount(mount: Mounted, facts: Prepared) -> oci.Mount:
             # nothing is mounted below a file, and crun 1.8 looks for a directory there
             deep = mount.deep_read_only and mount.source not in facts.bound_files
             below = ("rro",) if deep else ()
-            return _bind(mount.source, mount.target, bind, mount.propagation, *ro, *below)
+            source = facts.set_apart.get(mount.source, mount.source) if bind == "bind" else mount.source
+            return _bind(source, mount.target, bind, mount.propagation, *ro, *below)
         case VolumeMount():
             return _bind(str(facts.volumes[mount.name]), mount.target, "rbind", "rprivate", *ro)
         case TmpfsMount():

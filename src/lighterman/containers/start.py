@@ -21,6 +21,7 @@ from lighterman.containers.life import Started, StartRefused
 from lighterman.containers.links import Link, names_of, variables
 from lighterman.containers.log_options import kept_file, places_in, shipped
 from lighterman.containers.logs import log_facts
+from lighterman.containers.lone_binds import put_away, set_apart
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import BindMount, VolumeMount
 from lighterman.containers.networking import renew_links
@@ -112,6 +113,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         pid_namespace_pid=plan.pid_of.pid if plan.pid_of else 0,
         ipc_namespace_pid=plan.ipc_of.pid if plan.ipc_of else 0,
         borrowed_shm=await _borrow_shm(cs, plan, undo),
+        set_apart=await _set_apart(cs, plan, undo),
         host_ipc=host_ipc(),
         given=await _lay_out(cs, plan, undo),
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
@@ -152,6 +154,16 @@ async def _borrow_shm(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> 
     home = cs.settings.home(plan.container.id)
     undo.push_async_callback(in_thread, give_back_shm, home)
     return await in_thread(borrow_shm, home, plan.ipc_of)
+
+
+async def _set_apart(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Mapping[str, str]:
+    """The binds that come without what is mounted below: source -> path."""
+    alone = [each.source for each in plan.mounts if isinstance(each, BindMount) and not each.recursive]
+    if not alone:
+        return {}
+    home = cs.settings.home(plan.container.id)
+    undo.push_async_callback(in_thread, put_away, home)
+    return await in_thread(set_apart, home, alone)
 
 
 def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None) -> str:
@@ -267,4 +279,6 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
     live.waiting.clear()  # they are the monitor's now
     if plan.ipc_of:
         await in_thread(give_back_shm, cs.settings.home(container.id))
+    if facts.set_apart:
+        await in_thread(put_away, cs.settings.home(container.id))
     return Started(running.pid, running.started_ns)
