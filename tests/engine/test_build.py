@@ -25,6 +25,8 @@ from tests.support.images import entry, tarball
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
+from lighterman.build.stage import STEP_PROCESSES
+
 CLASSIC = {"DOCKER_BUILDKIT": "0"}
 
 
@@ -252,19 +254,19 @@ def test_the_cache_outlives_the_engine(engine: Daemon, http: Http) -> None:
 
 @pytest.mark.beyond_dockerd  # there one after the other
 def test_stages_that_need_nothing_of_each_other_run_side_by_side(http: Http) -> None:
-    """Each of two waits for the other: by turns they would wait for ever."""
-    meet = "--mount=type=cache,id=meet,target=/m"
-    dockerfile = (
-        f"FROM busybox AS one\nRUN {meet} touch /m/one; until test -e /m/two; do sleep 0.05; done\n"
-        f"FROM busybox AS two\nRUN {meet} touch /m/two; until test -e /m/one; do sleep 0.05; done\n"
-        "FROM busybox AS unneeded\nRUN false\n"
-        "FROM busybox\nCOPY --from=one /etc/group /1\nCOPY --from=1 /etc/group /2\n"
+    """Each of three waits for the others: by turns they would wait for ever."""
+    names = ("one", "two", "three")
+    everybody = "; ".join(f"until test -e /m/{name}; do sleep 0.05; done" for name in names)
+    stages = "".join(
+        f"FROM busybox AS {name}\nRUN --mount=type=cache,id=meet,target=/m touch /m/{name}; {everybody}\n"
+        for name in names
     )
-    built = build(http, dockerfile)
+    copies = "".join(f"COPY --from={place} /etc/group /{place}\n" for place in ("one", "1", "three"))
+    built = build(http, f"{stages}FROM busybox AS unneeded\nRUN false\nFROM busybox\n{copies}")
     assert built.error == ""
-    steps = re.findall(r"Step (\d+)/7 : (\w+)", built.text)
-    assert [int(number) for number, _ in steps] == list(range(1, 8))
-    assert [word for _, word in steps] == ["FROM", "RUN", "FROM", "RUN", "FROM", "COPY", "COPY"]
+    steps = re.findall(r"Step (\d+)/10 : (\w+)", built.text)
+    assert [int(number) for number, _ in steps] == list(range(1, 11))
+    assert [word for _, word in steps] == [*("FROM", "RUN") * 3, "FROM", *("COPY",) * 3]
 
 
 def test_triggers_of_an_image_are_its_childrens_first_steps(http: Http) -> None:
@@ -300,6 +302,13 @@ def test_limits_network_and_hosts_reach_the_steps(http: Http) -> None:
     assert said[3].split()[1] == "1024"
     assert said[4] == "99"
     assert said[5] == str(64 << 20)
+
+
+@pytest.mark.beyond_dockerd  # there it may have all that the host has
+def test_a_fork_bomb_in_a_step_has_its_limit(http: Http) -> None:
+    """What becomes of a bomb within its limit is in test_crowd."""
+    built = build(http, "FROM busybox\nRUN cat /sys/fs/cgroup/pids/pids.max || cat /sys/fs/cgroup/pids.max\n")
+    assert f"\n{STEP_PROCESSES}\n" in built.text
 
 
 @pytest.mark.beyond_dockerd

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from lighterman.build.build import Build
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STEP_PROCESSES = 2048
+"""How many processes and threads a step may have at a time: a fork bomb must not take the host's, and no
+client of 1.36 can name a limit. podman has the same one."""
 _SCRIPT = "/dev/pipes/script"
 """Where a heredoc that is a program is mounted. In /dev, which is memory, so nothing of it stays."""
 
@@ -240,7 +243,11 @@ class StageRun:
             step=step,
             config=config,
             command=tuple(shown),
-            host=structs.replace(self._build.wish.host, log_config=LogConfig(type="none")),
+            host=structs.replace(
+                self._build.wish.host,
+                log_config=LogConfig(type="none"),
+                pids_limit=STEP_PROCESSES if self._build.containers.host.limits.pids_limit else None,
+            ),
             platform=self._platform,
             rm=self._build.wish.rm,
             force_rm=self._build.wish.force_rm,
