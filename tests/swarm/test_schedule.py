@@ -259,3 +259,42 @@ def test_a_constraint_compares_what_a_node_has(text: str, matching: bool) -> Non
 def test_a_constraint_that_is_none_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match="^" + problem.replace("(", r"\(") + "$"):
         parse([text])
+
+
+def messages(world: World) -> set[str]:
+    return {task.message for task in world.tasks("web")}
+
+
+def test_a_task_that_waits_names_each_constraint_that_is_not_met() -> None:
+    world = World(3)
+    world.change_node("node2", labels={"disk": "ssd"})
+    wishes = ["node.role==worker", "node.labels.disk==ssd", "node.labels.disk!=hdd", "node.labels.zone==a"]
+    world.create(spec(constraints=wishes))
+    world.settle()
+    assert messages(world) == {
+        "node.role==worker is met by 2 of 3 nodes; node.labels.disk==ssd is met by 1 of 3 nodes; "
+        "node.labels.zone==a is met by 0 of 3 nodes"
+    }
+    world.change_node("node2", labels={"disk": "ssd", "zone": "a"})
+    world.settle()
+    assert [task.node_id for task in world.running("web")] == ["node2"]
+    assert messages(world) == {"scheduler assigned task to node"}
+
+
+def test_a_task_that_waits_names_what_is_short() -> None:
+    world = World(2)
+    wish = ResourceRequirements(reservations=Resources(nano_cpus=9 * SECOND, memory_bytes=16 * GIGABYTE))
+    world.create(spec(resources=wish))
+    world.settle()
+    assert messages(world) == {
+        "9 CPUs are more than any node has free; 16384 MiB are more than any node has free"
+    }
+
+
+def test_a_task_that_waits_for_a_node_to_be_ready_waits_to_be_scheduled() -> None:
+    world = World(1)
+    world.change_node("node1", availability="pause")
+    world.create(spec())
+    world.settle()
+    assert messages(world) == {"pending task scheduling"}
+    assert errors(world) == {"no suitable node (1 node not available for new tasks)"}

@@ -19,7 +19,7 @@ from lighterman.apitypes.swarm import (
     IPAMConfig,
     PortConfig,
 )
-from lighterman.swarm.orchestrate.round import Round, template_for
+from lighterman.swarm.orchestrate.round import PENDING, Round, template_for
 from lighterman.swarm.state import (
     Attached,
     Kind,
@@ -223,7 +223,7 @@ def allocate_task(round: Round, cursor: Cursor, task: Task) -> None:
             attached=attached,
             state=TaskState.PENDING,
             state_ns=round.now_ns,
-            message="pending task scheduling",
+            message=PENDING,
             error="",
         )
     )

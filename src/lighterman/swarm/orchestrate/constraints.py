@@ -24,6 +24,9 @@ class Constraint:
     negated: bool
     value: str
 
+    def __str__(self) -> str:
+        return f"{self.key}{'!=' if self.negated else '=='}{self.value}"
+
 
 @lru_cache(maxsize=1024)
 def _parse_one(text: str) -> Constraint:
@@ -49,6 +52,17 @@ def matches(constraints: Iterable[Constraint], state: State, node_id: str) -> bo
     if node_id not in state.nodes:
         return not constraints
     return all(_matches(constraint, state, node_id) for constraint in constraints)
+
+
+def unmet(constraints: Iterable[Constraint], state: State) -> list[str]:
+    """Each constraint that some node does not satisfy, and how many do."""
+    total = len(state.nodes)
+    told = []
+    for constraint in constraints:
+        met = sum(_matches(constraint, state, node_id) for node_id in state.nodes)
+        if met < total:
+            told.append(f"{constraint} is met by {met} of {total} node{'s' if total != 1 else ''}")
+    return told
 
 
 def suits(state: State, spec: ServiceSpec, node_id: str) -> bool:

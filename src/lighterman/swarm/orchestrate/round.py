@@ -19,6 +19,8 @@ from lighterman.swarm.state import (
 )
 
 SECOND_NS = 1_000_000_000
+PENDING = "pending task scheduling"
+"""The message of a task that has its addresses, and waits for a node."""
 DEFAULT_HISTORY = 5
 """Tasks kept for each slot. Source: SwarmKit, TaskHistoryRetentionLimit."""
 

@@ -21,7 +21,7 @@ from lighterman.apitypes.swarm import (
     Resources,
 )
 from lighterman.swarm.orchestrate import constraints, generic
-from lighterman.swarm.orchestrate.round import SECOND_NS, Round
+from lighterman.swarm.orchestrate.round import PENDING, SECOND_NS, Round
 from lighterman.swarm.state import State, Task, TaskState, Template
 
 MANY_FAILURES = 5
@@ -210,6 +210,23 @@ def explain(refusals: Iterable[Filter]) -> str:
     return "; ".join(parts)
 
 
+def unmet(state: State, nodes: Sequence[Room], task: Task) -> list[str]:
+    """What exactly the task waits for, beside SwarmKit's words.
+
+    Not how much is free: that changes with each task, and would be written down for each that waits.
+    """
+    template = state.templates[task.template_id]
+    placement, reserved = template.spec.placement, _reservation(template)
+    told = constraints.unmet(constraints.parse(placement.constraints) if placement else (), state)
+    there = [room for room in nodes if room.available]
+    if reserved is not None and there:
+        if reserved.nano_cpus > max(0, *(room.nano_cpus for room in there)):
+            told.append(f"{reserved.nano_cpus / 1e9:g} CPUs are more than any node has free")
+        if reserved.memory_bytes > max(0, *(room.memory_bytes for room in there)):
+            told.append(f"{reserved.memory_bytes >> 20} MiB are more than any node has free")
+    return told
+
+
 # The choice
 
 
@@ -254,9 +271,10 @@ def _assign(round: Round, room: Room, task: Task, message: str) -> None:
     )
 
 
-def _say(round: Round, task: Task, reason: str) -> None:
-    if task.error != reason:
-        round.put_task(replace(task, error=reason))
+def _say(round: Round, task: Task, error: str, message: str = "") -> None:
+    message = message or PENDING
+    if (task.error, task.message) != (error, message):
+        round.put_task(replace(task, error=error, message=message))
 
 
 def _spread(round: Round, left: dict[str, Room], group: list[Task]) -> None:
@@ -266,8 +284,10 @@ def _spread(round: Round, left: dict[str, Room], group: list[Task]) -> None:
     if queue:
         refusals = [each for room in left.values() if (each := refusal(round.state, room, queue[0]))]
         reason = explain(refusals)
+        error = f"no suitable node ({reason})" if reason else "no suitable node"
+        message = "; ".join(unmet(round.state, list(left.values()), queue[0]))
         for task in queue:
-            _say(round, task, f"no suitable node ({reason})" if reason else "no suitable node")
+            _say(round, task, error, message)
 
 
 def _fill(
