@@ -75,6 +75,11 @@ def test_every_reference_leads_to_a_schema() -> None:
     assert set(refs(DOCUMENT)) <= known
 
 
+def test_a_stream_of_documents_is_none_itself() -> None:
+    content = DOCUMENT["paths"]["/events"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert content == {"x-item-schema": {"$ref": "#/components/schemas/Event"}}
+
+
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
     docs.main(["--openapi"])
     printed = capsys.readouterr().out

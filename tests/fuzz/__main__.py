@@ -18,12 +18,6 @@ ENDLESS = frozenset({"SystemEvents", "ContainerStats", "ContainerWait"})
 """Operations whose answers go on until something happens, as those do that leave HTTP."""
 BYTES = '{"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}'
 """What is sent in place of an archive."""
-LINES = """
-[[operations]]
-include-operation-id = "{operation}"
-checks.response_schema_conformance.enabled = false
-"""
-"""An answer that is JSON line by line is no one document to the tool."""
 
 
 def chosen(operations: Sequence[str]) -> list[Route]:
@@ -40,9 +34,6 @@ def asked(engine: Engine, routes: Sequence[Route], cases: int, seed: int) -> int
     """Let the tool ask; its exit code."""
     told = json.dumps(document(routes)).replace('{"application/x-tar": {}}', BYTES)
     (engine.root / "openapi.json").write_text(told)
-    streamed = [route.operation for route in routes if route.flow is Flow.STREAM]
-    settings = "".join(LINES.format(operation=operation) for operation in streamed)
-    (engine.root / "schemathesis.toml").write_text(settings)
     command = [
         *("schemathesis", "run", "openapi.json", "--url", f"http://{ADDRESS}/v1.44"),
         *("--seed", str(seed), "--max-examples", str(cases), "--phases", "coverage,fuzzing"),

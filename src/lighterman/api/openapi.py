@@ -112,6 +112,8 @@ def _responses(route: Route, told: Described, refs: Mapping[str, Any]) -> dict[s
     done: dict[str, Any] = {"description": HTTPStatus(told.status).phrase}
     if told.gives is not None and route.method != "HEAD":
         done["content"] = _content(told.gives, refs)
+        if route.flow is Flow.STREAM and JSON in done["content"]:  # one document after the other
+            done["content"][JSON] = {"x-item-schema": done["content"][JSON]["schema"]}
     failed = {"description": "A failure, in Docker's words", "content": _content(ErrorResponse, refs)}
     return {str(told.status): done, "default": failed}
 
