@@ -1,4 +1,4 @@
-"""Networks and addresses of plugins, for real: bridges, veth pairs and subnets that the engine did not make."""
+"""Networks and addresses of plugins, for real: bridges, veths and subnets that the engine did not make."""
 
 import json
 import subprocess

@@ -3,9 +3,9 @@ root file system of its own, and is what the tests of plugins drive.
 
 It listens on the socket that it is started with. Beside the socket lie `calls`, a line of JSON for each call,
 and, if a test has written it, `misbehave`: an object of methods and what becomes of their calls ("hang",
-"crash", "nonsense", "types", "huge", "refuse", "status", or an object that is the answer). Volumes are file
-systems of their own (tmpfs), mounted below VOLUMES for as long as somebody uses them; a network is a bridge,
-an endpoint a veth pair, a published port a relay.
+"crash", "nonsense", "types", "huge", "refuse", "status", or an object that is the answer); with `when` only
+of those that have this text in them. Volumes are file systems of their own (tmpfs), mounted below VOLUMES for
+as long as somebody uses them; a network is a bridge, an endpoint a veth pair, a published port a relay.
 """
 
 import ctypes
@@ -295,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if raw else {}
         with beside("calls").open("a") as calls:
             calls.write(json.dumps([method, body]) + "\n")
-        if self.misbehaves(method):
+        if self.misbehaves(method, raw):
             return
         if method == "LogDriver.ReadLogs":
             self.answer(200, logs.get(body["Info"]["ContainerID"], b""))
@@ -308,11 +308,12 @@ class Handler(BaseHTTPRequestHandler):
                 text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
                 self.answer(200, json.dumps({"Err": text, "Error": text}).encode())
 
-    def misbehaves(self, method: str) -> bool:
+    def misbehaves(self, method: str, raw: bytes) -> bool:
         try:
-            how = json.loads(beside("misbehave").read_text()).get(method)
+            wrong = json.loads(beside("misbehave").read_text())
         except OSError:
             return False
+        how = wrong.get(method) if wrong.get("when", "").encode() in raw else None
         if how == "hang":
             time.sleep(3600)
         elif how == "crash":

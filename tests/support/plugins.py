@@ -50,6 +50,11 @@ class HostPlugin:
             self._process.kill()
             self._process.wait()
 
+    def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        assert self._process is not None
+        self._process.wait(60)
+
     def misbehave(self, wrong: dict[str, Any]) -> None:
         """Let calls of these methods go wrong from now on, in one of the ways that the program knows."""
         part = self.home / "misbehave.part"
