@@ -1,7 +1,6 @@
 """`python -m benchmarks.server`, as root: how our engine serves, beside the goals that it has to meet.
 
-It has one core for itself, another one asks. What dockerd is asked too is in `rows.py`; this is about what was promised
-of ours.
+It has one core for itself, another one asks. What dockerd is asked too is in `rows.py`.
 """
 
 import os
