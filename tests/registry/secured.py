@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
+from tests.support.net import Neighbourhood
 
 SECRET_HASHED = "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 """bcrypt of "secret"."""
@@ -29,7 +30,7 @@ SECRET_HASHED = "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 
 @dataclass(frozen=True)
 class Identity:
-    """A key and the certificate for it, self-signed for 127.0.0.1."""
+    """A key and the certificate for it, self-signed."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -47,7 +48,8 @@ class Identity:
         )
 
 
-def identity(name: str) -> Identity:
+def identity(name: str, address: str = "127.0.0.1") -> Identity:
+    """A new one, whose certificate is good for `address`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -60,21 +62,32 @@ def identity(name: str) -> Identity:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     return Identity(key, certificate)
 
 
 @contextmanager
-def docker_registry(directory: Path, *, ipv6: bool = False, **settings: Any) -> Iterator[str]:
-    """A registry on loopback with its storage in `directory`; `host:port`."""
+def docker_registry(
+    directory: Path,
+    *,
+    ipv6: bool = False,
+    net: Neighbourhood | None = None,
+    address: str = "127.0.0.1",
+    **settings: Any,
+) -> Iterator[str]:
+    """A registry with its storage in `directory`, on the engine's side if there is a `net`; `host:port`."""
     directory.mkdir(exist_ok=True)
     program = shutil.which("docker-registry")
     assert program, "docker-registry is missing"
-    with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET) as probe:
-        probe.bind(("::1" if ipv6 else "127.0.0.1", 0))
-        host = f"{'[::1]' if ipv6 else '127.0.0.1'}:{probe.getsockname()[1]}"
+    if net is not None:
+        with net.listen((address, 0)) as probe:
+            host = f"{address}:{probe.getsockname()[1]}"
+    else:
+        with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET) as probe:
+            probe.bind(("::1" if ipv6 else address, 0))
+            host = f"{'[::1]' if ipv6 else address}:{probe.getsockname()[1]}"
     http = {"addr": host, **settings.pop("http", {})}
     configuration = {
         "version": "0.1",
@@ -85,23 +98,25 @@ def docker_registry(directory: Path, *, ipv6: bool = False, **settings: Any) -> 
     }
     file = directory / "registry.json"  # JSON is YAML
     file.write_text(json.dumps(configuration))
+    command = [program, "serve", str(file)]
     process = subprocess.Popen(
-        [program, "serve", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        net.entered(command) if net else command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait(host, process)
+        _wait(host, process, net)
         yield host
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait(host: str, process: "subprocess.Popen[bytes]") -> None:
+def _wait(host: str, process: "subprocess.Popen[bytes]", net: Neighbourhood | None) -> None:
     address, _, port = host.rpartition(":")
-    deadline = time.monotonic() + 10
+    where = (address.strip("[]"), int(port))
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection((address.strip("[]"), int(port)), timeout=1).close()
+            (net.connect(where) if net else socket.create_connection(where, timeout=1)).close()
         except OSError:
             time.sleep(0.02)
         else:
@@ -174,8 +189,8 @@ def _part(data: bytes) -> str:
 
 
 @contextmanager
-def token_server() -> Iterator[TokenServer]:
-    """A token server for the length of a block."""
+def token_server(listening: socket.socket | None = None) -> Iterator[TokenServer]:
+    """A token server for the length of a block, on a socket that listens or one of its own."""
     tokens = TokenServer(identity("tokens"))
 
     class Handler(BaseHTTPRequestHandler):
@@ -209,7 +224,10 @@ def token_server() -> Iterator[TokenServer]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=listening is None) as server:
+        if listening is not None:
+            server.socket.close()
+            server.socket, server.server_address = listening, listening.getsockname()
         tokens.realm = f"http://127.0.0.1:{server.server_address[1]}/token"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
