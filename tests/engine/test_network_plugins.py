@@ -1,6 +1,7 @@
 """Networks and addresses of plugins, for real: bridges, veths and subnets that the engine did not make."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support.plugins import HostPlugin, context
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.beyond_dockerd
+DOCUMENT = Path(__file__).parents[2] / "docs" / "plugins.md"
 SLEEP = ("busybox", "sleep", "600")
 
 
@@ -346,6 +348,35 @@ def test_a_network_of_a_cluster_needs_a_cluster(docker: DockerCLI, plugin: HostP
     refused = docker("network", "create", "-d", "p", "net", check=False).stderr
     assert "This node is not a swarm manager" in refused
     assert plugin.calls("NetworkDriver.CreateNetwork") == []
+
+
+def test_the_examples_of_the_documents_are_drivers(
+    new_engine: type[Daemon], archive: Path, tmp_path: Path
+) -> None:
+    program = "\n".join(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S))
+    (tmp_path / "my_package.py").write_text(program)
+    facts = tmp_path / "example-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1\n")
+    named = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.S)[-1]
+    (facts / "entry_points.txt").write_text(named.replace("project.entry-points.", "").replace('"', ""))
+    daemon = new_engine()
+    try:
+        daemon.start(env={"PYTHONPATH": str(tmp_path)})
+        docker = daemon.docker
+        docker("load", "-i", archive)
+        docker("network", "create", "-d", "cables", "--ipam-driver", "even", "net")
+        docker.run("-d", "--name", "one", "--network", "net", *SLEEP)
+        daemon.kill()
+        daemon.start(env={"PYTHONPATH": str(tmp_path)})
+        docker.run("-d", "--name", "two", "--network", "net", *SLEEP)
+        assert [address(docker, name, "net") for name in ("one", "two")] == ["10.210.0.4", "10.210.0.6"]
+        docker("exec", "two", "ping", "-c1", "-W20", "one")
+        docker("rm", "-f", "one", "two")
+        docker("network", "rm", "net")
+        assert "cab" not in links(daemon)
+    finally:
+        daemon.close()
 
 
 def test_a_network_plugin_is_found_by_its_description_and_installed(
