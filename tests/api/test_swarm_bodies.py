@@ -7,7 +7,7 @@ import pytest
 
 from lighterman.api import gates_swarm
 from lighterman.api.decode import decode
-from lighterman.apitypes.swarm import ConfigSpec, SecretSpec, ServiceSpec
+from lighterman.apitypes.service import ConfigSpec, SecretSpec, ServiceSpec
 from lighterman.errdefs import InvalidParameter
 
 

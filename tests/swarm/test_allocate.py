@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 from tests.swarm.world import World, spec
 
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     Driver,
     EndpointSpec,
     IPAMConfig,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lighterman.apitypes.network import NetworkServiceInfo, NetworkTask, PeerInfo
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     ConfigReference,
     ConfigSpec,
     ContainerSpec,
@@ -16,16 +16,14 @@ from lighterman.apitypes.swarm import (
     EndpointVirtualIP,
     IPAMConfig,
     NetworkSpec,
-    NodeDescription,
     PortConfig,
     SecretReference,
     SecretSpec,
     ServiceSpec,
-    SwarmSpec,
-    TaskDefaults,
     TaskSpec,
     TaskStatus,
 )
+from lighterman.apitypes.swarm import NodeDescription, SwarmSpec, TaskDefaults
 from lighterman.swarm.control import networks
 from lighterman.swarm.control.network_detail import detailed
 from lighterman.swarm.node.assign import (

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from lighterman.apitypes.swarm import NetworkAttachmentSpec, TaskSpec
+from lighterman.apitypes.service import NetworkAttachmentSpec, TaskSpec
 from lighterman.errdefs import Forbidden, NotFound, System, Unavailable
 from lighterman.networks import EndpointWish
 from lighterman.swarm.agent.attachments import Attachments, AttachmentWork

@@ -11,7 +11,8 @@ from tests.swarm.world import Memory, World
 
 from lighterman.api.decode import decode
 from lighterman.api.errors import status_of
-from lighterman.apitypes import swarm as wire
+from lighterman.apitypes import service as wire
+from lighterman.apitypes import swarm
 from lighterman.errdefs import EngineError
 from lighterman.lib.filters import parse_filters
 from lighterman.swarm.control import nodes, payloads, services, tasks
@@ -483,7 +484,7 @@ async def test_names_and_ids_of_secrets_are_alternatives() -> None:
     assert chosen(label=["a=b"]) == ["s1"]
 
 
-NODE = wire.NodeSpec(role="manager", availability="active")
+NODE = swarm.NodeSpec(role="manager", availability="active")
 
 
 @pytest.mark.parametrize(
@@ -501,7 +502,7 @@ NODE = wire.NodeSpec(role="manager", availability="active")
     ],
 )
 async def test_a_node_is_not_made_what_it_cannot_be(
-    spec: wire.NodeSpec, version: int, status: int, text: str
+    spec: swarm.NodeSpec, version: int, status: int, text: str
 ) -> None:
     world = World()
     assert await refusal(nodes.update(world.store, "node1", spec, version=version)) == (status, text)

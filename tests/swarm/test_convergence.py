@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.swarm.world import SECOND, World, spec
 
-from lighterman.apitypes.swarm import RestartPolicy, ServiceSpec, UpdateConfig
+from lighterman.apitypes.service import RestartPolicy, ServiceSpec, UpdateConfig
 from lighterman.swarm.orchestrate.agenda import Agenda
 from lighterman.swarm.state import TaskState
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from tests.swarm.world import World, spec
 
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     JobStatus,
     ReplicatedJob,
     ReplicatedService,

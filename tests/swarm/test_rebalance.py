@@ -5,13 +5,7 @@ from collections import Counter
 import pytest
 from tests.swarm.world import SECOND, World, spec
 
-from lighterman.apitypes.swarm import (
-    Placement,
-    PlacementPreference,
-    ServiceSpec,
-    SpreadOver,
-    UpdateConfig,
-)
+from lighterman.apitypes.service import Placement, PlacementPreference, ServiceSpec, SpreadOver, UpdateConfig
 from lighterman.errdefs import InvalidParameter
 from lighterman.swarm.control.check import check
 from lighterman.swarm.control.spec import complete

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 from tests.swarm.world import SECOND, World, spec
 
-from lighterman.apitypes.swarm import OrchestrationConfig, RestartPolicy, SwarmSpec
+from lighterman.apitypes.service import RestartPolicy
+from lighterman.apitypes.swarm import OrchestrationConfig, SwarmSpec
 from lighterman.swarm.state import Kind, TaskState
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from lighterman.apitypes.swarm import ContainerStatus, PortConfig, TaskSpec, TaskStatus
+from lighterman.apitypes.service import ContainerStatus, PortConfig, TaskSpec, TaskStatus
 from lighterman.errdefs import InvalidParameter
 from lighterman.swarm.agent.controller import TaskFailed
 from lighterman.swarm.agent.runner import Runner, TaskRow

@@ -7,17 +7,15 @@ import pytest
 from tests.swarm.world import GIGABYTE, SECOND, World, nodes_of, spec
 
 from lighterman.apitypes.container import DriverConfig, Mount, VolumeOptions
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     ContainerSpec,
     DiscreteGenericResource,
     EndpointSpec,
     GenericResource,
     NamedGenericResource,
-    NodeDescription,
     Placement,
     PlacementPreference,
     Platform,
-    PluginDescription,
     PortConfig,
     ResourceRequirements,
     Resources,
@@ -25,6 +23,7 @@ from lighterman.apitypes.swarm import (
     SpreadOver,
     TaskSpec,
 )
+from lighterman.apitypes.swarm import NodeDescription, PluginDescription
 from lighterman.swarm.orchestrate.constraints import matches, parse
 from lighterman.swarm.state import Kind, NodeStatus, TaskState
 

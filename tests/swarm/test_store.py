@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import ConfigSpec, SecretSpec
+from lighterman.apitypes.service import ConfigSpec, SecretSpec
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.node.data_keys import reseal
 from lighterman.swarm.state import Authority, Config, Delete, Kind, Put, Secret, Session

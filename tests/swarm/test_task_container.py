@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lighterman.apitypes import swarm as wire
+from lighterman.apitypes import service as wire
+from lighterman.apitypes import swarm
 from lighterman.apitypes.container import DeviceMapping, Mount, Ulimit
 from lighterman.containers import GivenFile
 from lighterman.errdefs import InvalidParameter, Unimplemented
@@ -13,7 +14,7 @@ from lighterman.swarm.control.check import check
 from lighterman.swarm.control.spec import complete
 from lighterman.swarm.session import AssignedTask, Attachment
 
-NODE = wire.NodeDescription(hostname="host", platform=wire.Platform("x86_64", "linux"))
+NODE = swarm.NodeDescription(hostname="host", platform=wire.Platform("x86_64", "linux"))
 
 
 def made(spec: wire.ContainerSpec, **task: Any) -> Any:

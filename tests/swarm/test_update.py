@@ -5,12 +5,7 @@ from typing import Any
 import pytest
 from tests.swarm.world import SECOND, World, spec
 
-from lighterman.apitypes.swarm import (
-    Placement,
-    RestartPolicy,
-    ServiceSpec,
-    UpdateConfig,
-)
+from lighterman.apitypes.service import Placement, RestartPolicy, ServiceSpec, UpdateConfig
 from lighterman.swarm.state import TaskState
 
 FAST = RestartPolicy(condition="any", delay=SECOND)

@@ -9,22 +9,19 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     ContainerSpec,
-    ManagerStatus,
     NetworkAttachmentConfig,
     NetworkSpec,
-    NodeDescription,
-    NodeSpec,
     Placement,
     ReplicatedService,
     Resources,
     ServiceMode,
     ServiceSpec,
-    SwarmSpec,
     TaskSpec,
     TaskStatus,
 )
+from lighterman.apitypes.swarm import ManagerStatus, NodeDescription, NodeSpec, SwarmSpec
 from lighterman.swarm.control.spec import complete
 from lighterman.swarm.control.stores import Changes
 from lighterman.swarm.orchestrate.agenda import Agenda

@@ -212,7 +212,7 @@ def _reader_of(kind: inspect.Type, field: str) -> tuple[Reader, str, Any]:
 
 
 def _go_name(cls: type) -> str:
-    if cls.__module__.endswith(".swarm"):
+    if cls.__module__.endswith((".swarm", ".service")):
         mine = GO_STRUCTS.get(cls.__name__, "") if cls.__name__.startswith("Swarm") else ""
         return mine or f"swarm.{cls.__name__}"
     return GO_STRUCTS.get(cls.__name__, f"types.{cls.__name__}")

@@ -3,13 +3,8 @@
 from msgspec.structs import replace
 
 from lighterman.api.versions import Version
-from lighterman.apitypes.swarm import (
-    ConfigSpec,
-    ContainerSpec,
-    SecretSpec,
-    ServiceSpec,
-    SwarmInitBody,
-)
+from lighterman.apitypes.service import ConfigSpec, ContainerSpec, SecretSpec, ServiceSpec
+from lighterman.apitypes.swarm import SwarmInitBody
 
 
 def init(body: SwarmInitBody, version: Version) -> SwarmInitBody:

@@ -10,7 +10,7 @@ later what changes. Each end sends at least a heartbeat in each period; an end t
 periods gives the session up. Whoever connects again begins with `Hello`; nothing is remembered of the
 session before.
 
-States travel as the API's own texts ("running"); the structs of the wire are those of `apitypes.swarm`.
+States travel as the API's own texts ("running"); the structs of the wire are those of `apitypes`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,8 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from lighterman.apitypes.swarm import Driver, NodeDescription, PortConfig, TaskSpec, TaskStatus
+from lighterman.apitypes.service import Driver, PortConfig, TaskSpec, TaskStatus
+from lighterman.apitypes.swarm import NodeDescription
 
 HEARTBEAT_PERIOD_S = 2.5
 """Between frames of a quiet session, unless `Welcome` says otherwise: half of the swarm's setting."""

@@ -26,7 +26,7 @@ async def create_secret(request: Request, rooms: Rooms) -> Answer:
     """SecretCreate. Templates since 1.37."""
     store = rooms.swarm.manager.store
     from lighterman.api import gates_swarm
-    from lighterman.apitypes.swarm import IdResponse, SecretSpec
+    from lighterman.apitypes.service import IdResponse, SecretSpec
     from lighterman.swarm.control import payloads
 
     spec = await request.body(SecretSpec, empty=NO_BODY)
@@ -45,7 +45,7 @@ async def inspect_secret(request: Request, rooms: Rooms) -> Answer:
 async def update_secret(request: Request, rooms: Rooms) -> Answer:
     """SecretUpdate."""
     store = rooms.swarm.manager.store
-    from lighterman.apitypes.swarm import SecretSpec
+    from lighterman.apitypes.service import SecretSpec
     from lighterman.swarm.control import payloads
 
     spec = await request.body(SecretSpec, empty=NO_BODY)
@@ -75,7 +75,7 @@ async def create_config(request: Request, rooms: Rooms) -> Answer:
     """ConfigCreate. Templates since 1.37."""
     store = rooms.swarm.manager.store
     from lighterman.api import gates_swarm
-    from lighterman.apitypes.swarm import ConfigSpec, IdResponse
+    from lighterman.apitypes.service import ConfigSpec, IdResponse
     from lighterman.swarm.control import payloads
 
     spec = await request.body(ConfigSpec, empty=NO_BODY)
@@ -94,7 +94,7 @@ async def inspect_config(request: Request, rooms: Rooms) -> Answer:
 async def update_config(request: Request, rooms: Rooms) -> Answer:
     """ConfigUpdate."""
     store = rooms.swarm.manager.store
-    from lighterman.apitypes.swarm import ConfigSpec
+    from lighterman.apitypes.service import ConfigSpec
     from lighterman.swarm.control import payloads
 
     spec = await request.body(ConfigSpec, empty=NO_BODY)

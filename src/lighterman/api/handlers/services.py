@@ -20,7 +20,7 @@ from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.reference import parse_reference
 
 if TYPE_CHECKING:
-    from lighterman.apitypes.swarm import ServiceSpec
+    from lighterman.apitypes.service import ServiceSpec
     from lighterman.swarm.node.manager import Manager
     from lighterman.swarm.state import State, Task
 
@@ -55,7 +55,7 @@ async def inspect(request: Request, rooms: Rooms) -> Answer:
 async def create(request: Request, rooms: Rooms) -> Answer:
     """ServiceCreate."""
     store = rooms.swarm.manager.store
-    from lighterman.apitypes.swarm import ServiceCreateResponse
+    from lighterman.apitypes.service import ServiceCreateResponse
     from lighterman.swarm.control import services
 
     spec, warnings = await _spec(request, rooms)
@@ -71,7 +71,7 @@ async def create(request: Request, rooms: Rooms) -> Answer:
 async def update(request: Request, rooms: Rooms) -> Answer:
     """ServiceUpdate."""
     store = rooms.swarm.manager.store
-    from lighterman.apitypes.swarm import ServiceUpdateResponse
+    from lighterman.apitypes.service import ServiceUpdateResponse
     from lighterman.swarm.control import services
 
     spec, warnings = await _spec(request, rooms)
@@ -90,7 +90,7 @@ async def update(request: Request, rooms: Rooms) -> Answer:
 async def _spec(request: Request, rooms: Rooms) -> "tuple[ServiceSpec, list[str] | None]":
     """The wish as a client of this version means it, and warnings. Below 1.30 the engine pins the image."""
     from lighterman.api import gates_swarm
-    from lighterman.apitypes.swarm import ServiceSpec
+    from lighterman.apitypes.service import ServiceSpec
 
     spec = gates_swarm.service(await request.body(ServiceSpec, empty=NO_BODY), request.version)
     container = spec.task_template.container_spec

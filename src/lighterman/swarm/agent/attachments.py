@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lighterman.apitypes.swarm import ContainerStatus, PortConfig
+from lighterman.apitypes.service import ContainerStatus, PortConfig
 from lighterman.errdefs import EngineError, Forbidden, NotFound, System, Unavailable
 from lighterman.networks import EndpointWish
 from lighterman.swarm.session import AgentFrame, AssignedTask, AttachRefused, AttachWanted, DetachWanted

@@ -17,7 +17,8 @@ import msgspec
 
 from lighterman import containers
 from lighterman.apitypes.registry import AuthConfig
-from lighterman.apitypes.swarm import ContainerStatus, NodeDescription, PortConfig
+from lighterman.apitypes.service import ContainerStatus, PortConfig
+from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import Container, Containers
 from lighterman.containers.errors import NameTaken, NoSuchContainer
 from lighterman.containers.health import check_of

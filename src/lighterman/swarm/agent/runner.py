@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import ContainerStatus, PortConfig, PortStatus, TaskStatus
+from lighterman.apitypes.service import ContainerStatus, PortConfig, PortStatus, TaskStatus
 from lighterman.errdefs import EngineError
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.swarm.agent.progress import Act, Move, failed, next_step

@@ -21,15 +21,15 @@ from lighterman.apitypes.container import (
     NetworkingConfig,
     PortBinding,
 )
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     ConfigReference,
     ContainerSpec,
     FileTarget,
-    NodeDescription,
     Privileges,
     SecretReference,
     TaskSpec,
 )
+from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import GivenFile
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.reference import parse_reference

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from lighterman import containers
-from lighterman.apitypes.swarm import NodeDescription, TaskStatus
+from lighterman.apitypes.service import TaskStatus
+from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import Container, Containers
 from lighterman.db import Rows
 from lighterman.errdefs import EngineError, NotFound

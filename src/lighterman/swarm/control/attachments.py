@@ -6,7 +6,7 @@ Source: SwarmKit, manager/resourceapi/allocator.go.
 import time
 from ipaddress import ip_address
 
-from lighterman.apitypes.swarm import NetworkAttachmentConfig, NetworkAttachmentSpec, TaskSpec
+from lighterman.apitypes.service import NetworkAttachmentConfig, NetworkAttachmentSpec, TaskSpec
 from lighterman.errdefs import Forbidden, NotFound
 from lighterman.swarm.control.refusals import InvalidArgument
 from lighterman.swarm.identity import new_id

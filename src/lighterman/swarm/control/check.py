@@ -4,17 +4,17 @@ import re
 from collections.abc import Iterable
 
 from lighterman.apitypes.container import HealthConfig, Mount
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     ContainerSpec,
     EndpointSpec,
     FileTarget,
-    NodeDescription,
     ResourceRequirements,
     RestartPolicy,
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
 )
+from lighterman.apitypes.swarm import NodeDescription
 from lighterman.errdefs import InvalidParameter
 from lighterman.reference import parse_reference
 from lighterman.swarm.agent.devices import devices

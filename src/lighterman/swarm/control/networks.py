@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from lighterman.apitypes import network as wire
-from lighterman.apitypes.swarm import Driver, IPAMConfig, IPAMOptions, NetworkConfigReference, NetworkSpec
+from lighterman.apitypes.service import Driver, IPAMConfig, IPAMOptions, NetworkConfigReference, NetworkSpec
 from lighterman.errdefs import Conflict, Forbidden, InvalidParameter
 from lighterman.lib.filters import Filters
 from lighterman.lib.go_time import rfc3339_nano

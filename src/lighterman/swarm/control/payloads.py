@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from lighterman.apitypes import swarm as wire
+from lighterman.apitypes import service as wire
 from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view
 from lighterman.swarm.control.find import by_label, one

@@ -7,7 +7,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from lighterman.apitypes import swarm as wire
+from lighterman.apitypes import service as wire
 from lighterman.containers.names import made_up_name
 from lighterman.errdefs import NotFound, System
 from lighterman.lib.filters import Filters

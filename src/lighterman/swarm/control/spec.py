@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from lighterman.apitypes.container import BindOptions, Mount
-from lighterman.apitypes.swarm import (
+from lighterman.apitypes.service import (
     ConfigReference,
     ContainerSpec,
     CredentialSpec,

@@ -1,6 +1,6 @@
 """Tasks."""
 
-from lighterman.apitypes import swarm as wire
+from lighterman.apitypes import service as wire
 from lighterman.errdefs import System
 from lighterman.lib.filters import Filters
 from lighterman.swarm.control import view

@@ -5,7 +5,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lighterman.apitypes import swarm as wire
+from lighterman.apitypes import service as wire
+from lighterman.apitypes import swarm
 from lighterman.lib.go_time import rfc3339_nano
 from lighterman.swarm.orchestrate.allocate import VNI_OPTION
 from lighterman.swarm.orchestrate.round import is_job
@@ -145,15 +146,15 @@ def config(state: State, it: Config) -> wire.Config:
     return wire.Config(**_meta(state, Kind.CONFIG, it), spec=it.spec)
 
 
-def node(state: State, it: Node, manager: wire.ManagerStatus | None) -> wire.Node:
+def node(state: State, it: Node, manager: swarm.ManagerStatus | None) -> swarm.Node:
     status = state.node_statuses.get(it.id)
     judged = state.liveness.get(it.id)
     current = state.node_state(it.id)
-    return wire.Node(
+    return swarm.Node(
         **_meta(state, Kind.NODE, it),
         spec=it.spec,
-        description=status.description if status else wire.NodeDescription(),
-        status=wire.NodeStatus(
+        description=status.description if status else swarm.NodeDescription(),
+        status=swarm.NodeStatus(
             state=current,
             message=judged.message if judged and current != "ready" else "",
             addr=status.addr if status else "",

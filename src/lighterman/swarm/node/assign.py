@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import TaskSpec
+from lighterman.apitypes.service import TaskSpec
 from lighterman.swarm.session import (
     AssignedConfig,
     AssignedNetwork,

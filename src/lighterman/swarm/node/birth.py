@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import Driver, IPAMOptions, JoinTokens, NetworkSpec, NodeSpec, SwarmSpec
+from lighterman.apitypes.service import Driver, IPAMOptions, NetworkSpec
+from lighterman.apitypes.swarm import JoinTokens, NodeSpec, SwarmSpec
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.certificates import Identity
 from lighterman.swarm.ca.tokens import new_token, new_unlock_key

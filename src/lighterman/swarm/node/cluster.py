@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from lighterman.apitypes.service import Version
 from lighterman.apitypes.swarm import (
     CAConfig,
     ClusterInfo,
@@ -21,7 +22,6 @@ from lighterman.apitypes.swarm import (
     SwarmInitBody,
     SwarmSpec,
     TLSInfo,
-    Version,
 )
 from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.lib.go_time import rfc3339_nano

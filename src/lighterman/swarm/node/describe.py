@@ -1,13 +1,7 @@
 """What a node says of itself. Source: executor/container/executor.go of moby."""
 
-from lighterman.apitypes.swarm import (
-    EngineDescription,
-    NodeDescription,
-    Platform,
-    PluginDescription,
-    Resources,
-    TLSInfo,
-)
+from lighterman.apitypes.service import Platform, Resources
+from lighterman.apitypes.swarm import EngineDescription, NodeDescription, PluginDescription, TLSInfo
 from lighterman.containers.log_options import offered
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.node.credentials import Credentials

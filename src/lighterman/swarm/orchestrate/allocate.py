@@ -12,13 +12,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import (
-    Endpoint,
-    EndpointSpec,
-    EndpointVirtualIP,
-    IPAMConfig,
-    PortConfig,
-)
+from lighterman.apitypes.service import Endpoint, EndpointSpec, EndpointVirtualIP, IPAMConfig, PortConfig
 from lighterman.swarm.orchestrate.round import PENDING, Round, template_for
 from lighterman.swarm.state import (
     Attached,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from lighterman.apitypes.swarm import NodeDescription, ServiceSpec
+from lighterman.apitypes.service import ServiceSpec
+from lighterman.apitypes.swarm import NodeDescription
 from lighterman.swarm.state import State
 
 _KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE)

@@ -5,7 +5,7 @@ Source: SwarmKit, api/genericresource: a reservation is a number of a kind, and 
 
 from collections.abc import Iterable, Sequence
 
-from lighterman.apitypes.swarm import DiscreteGenericResource, GenericResource
+from lighterman.apitypes.service import DiscreteGenericResource, GenericResource
 
 
 def _amount(resource: GenericResource) -> tuple[str, int]:

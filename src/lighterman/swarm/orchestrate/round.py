@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import RestartPolicy
+from lighterman.apitypes.service import RestartPolicy
 from lighterman.swarm.state import (
     Cluster,
     Draft,

@@ -13,13 +13,8 @@ from heapq import heapify, heappop, heappush
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import (
-    GenericResource,
-    NodeDescription,
-    PlacementPreference,
-    Platform,
-    Resources,
-)
+from lighterman.apitypes.service import GenericResource, PlacementPreference, Platform, Resources
+from lighterman.apitypes.swarm import NodeDescription
 from lighterman.swarm.orchestrate import constraints, generic
 from lighterman.swarm.orchestrate.round import PENDING, SECOND_NS, Round
 from lighterman.swarm.state import State, Task, TaskState, Template

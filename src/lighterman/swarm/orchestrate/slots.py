@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import TaskSpec
+from lighterman.apitypes.service import TaskSpec
 from lighterman.swarm.orchestrate import constraints
 from lighterman.swarm.orchestrate.restart import should_restart
 from lighterman.swarm.orchestrate.round import is_global, template_for

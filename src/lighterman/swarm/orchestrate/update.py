@@ -8,7 +8,7 @@ places are busy than `parallelism` says.
 
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import UpdateConfig
+from lighterman.apitypes.service import UpdateConfig
 from lighterman.swarm.orchestrate.round import SECOND_NS, Round, is_global
 from lighterman.swarm.orchestrate.slots import Place, is_dirty
 from lighterman.swarm.state import (

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from lighterman.apitypes.swarm import ConfigSpec, Endpoint, IPAMConfig, NetworkSpec, SecretSpec, ServiceSpec
+from lighterman.apitypes.service import ConfigSpec, Endpoint, IPAMConfig, NetworkSpec, SecretSpec, ServiceSpec
 from lighterman.swarm.state.kinds import Stored
 
 

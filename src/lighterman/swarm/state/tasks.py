@@ -10,12 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from lighterman.apitypes.swarm import (
-    EndpointSpec,
-    GenericResource,
-    TaskSpec,
-    TaskStatus,
-)
+from lighterman.apitypes.service import EndpointSpec, GenericResource, TaskSpec, TaskStatus
 from lighterman.swarm.state.kinds import Stored
 
 

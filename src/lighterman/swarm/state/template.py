@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 from msgspec.structs import replace
 
-from lighterman.apitypes.swarm import EndpointSpec, ServiceSpec, TaskSpec
+from lighterman.apitypes.service import EndpointSpec, ServiceSpec, TaskSpec
 from lighterman.swarm.identity import ID_LENGTH, base36
 from lighterman.swarm.state.tasks import Template
 
