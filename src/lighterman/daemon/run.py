@@ -145,7 +145,6 @@ async def _serve(
         )
         async with serving as front:
             # What has been made by now lives as long as the daemon: the collector need not look at it again.
-            gc.collect()
             gc.freeze()
             gc.enable()
             give_back_memory()

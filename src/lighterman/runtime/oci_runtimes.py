@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lighterman.errdefs import InvalidParameter
-from lighterman.lib.effects import in_thread
+from lighterman.lib.effects import Group, in_thread
 from lighterman.linux.cgroup import Layout, cgroup_path, open_cgroup
 from lighterman.oci import spec as oci
 from lighterman.runtime.outcomes import StartBroke
@@ -88,7 +88,12 @@ async def find_runtimes(
     Raises: InvalidParameter: `default` is none of them.
     """
     paths = {name: path for name in PREFERRED if (path := shutil.which(name))} | dict(configured)
-    found = {name: await _ask_version(zygote, name, path, exec_root) for name, path in paths.items()}
+    async with Group() as group:
+        asked = {
+            name: group.create_task(_ask_version(zygote, name, path, exec_root))
+            for name, path in paths.items()
+        }
+    found = {name: task.result() for name, task in asked.items()}
     if default is not None:
         if default not in found:
             raise InvalidParameter(f"specified default runtime '{default}' does not exist")

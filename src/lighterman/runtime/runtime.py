@@ -72,6 +72,7 @@ class Runtime:
         on_exec_exit: Callable[[str, str, Exit], Awaitable[None]],
         on_detach: Callable[[str], None],
         on_exec_detach: Callable[[str, str], None] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> "Runtime":
         """A runtime with its zygote started. Call `recover` before anything else.
 
@@ -79,6 +80,7 @@ class Runtime:
         so that the zygote's mount namespace sees what is mounted later. `default_runtime` None: the first
         that works of crun and runc. `runtimes` are more names, with the paths of their programs.
         `on_exit` comes once per run of a container, after its log and all its streams are complete.
+        `meanwhile` is called when the zygote has begun: until it is there, nobody here has anything to do.
         Raises: InvalidParameter: no such default runtime. System: the roots cannot be prepared.
         """
 
@@ -101,6 +103,7 @@ class Runtime:
             zygote = await in_thread(Zygote, hidden)
         except OSError as error:
             raise System(f"the exec root {exec_root} cannot be prepared: {error}") from error
+        meanwhile()
         found = await find_runtimes(zygote, exec_root, host.cgroup, default_runtime, runtimes)
         return cls(exec_root, host.cgroup, shared, zygote, found, on_end, on_detach_of)
 
