@@ -1,5 +1,7 @@
 """Second processes in a running container."""
 
+import socket
+
 import pexpect
 import pytest
 from tests.support.cli import DockerCLI
@@ -60,6 +62,55 @@ def test_detached_answers_at_once_and_goes_on(docker: DockerCLI, box: str) -> No
     docker("exec", box, "mkfifo", "/gate")
     docker("exec", "-d", box, "sh", "-c", "echo passed > /gate")
     assert docker.out("exec", box, "cat", "/gate") == "passed"
+
+
+def test_a_privileged_one_may_what_its_container_may_not(docker: DockerCLI, box: str) -> None:
+    status = ("sh", "-c", "grep CapEff /proc/self/status")
+    assert docker.out("exec", box, *status) == "CapEff:\t00000000a80425fb"
+    assert docker.out("exec", "--privileged", box, *status).startswith("CapEff:\t000001ff")
+
+
+def test_its_own_keys_detach_and_leave_it_running(docker: DockerCLI, box: str) -> None:
+    shell = docker.pty("exec", "-it", "--detach-keys", "ctrl-x,x", box, "sh", "-c", "echo up; sleep 4712")
+    shell.expect(rb"up\r\n")
+    shell.send(b"\x18x")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert "sleep 4712" in docker.out("top", box)
+
+
+@pytest.mark.beyond_dockerd
+def test_a_terminal_has_the_size_that_was_wished_from_the_first_moment(http: Http, box: str) -> None:
+    newest = Http(http.socket, prefix="/v1.44")
+    wish = {"Cmd": ["stty", "size"], "Tty": True, "AttachStdout": True, "ConsoleSize": [41, 99]}
+    eid = newest.ok("POST", f"/containers/{box}/exec", wish)["Id"]
+    early, sock = newest.hijack(f"/exec/{eid}/start", {"Tty": True})
+    with sock:
+        assert b"41 99\r\n" in early + read_all(sock)
+
+
+@pytest.mark.parametrize(
+    ("attached", "streams"),
+    [
+        ({"AttachStdout": True}, (b"out\n", b"")),
+        ({"AttachStderr": True}, (b"", b"err\n")),
+        ({"AttachStdout": True, "AttachStderr": True, "AttachStdin": True}, (b"out\nin\n", b"err\n")),
+    ],
+    ids=str,
+)
+def test_the_streams_are_those_that_it_asks_for(
+    http: Http, box: str, attached: dict[str, bool], streams: tuple[bytes, bytes]
+) -> None:
+    eid = http.ok(
+        "POST", f"/containers/{box}/exec", {"Cmd": ["sh", "-c", "echo out; echo err >&2; cat"], **attached}
+    )["Id"]
+    _, sock = http.hijack(f"/exec/{eid}/start", {})
+    with sock:
+        if "AttachStdin" in attached:
+            sock.sendall(b"in\n")
+            sock.shutdown(socket.SHUT_WR)
+        data = read_all(sock)
+    assert (joined(data, STDOUT), joined(data, STDERR)) == streams
 
 
 def test_its_processes_are_seen_in_the_container(docker: DockerCLI, box: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli import DockerCLI
+from tests.support.engines import Daemon
 from tests.support.http import Http
 from tests.support.inside import inside, made, refused, running
 
@@ -49,6 +50,18 @@ SEEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "Init": ({"Init": True}, "cat /proc/1/cmdline | tr '\\0' ' '", "/sbin/docker-init -- sh -c .*"),
     "Runtime": ({"Runtime": "runc"}, "echo up", "up"),
     "Isolation": ({"Isolation": "default"}, "echo up", "up"),
+    "MaskedPaths, of one's own": (
+        {"MaskedPaths": ["/etc/passwd", "/root"]},
+        "cat /etc/passwd; ls /root; grep -c ' /proc/[a-z]* tmpfs' /proc/mounts",
+        "0",
+    ),
+    "ReadonlyPaths, of one's own": (
+        {"ReadonlyPaths": ["/home"]},
+        "touch /home/x; grep -c ' /proc/sys ' /proc/mounts",
+        "0\ntouch: /home/x: Read-only file system",
+    ),
+    "SecurityOpt, label disabled": ({"SecurityOpt": ["label=disable"]}, "echo up", "up"),
+    "SecurityOpt, the old separator": ({"SecurityOpt": ["seccomp:unconfined"]}, STATUS, ".*Seccomp:\t0.*"),
     "ReadonlyRootfs": ({"ReadonlyRootfs": True}, "touch /x", ".*Read-only file system"),
 }
 
@@ -123,6 +136,63 @@ def test_a_device_rule_lets_a_node_be_used(http: Http) -> None:
     assert inside(http, command, {"DeviceCgroupRules": ["c 1:11 rwm"]}) == "opened"
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"Cmd": ["echo", "one", "two"]}, "one two"),
+        ({"Cmd": "echo"}, ""),
+        ({"Entrypoint": ["echo", "one"], "Cmd": ["two"]}, "one two"),
+        ({"Entrypoint": "echo", "Cmd": None}, ""),
+        ({"Entrypoint": [""], "Cmd": ["echo", "alone"]}, "alone"),
+        (
+            {"Env": ["A=b", "EMPTY=", "GONE"], "Cmd": ["sh", "-c", "echo $A-${EMPTY-unset}-${GONE-unset}"]},
+            "b--unset",
+        ),
+        ({"WorkingDir": "/deep/../made", "Cmd": ["pwd"]}, "/made"),
+    ],
+    ids=str,
+)
+def test_what_runs_is_what_was_wished(http: Http, config: dict[str, Any], told: str) -> None:
+    assert inside(http, "never", **config) == told
+
+
+@pytest.mark.beyond_dockerd
+def test_a_terminal_has_the_size_that_was_wished_from_the_first_moment(http: Http, engine: Daemon) -> None:
+    newest = Http(engine.socket, prefix="/v1.44")
+    wish = {"Image": "busybox", "Cmd": ["stty", "size"], "Tty": True, "HostConfig": {"ConsoleSize": [41, 99]}}
+    cid = newest.ok("POST", "/containers/create", wish)["Id"]
+    newest.ok("POST", f"/containers/{cid}/start")
+    newest.ok("POST", f"/containers/{cid}/wait")
+    assert newest("GET", f"/containers/{cid}/logs?stdout=1").body == b"41 99\r\n"
+
+
+@pytest.mark.beyond_dockerd
+def test_annotations_reach_the_runtime(http: Http, engine: Daemon) -> None:
+    newest = Http(engine.socket, prefix="/v1.44")
+    cid = running(newest, host={"Annotations": {"org.example.note": "kept"}})
+    bundle = json.loads((engine.exec / "c" / cid / "config.json").read_text())
+    assert bundle["annotations"]["org.example.note"] == "kept"
+
+
+def test_what_only_clients_use_is_kept_as_it_came(http: Http) -> None:
+    config = {
+        "Image": "busybox:latest",
+        "AttachStdin": True,
+        "AttachStdout": False,
+        "AttachStderr": True,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "ArgsEscaped": True,
+        "OnBuild": ["RUN true"],
+        "Labels": {"a": "b", "empty": ""},
+    }
+    body = {**config, "Cmd": ["true"], "HostConfig": {"ContainerIDFile": "/tmp/id"}}
+    cid = http.ok("POST", "/containers/create", body)["Id"]
+    shown = http.ok("GET", f"/containers/{cid}/json")
+    assert {name: shown["Config"][name] for name in config} == config
+    assert shown["HostConfig"]["ContainerIDFile"] == "/tmp/id"
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "Ulimits, soft over hard": (
         {"Ulimits": [{"Name": "nofile", "Soft": 20, "Hard": 10}]},
@@ -165,6 +235,31 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"StorageOpt": {"size": "1G"}},
         {},
         "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+    ),
+    "DeviceRequests": (
+        {"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]},
+        {},
+        r'could not select device driver "" with capabilities: \[\[gpu\]\]',
+    ),
+    "DeviceRequests, of a driver": (
+        {"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": ["0"]}]},
+        {},
+        r'could not select device driver "nvidia" with capabilities: \[\]',
+    ),
+    "SecurityOpt, label": (
+        {"SecurityOpt": ["label=type:x_t"]},
+        {},
+        'SELinux labels cannot be set here: "label=type:x_t"',
+    ),
+    "SecurityOpt, AppArmor where there is none": (
+        {"SecurityOpt": ["apparmor=mine"]},
+        {},
+        ".*AppArmor.*|.*apparmor.*",
+    ),
+    "Cgroup": (
+        {"Cgroup": "container:x"},
+        {},
+        "invalid cgroup mode: container:x: a container always has a cgroup of its own",
     ),
     "GroupAdd": (
         {"GroupAdd": ["nogrp"]},

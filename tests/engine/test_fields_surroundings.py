@@ -106,7 +106,9 @@ def test_a_cgroup_namespace_of_its_own_hides_where_it_is(http: Http) -> None:
     assert namespace(http, "cgroup", {"CgroupnsMode": "host"}) == own("cgroup")
 
 
-@pytest.mark.parametrize(("field", "kind"), [("IpcMode", "ipc"), ("PidMode", "pid"), ("UTSMode", "uts")])
+@pytest.mark.parametrize(
+    ("field", "kind"), [("IpcMode", "ipc"), ("PidMode", "pid"), ("UTSMode", "uts"), ("UsernsMode", "user")]
+)
 def test_a_namespace_of_the_host_is_used_when_asked(http: Http, field: str, kind: str) -> None:
     assert namespace(http, kind, {field: "host"}) == own(kind)
 

@@ -111,6 +111,24 @@ def test_failures_do_not_count_in_the_start_period(docker: DockerCLI) -> None:
     assert docker.out("ps", "--format", "{{.Status}}").endswith("(health: starting)")
 
 
+@pytest.mark.beyond_dockerd
+def test_in_the_start_period_it_is_probed_as_often_as_the_start_interval_says(
+    docker: DockerCLI, http: Http
+) -> None:
+    check = {"Test": ["CMD", "test", "-e", "/well"], "Interval": 3600 * 10**9, "StartPeriod": 600 * 10**9}
+    body = {
+        "Image": "busybox",
+        "Cmd": ["sleep", "600"],
+        "Healthcheck": {**check, "StartInterval": 50_000_000},
+    }
+    newest = Http(http.socket, prefix="/v1.44")
+    cid = newest.ok("POST", "/containers/create", body)["Id"]
+    docker("start", cid)
+    until(lambda: len(health(docker, cid)["Log"]) >= 2, what="two probes, which an hour lies between else")
+    docker("exec", cid, "touch", "/well")
+    becomes(docker, cid, "healthy")
+
+
 def test_a_frozen_container_is_not_probed(docker: DockerCLI) -> None:
     cid = docker.run("-d", "--health-cmd", "true", *FAST, "busybox", "sleep", "600")
     becomes(docker, cid, "healthy")

@@ -76,6 +76,38 @@ def test_limits_that_the_command_has_no_option_for_change_too(docker: DockerCLI,
     assert file(docker, cid, "blkio.throttle.write_iops_device") == f"{numbers} {MIB}"
 
 
+CHANGES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "Memory": ({"Memory": 96 * MIB, "MemorySwap": 128 * MIB}, "memory/memory.limit_in_bytes", str(96 * MIB)),
+    "MemorySwap": ({"MemorySwap": 160 * MIB}, "memory/memory.memsw.limit_in_bytes", str(160 * MIB)),
+    "MemoryReservation": (
+        {"MemoryReservation": 32 * MIB},
+        "memory/memory.soft_limit_in_bytes",
+        str(32 * MIB),
+    ),
+    "MemorySwappiness": ({"MemorySwappiness": 3}, "memory/memory.swappiness", "3"),
+    "OomKillDisable": ({"OomKillDisable": True}, "memory/memory.oom_control", "oom_kill_disable 1"),
+    "CpuShares": ({"CpuShares": 256}, "cpu/cpu.shares", "256"),
+    "CpuPeriod": ({"CpuPeriod": 20000}, "cpu/cpu.cfs_period_us", "20000"),
+    "CpuQuota": ({"CpuQuota": 5000}, "cpu/cpu.cfs_quota_us", "5000"),
+    "CpusetCpus": ({"CpusetCpus": "1"}, "cpuset/cpuset.cpus", "1"),
+    "CpusetMems": ({"CpusetMems": "0"}, "cpuset/cpuset.mems", "0"),
+    "CpuRealtimePeriod": ({"CpuRealtimePeriod": 500000}, "cpu/cpu.rt_period_us", "500000"),
+    "CpuRealtimeRuntime": ({"CpuRealtimeRuntime": 4000}, "cpu/cpu.rt_runtime_us", "4000"),
+    "PidsLimit": ({"PidsLimit": 33}, "pids/pids.max", "33"),
+}
+
+
+@pytest.mark.beyond_dockerd
+def test_each_limit_of_a_running_container_changes_under_its_eyes(docker: DockerCLI, http: Http) -> None:
+    cid = docker.run("-d", "-m", "64m", *SLEEPER)
+    newest = Http(http.socket, prefix="/v1.44")
+    for body, _, _ in CHANGES.values():
+        change(newest, cid, body)
+    files = [f"/sys/fs/cgroup/{file}" for _, file, _ in CHANGES.values()]
+    told = docker.out("exec", cid, "head", "-qn1", *files).splitlines()
+    assert dict(zip(CHANGES, told, strict=True)) == {name: text for name, (_, _, text) in CHANGES.items()}
+
+
 def test_before_1_40_the_limit_of_processes_stays(docker: DockerCLI, http: Http) -> None:
     cid = docker.run("-d", "--pids-limit", "50", *SLEEPER)
     change(http, cid, {"PidsLimit": 7})
@@ -138,6 +170,23 @@ def test_refusals_are_in_dockers_words(docker: DockerCLI, http: Http) -> None:
         answer = http("POST", f"/containers/{cid}/update", body)
         assert (answer.status, answer.json) == (status, {"message": text})
     assert http("POST", "/containers/nope/update", {"CpuShares": 5}).status == 404
+
+
+@pytest.mark.beyond_dockerd
+def test_what_only_a_start_sets_is_refused_while_it_runs(docker: DockerCLI, http: Http) -> None:
+    cid = docker.run("-d", *SLEEPER)
+    wishes: dict[str, Any] = {
+        "Ulimits": [{"Name": "nofile", "Soft": 9, "Hard": 9}],
+        "DeviceCgroupRules": ["c 1:11 rwm"],
+        "Devices": [{"PathOnHost": "/dev/zero", "PathInContainer": "/dev/z", "CgroupPermissions": "r"}],
+        "CgroupParent": "/elsewhere",
+    }
+    for name, value in wishes.items():
+        answer = http("POST", f"/containers/{cid}/update", {name: value})
+        text = f"{name} cannot be changed while the container runs: stop it first"
+        assert (answer.status, answer.json["message"]) == (409, f"Cannot update container {cid}: {text}")
+    answer = http("POST", f"/containers/{cid}/update", {"DeviceRequests": [{"Count": -1}]})
+    assert (answer.status, "DeviceRequests cannot be changed" in answer.json["message"]) == (400, True)
 
 
 def test_a_restart_policy_changes_what_comes_after(docker: DockerCLI, http: Http) -> None:

@@ -40,7 +40,7 @@ from lighterman.containers.mounts import (
 from lighterman.containers.ports import exposed_ports, port_wishes
 from lighterman.containers.security import parse_security_opt
 from lighterman.containers.signals import parse_signal
-from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
+from lighterman.errdefs import InvalidParameter, NotFound
 from lighterman.images import Image
 from lighterman.linux.capabilities import NAMES
 from lighterman.linux.host import Host
@@ -206,7 +206,7 @@ def _plan_host_config(
     engine: Engine,
     peer: Callable[[str], Peer],
 ) -> tuple[HostConfig, list[str]]:
-    _refuse_what_is_to_come(wish, has_init=engine.has_init)
+    _refuse_what_cannot_be_had(wish, has_init=engine.has_init)
     check_restart_policy(wish.restart_policy, auto_remove=wish.auto_remove)
     _check_names(wish)
     device_rules(wish.device_cgroup_rules)
@@ -317,14 +317,16 @@ def _links(wish: HostConfig, peer: Callable[[str], Peer]) -> list[str] | None:
     return found or wish.links
 
 
-def _refuse_what_is_to_come(wish: HostConfig, *, has_init: bool) -> None:
-    later: tuple[tuple[str, object], ...] = (
-        ("DeviceRequests", wish.device_requests),
-        ("Cgroup", wish.cgroup),
-    )
-    for name, value in later:
-        if value:
-            raise Unimplemented(f"{name} of HostConfig is not implemented yet")
+def _refuse_what_cannot_be_had(wish: HostConfig, *, has_init: bool) -> None:
+    for request in wish.device_requests or ():  # nobody here offers devices by what they can do
+        capabilities = " ".join(f"[{' '.join(each)}]" for each in request.capabilities or ())
+        raise InvalidParameter(
+            f'could not select device driver "{request.driver}" with capabilities: [{capabilities}]'
+        )
+    if wish.cgroup:  # dockerd takes it and forgets it
+        raise InvalidParameter(
+            f"invalid cgroup mode: {wish.cgroup}: a container always has a cgroup of its own"
+        )
     if given(wish.init) and not has_init:
         raise InvalidParameter("no init is installed on this host (tini or docker-init)")
     for option in given(wish.storage_opt) or ():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lighterman.errdefs import InvalidParameter, Unimplemented
+from lighterman.errdefs import InvalidParameter
 from lighterman.linux.host import Features
 from lighterman.oci.apparmor import DEFAULT_PROFILE
 
@@ -21,7 +21,8 @@ class Security:
 
 
 def parse_security_opt(options: Sequence[str], features: Features) -> Security:
-    """The meaning of `options`. Raises InvalidParameter in Docker's words, Unimplemented.
+    """The meaning of `options`. Raises InvalidParameter in Docker's words; it has none for
+    labels, which it forgets where the host has no SELinux.
 
     Both "key=value" and the old "key:value" are read. Source: parseSecurityOpt of moby 20.10.
     """
@@ -40,7 +41,7 @@ def parse_security_opt(options: Sequence[str], features: Features) -> Security:
         if key == "systempaths" and value != UNCONFINED:
             raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
         if key == "label" and value != "disable":
-            raise Unimplemented("SELinux labels are not implemented yet (SecurityOpt label)")
+            raise InvalidParameter(f'SELinux labels cannot be set here: "{option}"')
         found[key] = value
     apparmor = found.get("apparmor", "")
     if apparmor not in ("", UNCONFINED) and not features.apparmor:

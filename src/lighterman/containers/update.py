@@ -219,11 +219,11 @@ def _set(cs: Containers, container: Container, limits: Limits) -> Callable[[], N
     """Tell the kernel; the answer takes it back. Blocks. Raises: Conflict, InvalidParameter, System."""
     try:
         cgroup = cs.runtime.cgroup(container.id)
-        if limits.realtime_runtime_us:
-            period_us = limits.realtime_period_us or REALTIME_PERIOD_US
-            grant_realtime(
-                cs.host.cgroup, cgroup.path, runtime_us=limits.realtime_runtime_us, period_us=period_us
-            )
+        if limits.realtime_runtime_us or limits.realtime_period_us:
+            now = container.host_config
+            runtime_us = limits.realtime_runtime_us or now.cpu_realtime_runtime
+            period_us = limits.realtime_period_us or now.cpu_realtime_period or REALTIME_PERIOD_US
+            grant_realtime(cs.host.cgroup, cgroup.path, runtime_us=runtime_us, period_us=period_us)
         return cgroup.set_limits(limits)
     except ProcessGone:  # it has just ended: the next run has the new limits
         return lambda: None
