@@ -1,6 +1,7 @@
 """A swarm of one node: it begins, is told about, survives, and ends. Through the docker command line."""
 
 import asyncio
+import datetime as dt
 import json
 import os
 import signal
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 from tests.support.leaks import processes
 from tests.support.net import run_in
 from tests.support.swarm import Cluster, Host
 from tests.support.waiting import until
 
+from lighterman.swarm.ca import certificates
 from lighterman.swarm.node.books import Books
 from lighterman.swarm.store import Etcd, Keyring
 
@@ -278,6 +281,24 @@ def test_old_keys_open_nothing_once_managers_lock(alone: Host) -> None:
 
     until(lambda: asyncio.run(opened()) == 0, what="everything to be sealed anew")
     assert len(alone.docker.out("secret", "ls", "-q").split()) == 2
+
+
+def test_a_node_whose_certificate_has_expired_says_how_to_go_on(alone: Host) -> None:
+    alone.init()
+    alone.engine.kill()
+    books = Books(alone.engine.data / "swarm")
+    keys, long_ago = books.keys(), dt.datetime.now(dt.UTC) - dt.timedelta(days=100)
+    who, (request, key) = certificates.identity_of_pem(keys.certificate), certificates.new_request()
+    expired = certificates.issue(certificates.new_root(long_ago), request, who, now=long_ago)
+    books.write_keys(replace(keys, certificate=expired, key=key))
+    alone.engine.start()
+    text = "Swarm certificates have expired. To replace them, leave the swarm and join again."
+    assert (alone.info["LocalNodeState"], alone.info["Error"]) == ("error", text)
+    refused = alone.http("GET", "/services")
+    assert (refused.status, refused.json["message"]) == (503, text)
+    alone.docker("swarm", "leave", "--force")
+    alone.init()
+    alone.sees(alone, "ready")
 
 
 def test_nothing_of_the_swarm_is_read_on_its_disk(alone: Host) -> None:
