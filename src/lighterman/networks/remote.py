@@ -1,9 +1,9 @@
 """Networks and addresses of plugins: what is asked of them, and what is theirs to get back.
 
-Three words. A *lease* is what plugins have given for one endpoint, an address or a place in a network; it
+Two words. A *lease* is what plugins have given for one endpoint, an address or a place in a network; it
 is written before they are asked and forgotten when all is given back, so an engine that was killed knows it.
 What a plugin did not hear of, because it was gone or hung, is *owed*: it is told again when the network is
-next used, and when the engine starts. A network that is *unfinished* was being made or taken back by plugins.
+next used, and when the engine starts.
 
 The order is libnetwork's: RequestAddress, CreateEndpoint and Join before anything is decided here, then the
 kernel's part, then ProgramExternalConnectivity; RevokeExternalConnectivity and Leave before the kernel's part
@@ -13,7 +13,7 @@ of an end, DeleteEndpoint and ReleaseAddress after it. Nobody waits but who want
 import logging
 import secrets
 from asyncio import Lock
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,18 +22,18 @@ from ipaddress import ip_interface, ip_network
 from msgspec import structs
 
 from lighterman.db import Database, Rows
-from lighterman.errdefs import EngineError, System, Unavailable
+from lighterman.errdefs import EngineError, System
 from lighterman.lib.background import Background
 from lighterman.networks import remote_words as words
 from lighterman.networks.builder import Builder
 from lighterman.networks.catalog import Catalog
-from lighterman.networks.create import NO_SWARM, NetworkPlan, idle_pools
 from lighterman.networks.drivers import Drivers
 from lighterman.networks.errors import ConnectivityFailed
-from lighterman.networks.ipam import Addresses, OutOfSubnets, Subnet, mac_of, parse_address
+from lighterman.networks.ipam import Addresses, OutOfSubnets, mac_of, parse_address
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.plan import check_wish
-from lighterman.networks.remote_pools import release_pools, request_again, request_pools
+from lighterman.networks.remote_networks import RemoteNetworks
+from lighterman.networks.remote_pools import heard, request_again
 from lighterman.networks.row import Lease, NetworkRow, Pool
 from lighterman.networks.sandbox import (
     Endpoint,
@@ -43,14 +43,12 @@ from lighterman.networks.sandbox import (
     Sandbox,
     SandboxWish,
 )
-from lighterman.plugins.errors import DriverRefused, NoAnswer, StatusRefused
+from lighterman.plugins.errors import REFUSED, NoAnswer
 from lighterman.plugins.interfaces import Interface, IpamDriver, NetworkDriver
 
 log = logging.getLogger(__name__)
 _ROWS: Rows[NetworkRow] = Rows("networks", NetworkRow)
 LEASES: Rows[Lease] = Rows("leases", Lease)
-_REFUSED = (DriverRefused, StatusRefused)
-"""A plugin that says so has heard what it was asked, and has not done it."""
 
 
 @dataclass
@@ -86,14 +84,19 @@ class Remote:
         self._catalog = catalog
         self._held = {lease.endpoint_id: _Held(lease, created=True, joined=True) for lease in leases}
         self._owed: set[str] = set()
-        self._unfinished = {row.id: row for row in unfinished}
-        self._unmade: set[str] = set()  # of these, the networks that their plugin has not made
-        self._silent: set[str] = set()  # and those whose plugin does not answer
         self._own: dict[str, Addresses] = {}  # of plugins' networks whose addresses are ours to give
         self._to_replay = {row.ipam_driver for row in catalog.rows.values() if row.has_remote_addresses}
         self._ports: dict[str, tuple[PublishedPort, ...]] = {}  # by sandbox, as plugins tell them
         self._locks: dict[str, Lock] = {}  # by what is settled or replayed
         self._background = Background()
+        self.networks = RemoteNetworks(
+            drivers,
+            db,
+            self._background,
+            unfinished=unfinished,
+            ipam=self._ipam,
+            forget=self._forget_network,
+        )
 
     # the engine's life
 
@@ -111,8 +114,7 @@ class Remote:
             self._background.start(self._replay_quietly, name)
         for network_id in {self._held[endpoint_id].lease.network_id for endpoint_id in self._owed}:
             self._background.start(self.settle, network_id)
-        for row in list(self._unfinished.values()):
-            self._background.start(self.unmake, row.id)
+        self.networks.begin()
         for sandbox in kept:
             self._background.start(self._look_at_ports, sandbox)
 
@@ -127,103 +129,6 @@ class Remote:
             for endpoint_id, held in self._held.items()
             if endpoint_id not in self._owed
         )
-
-    # networks
-
-    async def check(self, row: NetworkRow) -> None:
-        """See whether a new network's plugins are there. Raises: NotFound, Conflict, Unavailable, System."""
-        if row.is_remote:
-            driver = await self._drivers.network_driver(row.driver)
-            if await driver.scope() == "global":
-                raise Unavailable(NO_SWARM)
-        if row.has_remote_addresses:
-            await self._drivers.ipam_driver(row.ipam_driver)
-
-    async def with_pools(self, plan: NetworkPlan, taken: Sequence[Subnet]) -> NetworkRow:
-        """The planned network with the subnets that its plugin gives; on failure `unmake` returns them.
-
-        Raises: Forbidden, InvalidParameter, System.
-        """
-
-        async def note(pools: tuple[Pool, ...]) -> None:
-            await self._note(structs.replace(plan.row, pools=pools))
-
-        self._unmade.add(plan.row.id)
-        await note(())
-        driver = await self._ipam(plan.row.ipam_driver)
-        with self._later_if_silent(plan.row.id):
-            await request_pools(driver, plan, taken=taken, note=note)
-        row = self._unfinished[plan.row.id]
-        return structs.replace(row, idle_pools=idle_pools(plan), unfinished=False)
-
-    async def make(self, row: NetworkRow) -> None:
-        """Let the plugin make its network; on failure `unmake` takes it back. Raises: System."""
-        self._unmade.add(row.id)
-        await self._note(row)
-        if row.is_remote:
-            with self._later_if_silent(row.id):
-                await self._create_network(row)
-
-    async def _create_network(self, row: NetworkRow) -> None:
-        space = "null" if row.ipam_driver == "null" else "LocalDefault"
-        if row.has_remote_addresses:
-            space, _ = await (await self._ipam(row.ipam_driver)).default_address_spaces()
-        driver = await self._drivers.network_driver(row.driver)
-        four, six = (words.ipam_data(row.pools, space, version) for version in (4, 6))
-        self._unmade.discard(row.id)
-        try:
-            await driver.create_network(row.id, words.network_options(row), four, six)
-        except _REFUSED:
-            self._unmade.add(row.id)
-            raise
-
-    @contextmanager
-    def _later_if_silent(self, network_id: str) -> Iterator[None]:
-        """Nobody who has waited for a plugin in vain waits for it once more, to see it take back the rest."""
-        try:
-            yield
-        except NoAnswer:
-            self._silent.add(network_id)
-            raise
-
-    def made(self, row: NetworkRow) -> None:
-        """The network is recorded as any other."""
-        self._unmade.discard(row.id)
-        self._unfinished.pop(row.id, None)
-
-    async def take_back(self, row: NetworkRow) -> None:
-        """Let plugins take back a network that was removed; its row says already that it goes."""
-        self._unfinished[row.id] = row
-        await self.unmake(row.id)
-
-    async def unmake(self, network_id: str) -> None:
-        """Let plugins take a network back; what they say to it is told in the log. It is forgotten when they
-        have heard of it."""
-        row = self._unfinished.get(network_id)
-        if row is None:
-            return
-        if network_id in self._silent:
-            self._silent.discard(network_id)
-            self._background.start(self.unmake, network_id)
-            return
-        for endpoint_id in [key for key, held in self._held.items() if held.lease.network_id == network_id]:
-            await self._forget(endpoint_id)
-        try:
-            if row.has_remote_addresses:
-                await release_pools(await self._drivers.ipam_driver(row.ipam_driver), row)
-            if row.is_remote and row.id not in self._unmade:
-                await _heard((await self._drivers.network_driver(row.driver)).delete_network(row.id), row)
-        except EngineError as error:
-            log.error("op=remove network=%s driver=%s: %s; it is told again", row.name, row.driver, error)
-            return
-        self._own.pop(row.id, None)
-        self._unmade.discard(row.id)
-        await self._db.write(_ROWS.delete(row.id))
-        self._unfinished.pop(row.id, None)
-
-    async def _note(self, row: NetworkRow) -> None:
-        self._unfinished[row.id] = row = structs.replace(row, unfinished=True)
-        await self._db.write(_ROWS.put(row.id, row))
 
     # endpoints
 
@@ -306,13 +211,13 @@ class Remote:
                 mac=words.decided_mac(told.mac_address, given.mac, row.driver),
             )
         except System as error:
-            held.created = not isinstance(error, _REFUSED)
+            held.created = not isinstance(error, REFUSED)
             text = f"failed to create endpoint {sandbox.name} on network {row.name}: {error}"
             raise (NoAnswer if isinstance(error, NoAnswer) else System)(text) from error
         held.joined = True
         try:
             joined = await driver.join(row.id, given.endpoint_id, key, ports)
-        except _REFUSED:
+        except REFUSED:
             held.joined = False
             raise
         brought = words.brought(joined, row, row.driver)
@@ -438,8 +343,10 @@ class Remote:
                 await self._release(held, row, pool_id, address)
             else:
                 self._own_addresses(row).release(address)
+                held.lease = _without(held.lease, address)
         if held.silent:
             self._owed.add(held.lease.endpoint_id)
+            await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
         else:
             await self._forget(held.lease.endpoint_id)
 
@@ -448,7 +355,8 @@ class Remote:
             return
         try:
             driver = await self._ipam(row.ipam_driver)
-            await _heard(driver.release_address(pool_id, address), row)
+            await heard(driver.release_address(pool_id, address), f"address {address}", row)
+            held.lease = _without(held.lease, address)  # somebody else may have it from now on
         except EngineError as error:
             held.silent.add(row.ipam_driver)
             log.error(
@@ -470,6 +378,11 @@ class Remote:
         self._held.pop(endpoint_id, None)
         self._owed.discard(endpoint_id)
 
+    async def _forget_network(self, network_id: str) -> None:
+        self._own.pop(network_id, None)
+        for endpoint_id in [key for key, held in self._held.items() if held.lease.network_id == network_id]:
+            await self._forget(endpoint_id)
+
     async def _tell(
         self, held: _Held, row: NetworkRow, what: str, call: Callable[[NetworkDriver], Awaitable[None]]
     ) -> None:
@@ -477,7 +390,7 @@ class Remote:
         if row.driver in held.silent:
             return
         try:
-            await _heard(call(await self._drivers.network_driver(row.driver)), row)
+            await heard(call(await self._drivers.network_driver(row.driver)), what, row)
         except EngineError as error:
             held.silent.add(row.driver)
             log.error("op=%s network=%s driver=%s: %s; it is told again", what, row.name, row.driver, error)
@@ -518,7 +431,7 @@ class Remote:
                 held.lease = structs.replace(held.lease, addresses=addresses)
                 await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
                 for pool_id, address in addresses:
-                    await _heard(driver.request_address(pool_id, address, None), row)
+                    await heard(driver.request_address(pool_id, address, None), f"address {address}", row)
 
 
 def _pool_for(row: NetworkRow, version: int, wished: str) -> Pool | None:
@@ -536,6 +449,10 @@ def _pool_for(row: NetworkRow, version: int, wished: str) -> Pool | None:
     raise OutOfSubnets(wished)
 
 
+def _without(lease: Lease, address: str) -> Lease:
+    return structs.replace(lease, addresses=tuple(each for each in lease.addresses if each[1] != address))
+
+
 def _with_address(given: Given, version: int, address: str) -> Given:
     return replace(given, ipv4=address) if version == 4 else replace(given, ipv6=address)
 
@@ -548,11 +465,3 @@ def _listening(held: _Held, name: str) -> Iterator[None]:
     except NoAnswer:
         held.silent.add(name)
         raise
-
-
-async def _heard(call: Awaitable[object], row: NetworkRow) -> None:
-    """A call after which the plugin knows, whatever it says to it. Raises: CallFailed: it may not know."""
-    try:
-        await call
-    except _REFUSED as error:
-        log.warning("op=tell-plugin network=%s: %s", row.name, error)

@@ -18,7 +18,7 @@ from lighterman.networks.create import NetworkPlan, overlap, parse_subnet
 from lighterman.networks.ipam import Subnet
 from lighterman.networks.remote_words import FOR_GATEWAY, GATEWAY, interface, nonsense
 from lighterman.networks.row import NetworkRow, Pool
-from lighterman.plugins.errors import DriverRefused, StatusRefused
+from lighterman.plugins.errors import REFUSED
 from lighterman.plugins.interfaces import AddressPool, IpamDriver
 
 log = logging.getLogger(__name__)
@@ -127,8 +127,8 @@ async def release_pools(driver: IpamDriver, row: NetworkRow) -> None:
     for pool in row.pools:
         for address in (pool.gateway, *pool.auxiliary.values()):
             if address:
-                await _told(driver.release_address(pool.id, address), f"address {address}", row)
-        await _told(driver.release_pool(pool.id), f"pool {pool.subnet}", row)
+                await heard(driver.release_address(pool.id, address), f"address {address}", row)
+        await heard(driver.release_pool(pool.id), f"pool {pool.subnet}", row)
 
 
 async def request_again(driver: IpamDriver, row: NetworkRow) -> NetworkRow:
@@ -145,12 +145,12 @@ async def request_again(driver: IpamDriver, row: NetworkRow) -> NetworkRow:
     return replace(row, pools=tuple(pools))
 
 
-async def _told(call: Awaitable[None], what: str, row: NetworkRow) -> None:
+async def heard(call: Awaitable[object], what: str, row: NetworkRow) -> None:
     """A call after which the plugin knows, whatever it says to it. Raises: CallFailed: it may not know."""
     try:
         await call
-    except (DriverRefused, StatusRefused) as error:
-        log.warning("op=release network=%s driver=%s %s: %s", row.name, row.ipam_driver, what, error)
+    except REFUSED as error:
+        log.warning("op=tell-plugin network=%s %s: %s", row.name, what, error)
 
 
 async def _quietly(call: Awaitable[object], what: str, row: NetworkRow) -> None:

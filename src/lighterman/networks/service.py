@@ -380,17 +380,17 @@ class Networks:
         remote, row = await self._opened(), plan.row
         self._coming[row.id] = row
         try:
-            await remote.check(row)
+            await remote.networks.check(row)
             async with rollback() as undo:
-                undo.push_async_callback(remote.unmake, row.id)
+                undo.push_async_callback(remote.networks.unmake, row.id)
                 row = await self._with_pools(plan, remote, taken)
                 self._coming[row.id] = row
                 if row.has_link:
                     undo.push_async_callback(self._kernel.call, partial(self._builder.remove_network, row))
                     await self._kernel.call(partial(self._builder.add_network, row))
-                await remote.make(row)
+                await remote.networks.make(row)
                 await self._db.write(_ROWS.put(row.id, row))
-                remote.made(row)
+                remote.networks.made(row)
                 self._catalog.add(row)
         finally:
             del self._coming[row.id]
@@ -398,7 +398,7 @@ class Networks:
 
     async def _with_pools(self, plan: NetworkPlan, remote: Remote, taken: Sequence[Subnet]) -> NetworkRow:
         if plan.row.has_remote_addresses:
-            row = await remote.with_pools(plan, taken)
+            row = await remote.networks.with_pools(plan, taken)
         rows = [other for other in self._rows if other.id != plan.row.id]
         if not plan.row.has_remote_addresses:
             row = with_pools(plan, rows, pools=self._config.pools, taken=taken, ula=_ula())
@@ -447,7 +447,7 @@ class Networks:
                 self._ending.add(ending)
                 ending.add_done_callback(self._ending.discard)
         if remote is not None:
-            await remote.take_back(row)
+            await remote.networks.take_back(row)
         self._events.publish("network", "destroy", row.id, {"name": row.name, "type": row.driver})
 
     async def prune(self, filters: Filters) -> wire.NetworkPruneResponse:

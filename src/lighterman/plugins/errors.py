@@ -66,3 +66,7 @@ class StatusRefused(CallFailed):
 
 class DriverRefused(System):
     """A plugin answered that it cannot, or will not; the text is its own."""
+
+
+REFUSED = (DriverRefused, StatusRefused)
+"""A plugin that says so has heard what it was asked, and has not done it."""
