@@ -1,8 +1,8 @@
 """Networks: how containers reach each other, the host and the world.
 
-Four words. A *network* is a row with a driver (bridge, macvlan, host, null); a *sandbox* is a container's
-network namespace; an *endpoint* is a sandbox's end in one network; a *published port* is an address and port
-of the host that answers for a container.
+Four words. A *network* is a row with a driver (bridge, macvlan, host, null, a plugin); a *sandbox* is a
+container's network namespace; an *endpoint* is a sandbox's end in one network; a *published port* is an
+address and port of the host that answers for a container.
 
 `Networks.reserve` decides all of a container in memory and holds its ports, so every conflict is told
 there. `connect` makes it so in the kernel, `disconnect` takes everything back and is idempotent; `join` and
@@ -14,6 +14,9 @@ resolv.conf.
 
 Networks of a swarm come from above (`overlays`): their segments lie in a namespace of their own (`segments`),
 and rules in the containers' namespaces stand in for services (`balancing`, `balancer`).
+
+Networks and addresses of plugins are asked for by `remote` before a sandbox is reserved, and loaded when
+first needed; `drivers` is where the plugins are found.
 """
 
 from lighterman.networks.attachment import Attacher
