@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.differential.deliberate import DELIBERATE
+from tests.differential.deliberate import DELIBERATE, RECORDED
 from tests.differential.pair import Pair, Step, compared
 from tests.replay.recorded import Exchange, Ids, recorded
 from tests.support.engines import Daemon
@@ -61,12 +61,15 @@ def test_both_engines_answer_recorded_requests_the_same(pair: Pair) -> None:
     ids = {engine.name: Ids() for engine in (pair.ours, pair.reference)}
     unexplained = []
     for exchange in chosen():
+        if len({known.known(exchange.path) for known in ids.values()}) > 1:
+            continue  # one of the two has refused to make it
         wanted = sent(pair.reference, exchange, ids["ref"])
         came = sent(pair.ours, exchange, ids["ours"])
         if wanted is None or came is None or came.status == 501:
             continue
-        for line in compared(wanted, came, Step(exchange.method, exchange.path)):
-            if not any(one.covers("recorded", line) for one in DELIBERATE):
-                request = json.dumps(exchange.request)[:160]
-                unexplained.append(f"{exchange.method} {exchange.path[:90]} {request}: {line}")
+        step = Step(exchange.method, exchange.path, unordered=exchange.path == "/networks")
+        scenario = f"recorded {exchange.method} {exchange.path} {json.dumps(exchange.request)}"
+        for line in compared(wanted, came, step):
+            if not any(one.covers(scenario, line) for one in (*DELIBERATE, *RECORDED)):
+                unexplained.append(f"{scenario}: {line}")
     assert not unexplained, f"{len(unexplained)} differences\n" + "\n".join(unexplained)

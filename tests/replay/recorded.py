@@ -73,6 +73,10 @@ class Ids:
             for theirs, own in zip(_ID.findall(wanted), _ID.findall(came), strict=False):
                 self._ours.setdefault(theirs, own)
 
+    def known(self, text: str) -> int:
+        """How many of the ids in a recorded path are known."""
+        return sum(found in self._ours for found in _ID.findall(text))
+
     def translate(self, text: str) -> str:
         """A recorded path or body with our ids in the places of the recorded ones."""
         return _ID.sub(lambda match: self._ours.get(match[0], match[0]), text)
