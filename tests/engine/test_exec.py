@@ -80,11 +80,15 @@ def test_its_own_keys_detach_and_leave_it_running(docker: DockerCLI, box: str) -
 
 
 @pytest.mark.beyond_dockerd
-def test_a_terminal_has_the_size_that_was_wished_from_the_first_moment(http: Http, box: str) -> None:
+@pytest.mark.parametrize("when", ["create", "start"])
+def test_a_terminal_has_the_size_that_was_wished_from_the_first_moment(
+    http: Http, box: str, when: str
+) -> None:
     newest = Http(http.socket, prefix="/v1.44")
-    wish = {"Cmd": ["stty", "size"], "Tty": True, "AttachStdout": True, "ConsoleSize": [41, 99]}
+    size = {"ConsoleSize": [41, 99]}
+    wish = {"Cmd": ["stty", "size"], "Tty": True, "AttachStdout": True, **(size if when == "create" else {})}
     eid = newest.ok("POST", f"/containers/{box}/exec", wish)["Id"]
-    early, sock = newest.hijack(f"/exec/{eid}/start", {"Tty": True})
+    early, sock = newest.hijack(f"/exec/{eid}/start", {"Tty": True, **(size if when == "start" else {})})
     with sock:
         assert b"41 99\r\n" in early + read_all(sock)
 

@@ -206,6 +206,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"IOMaximumIOps": 5},
         "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
     ),
+    "IOMaximumBandwidth": (
+        {"IOMaximumBandwidth": 5},
+        "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
+    ),
 }
 
 
@@ -217,11 +221,20 @@ def test_a_limit_that_cannot_be_is_refused(http: Http, host: dict[str, Any], tex
     assert refused(http, host) == (400, text.format(n=info["NCPU"], cpus=cpus))
 
 
+DISCARDED = {
+    "CpuCount": "linux does not support CPU count. Count discarded.",
+    "CpuPercent": "linux does not support CPU percent. Percent discarded.",
+    "DiskQuota": "linux does not support a disk quota. Quota discarded.",
+    "KernelMemoryTCP": "KernelMemoryTCP is kept but limits nothing: no runtime sets it any more.",
+}
+
+
 @pytest.mark.beyond_dockerd
-@pytest.mark.parametrize("field", ["CpuCount", "CpuPercent"])
-def test_a_limit_of_windows_is_said_to_be_discarded(http: Http, field: str) -> None:
-    answer = http.ok("POST", "/containers/create", {"Image": "busybox", "HostConfig": {field: 5}})
-    assert answer["Warnings"] == [f"linux does not support CPU {field[3:].lower()}. {field[3:]} discarded."]
+@pytest.mark.parametrize(("field", "warning"), DISCARDED.items())
+def test_a_limit_that_no_kernel_has_is_said_to_limit_nothing(http: Http, field: str, warning: str) -> None:
+    newer = Http(http.socket, prefix="/v1.40")
+    answer = newer.ok("POST", "/containers/create", {"Image": "busybox", "HostConfig": {field: 5}})
+    assert answer["Warnings"] == [warning]
 
 
 def test_oom_kill_disable_without_a_limit_is_warned_of(http: Http) -> None:

@@ -98,7 +98,7 @@ def test_mounts_are_where_and_as_they_were_wished(http: Http, tmp_path: Path) ->
     assert http.ok("GET", "/volumes/small")["Options"] == driver["Options"]
 
 
-def test_a_new_volume_has_what_the_image_has_at_its_place_unless_it_is_told_not_to(http: Http) -> None:
+def test_a_new_volume_begins_with_the_images_files_unless_told_not_to(http: Http) -> None:
     """The mode of /tmp, 1777, and the files of /etc are the image's."""
     look = {"tmp": "stat -c %a /tmp", "etc": "cat /etc/passwd | head -1"}
     of_image = {"tmp": "1777", "etc": "root:x:0:0:root:/root:/bin/sh"}

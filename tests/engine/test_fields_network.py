@@ -89,6 +89,7 @@ def test_what_an_end_only_tells_is_no_wish(http: Http, networks: tuple[str, str]
         "IPv6Gateway": "fd88::9",
         "GlobalIPv6Address": "fd88::99",
         "GlobalIPv6PrefixLen": 8,
+        "DNSNames": ["nobody"],
     }
     config = {"EndpointsConfig": {"front": told}}
     said = inside(
@@ -137,6 +138,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int, str]] = {
         {},
         400,
         "conflicting options: port publishing and the container type network mode",
+    ),
+    "DriverOpts": (
+        {},
+        {"NetworkingConfig": {"EndpointsConfig": {"bridge": {"DriverOpts": {"a": "b"}}}}},
+        400,
+        "the network driver bridge has no options of endpoints: a",
     ),
     "Links": ({"Links": ["a:b:c"]}, {}, 400, "bad format for links: a:b:c"),
     "Dns": ({"Dns": ["x"]}, {}, 400, "invalid IP address: x"),

@@ -242,7 +242,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         r'could not select device driver "" with capabilities: \[\[gpu\]\]',
     ),
     "DeviceRequests, of a driver": (
-        {"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": ["0"]}]},
+        {"DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": ["0"], "Options": {"a": "b"}}]},
         {},
         r'could not select device driver "nvidia" with capabilities: \[\]',
     ),

@@ -34,6 +34,9 @@ def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
                 "user specified IP address is supported only when connecting to networks with user "
                 "configured subnets"
             )
+    if wish.driver_opts and not row.is_remote and row.scope != "swarm":  # dockerd takes and forgets them
+        names = ", ".join(sorted(wish.driver_opts))
+        raise InvalidParameter(f"the network driver {row.driver} has no options of endpoints: {names}")
     for text in wish.link_local:
         if not _is_link_local(text):
             raise InvalidParameter(f"invalid link-local IP address: {text}")
