@@ -389,6 +389,7 @@ def test_a_network_plugin_is_found_by_its_description_and_installed(
     docker("plugin", "enable", "me/net")
     for driver in ("described", "me/net:latest"):
         docker("network", "create", "-d", driver, "--ipam-driver", driver, "net")
+        assert driver in host.http.ok("GET", "/info")["Plugins"]["Network"]
         docker.run("-d", "--name", "it", "--network", "net", *SLEEP)
         docker.run("--rm", "--network", "net", "busybox", "ping", "-c1", "-W20", "it")
         if driver != "described":

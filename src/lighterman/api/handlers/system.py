@@ -110,7 +110,7 @@ async def info(request: Request, rooms: Rooms) -> Answer:
     backing = await in_thread(_file_system, rooms.engine.data_root)
     plugins = PluginsInfo(
         volume=["local", *await rooms.plugins.names("VolumeDriver")],
-        network=sorted(NETWORK_DRIVERS),
+        network=sorted({*NETWORK_DRIVERS, *await rooms.plugins.names("NetworkDriver")}),
         authorization=list(rooms.engine.authorization_plugins) or None,
         log=sorted({*offered(), *await rooms.plugins.names("LogDriver")}),
     )
