@@ -7,6 +7,7 @@ answers. A change is made in memory and then saved, by one writer at a time.
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +30,7 @@ from lighterman.swarm.session import Peer
 from lighterman.swarm.store.keyring import DataKey
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Credentials:
@@ -121,7 +123,10 @@ class Credentials:
         """Turn to these managers from now on."""
         if managers and managers != self.membership.managers:
             self.membership = replace(self.membership, managers=managers)
-            await self.save()
+            try:
+                await self.save()
+            except OSError as error:  # a full disk: it is known until the engine ends, and told again then
+                log.warning("the swarm's books cannot be written: %s", error)
 
     async def keep_data_keys(self, keys: Iterable[DataKey]) -> None:
         """Have these data keys on the disk, before anything is sealed with them."""

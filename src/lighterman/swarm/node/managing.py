@@ -181,7 +181,7 @@ class Managing:
                 if "not found" in str(refusal):
                     self.error = REMOVED
                     return True
-            except System:
+            except (EngineError, OSError):  # nobody answers, or what he says cannot be written down
                 return False
             if not self._credentials.is_manager:
                 self.error = ""
