@@ -58,6 +58,11 @@ def test_the_options_of_a_volume_are_found_where_its_driver_keeps_them(root: Pat
     assert volume.size_bytes() == 0
 
 
+def test_shifted_owners_of_volumes_are_told_and_those_of_layers_do_not_matter(root: Path) -> None:
+    remapped = root.rename(root.with_name("100000.100000"))
+    assert faults(remapped) == ["", "cannot be taken: its owners are shifted by userns-remap"]
+
+
 def test_a_book_that_cannot_be_read_ends_it(root: Path) -> None:
     (root / "volumes/metadata.db").write_bytes(b"no book")
     with pytest.raises(System, match=r"metadata\.db cannot be read: it has no meta page"):

@@ -14,6 +14,7 @@ import fcntl
 import gzip
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from lighterman.snapshots import chain_ids
 
 DRIVER = "overlay2"
 """The only storage driver of dockerd whose directories hold what tar-split has taken them for."""
+_REMAPPED = re.compile(r"\d+\.\d+")
+"""What dockerd calls the directory below its data root that it uses with userns-remap."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ class DockerRoot:
         fault = ""
         if driver != "local":
             fault = f"cannot be taken: it is the driver {driver}'s"
+        elif _REMAPPED.fullmatch(self._root.name):
+            fault = "cannot be taken: its owners are shifted by userns-remap"
         elif not data.is_dir():
             fault = "cannot be taken: its directory is lost"
         created = data.stat().st_mtime_ns if data.is_dir() else 0
