@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import AF_UNIX, socket
 from typing import Any
@@ -325,17 +326,27 @@ def test_a_signal_writes_down_what_every_task_does(engine: Engine) -> None:
     dump.unlink()
 
 
-@pytest.mark.parametrize("version", ["1.24", "1.30", "1.36", "1.40", "1.41", "1.44"])
-def test_docker_pinned_to_a_version_works(engine: Engine, version: str) -> None:
-    env = {**engine.docker.env, "DOCKER_API_VERSION": version}
+VERSIONS = ("1.24", "1.30", "1.36", "1.40", "1.41", "1.44")
+"""What clients of 2016 to 2024 speak, and what docker CLI 29 and Compose 5 ask for at least."""
 
-    def docker(*argv: str, stdin: bytes = b"") -> str:
+
+def pinned(engine: Engine, version: str) -> Callable[..., str]:
+    """The docker command line speaking this version: what it prints, and it must succeed."""
+    env = {**engine.docker.env, "DOCKER_API_VERSION": version, "DOCKER_BUILDKIT": "0"}
+
+    def docker(*argv: object, stdin: bytes = b"") -> str:
         done = subprocess.run(
-            [DOCKER, *argv], input=stdin, capture_output=True, timeout=60, env=env, check=False
+            [DOCKER, *map(str, argv)], input=stdin, capture_output=True, timeout=60, env=env, check=False
         )
         assert done.returncode == 0, (argv, done.stderr)
         return done.stdout.decode()
 
+    return docker
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_docker_pinned_to_a_version_works(engine: Engine, version: str) -> None:
+    docker = pinned(engine, version)
     assert docker("version", "--format={{.Client.APIVersion}} {{.Server.APIVersion}}") == f"{version} 1.44\n"
     name = f"of-{version}"
     assert docker("run", "-i", f"--name={name}", "busybox", "cat", stdin=b"in and out") == "in and out"
@@ -357,6 +368,43 @@ def test_docker_pinned_to_a_version_works(engine: Engine, version: str) -> None:
         assert ("kept" in docker("volume", "ls", "-q")) == (version == "1.44")
     if "kept" in docker("volume", "ls", "-q"):
         docker("volume", "rm", "kept")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_docker_pinned_to_a_version_builds_copies_and_tells(
+    engine: Engine, version: str, tmp_path: Path
+) -> None:
+    docker = pinned(engine, version)
+    began = int(time.time())
+    docker("build", "-t", "made", "-", stdin=b"FROM busybox\nRUN echo built >/file\nCMD sleep 60\n")
+    assert docker("run", "--rm", "made", "cat", "/file") == "built\n"
+    assert "built" in docker("history", "--no-trunc", "made")
+    docker("run", "-d", "--name=box", "--network=bridge", "-p=127.0.0.1::80", "--memory=64m", "made")
+    assert docker("inspect", "--format={{.HostConfig.Memory}}", "box") == f"{64 << 20}\n"
+    assert docker("port", "box").startswith("80/tcp -> 127.0.0.1:")
+    docker("update", "--memory=32m", "--memory-swap=32m", "box")
+    assert "sleep 60" in docker("top", "box")
+    (tmp_path / "in").write_text("copied")
+    docker("cp", tmp_path / "in", "box:/in")
+    docker("cp", "box:/in", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "copied"
+    assert "A /in\n" in docker("diff", "box")
+    docker("network", "create", "side")
+    docker("network", "connect", "side", "box")
+    docker("commit", "--change=LABEL a=b", "box", "kept")
+    docker("kill", "box")
+    assert docker("wait", "box") == "137\n"
+    told = docker("events", f"--since={began}", f"--until={time.time():.9f}", "--format={{.Action}}").split()
+    assert {"create", "start", "connect", "commit", "kill", "die"} <= set(told)
+    docker("rm", "-f", "box")
+    docker("network", "rm", "side")
+    docker("save", "-o", tmp_path / "kept.tar", "kept")
+    docker("rmi", "kept", "made")
+    assert "Loaded image: kept:latest" in docker("load", "-i", tmp_path / "kept.tar")
+    assert docker("image", "inspect", "--format={{.Config.Labels.a}}", "kept") == "b\n"
+    docker("rmi", "kept")
+    if version != "1.24":  # the client asks for none then
+        assert "Build Cache" in docker("system", "df")
 
 
 def test_without_a_version_1_36_is_meant(engine: Engine) -> None:
