@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -192,7 +193,7 @@ def main(seconds: float, times: int, containers: int) -> None:
         shown("idle: memory of all processes", "60 MiB", f"{mib:.1f} MiB")
         with populated(engine, 10) as ids:
             for what, path in (("inspect", f"/containers/{ids[0]}/json"), ("list of 10", "/containers/json")):
-                rate, p99_ms, each_us = on_one_core(engine, lambda path=path: served(engine, path, seconds))
+                rate, p99_ms, each_us = on_one_core(engine, partial(served, engine, path, seconds))
                 shown(
                     f"{what}, 8 clients",
                     "1,000/s, p99 20 ms",
