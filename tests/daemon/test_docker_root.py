@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.support.images import config, digest
 
+from lighterman.__main__ import main
 from lighterman.daemon.import_docker import DockerRoot
 from lighterman.errdefs import System
 
@@ -37,6 +39,14 @@ def test_an_image_has_its_tags_and_digests_and_the_size_of_its_layers(root: Path
     (image,) = DockerRoot(root).images()
     assert [name.familiar() for name in image.names] == ["busybox:latest", f"busybox@{digest(b'manifest')}"]
     assert (image.id, image.size_bytes, image.fault) == (digest(RAW), 1_000_000, "")
+
+
+def test_a_root_without_images_is_told(root: Path) -> None:
+    assert DockerRoot(root).has_images()
+    (root / "image").rename(root / "elsewhere")
+    told = CliRunner().invoke(main, ["import-docker", f"--from={root}", "--dry-run"])
+    assert told.output.splitlines()[0] == "volume data  0.0 MB"
+    assert "there are no images of overlay2" in told.output
 
 
 def test_a_layer_that_is_lost_is_told(root: Path) -> None:

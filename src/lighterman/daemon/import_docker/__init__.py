@@ -51,5 +51,9 @@ def _tell(docker: DockerRoot) -> int:
 
 
 def _tell_what_stays(docker: DockerRoot) -> None:
+    if not docker.has_images():
+        click.echo(
+            "there are no images of overlay2: those of a containerd image store come by docker save and load"
+        )
     if containers := docker.containers():
         click.echo(f"{containers} containers stay with dockerd: make them anew, as by docker compose up")

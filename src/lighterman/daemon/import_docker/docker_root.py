@@ -136,6 +136,10 @@ class DockerRoot:
 
     # --- images ---
 
+    def has_images(self) -> bool:
+        """Whether there are any; those of the containerd image store are not below this root."""
+        return any((self._images / "imagedb" / "content" / "sha256").glob("*"))
+
     def images(self) -> Iterator[DockerImage]:
         """All images, those without a name too. Raises: System (the names cannot be read)."""
         names = self._names()
