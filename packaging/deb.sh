@@ -39,7 +39,7 @@ install -d "$root/usr/bin" "$root/lib/systemd/system" "$root/usr/share/man/man8"
 ln -s /opt/lighterman/bin/lighterman "$root/usr/bin/lighterman"
 install -m 644 packaging/lighterman.service packaging/lighterman.socket "$root/lib/systemd/system"
 install -m 644 README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md LICENSE "$root/usr/share/doc/lighterman"
-install -m 644 docs/*.md "$root/usr/share/doc/lighterman/docs" # where the links of the others lead
+install -m 644 docs/*.md docs/*.png "$root/usr/share/doc/lighterman/docs" # where the links of the others lead
 .venv/bin/python packaging/manual.py | gzip -9n >"$root/usr/share/man/man8/lighterman.8.gz"
 _LIGHTERMAN_COMPLETE=bash_source .venv/bin/lighterman >"$root/usr/share/bash-completion/completions/lighterman"
 _LIGHTERMAN_COMPLETE=zsh_source .venv/bin/lighterman >"$root/usr/share/zsh/vendor-completions/_lighterman"
