@@ -35,7 +35,7 @@ class Left:
     def take_over(self, *flags: str) -> subprocess.CompletedProcess[str]:
         roots = [f"--from={self.reference.data}", f"--data-root={self.engine.data}"]
         command = [sys.executable, "-m", "lighterman", "import-docker", *roots, *flags]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
 
 
 @pytest.fixture(scope="module")
