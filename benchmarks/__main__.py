@@ -16,11 +16,12 @@ from tests.support.registry import Registry
 from benchmarks.archives import archives
 from benchmarks.builds import builds
 from benchmarks.client import Client
-from benchmarks.images import commit, images
+from benchmarks.images import commit, images, listed, one_layer
 from benchmarks.names import names, patience
 from benchmarks.networks import networks, published_port, volumes
 from benchmarks.rows import ROWS as FIRST_ROWS
 from benchmarks.rows import Bench, Row
+from benchmarks.swarm import swarm
 from benchmarks.table import Line, as_json, line, shown
 from benchmarks.use import use
 
@@ -29,12 +30,15 @@ ROWS = (
     Row("archive", archives, rounds=7),
     Row("use", use, rounds=7),
     Row("images", images, rounds=3),
+    Row("one-layer", one_layer, rounds=3),
     Row("commit", commit, rounds=7),
     Row("builds", builds, rounds=3),
+    Row("image-list", listed, rounds=25),
     Row("networks", networks, rounds=11),
     Row("volumes", volumes, rounds=25),
     Row("names", names, rounds=5, unit="/s", more_is_better=True),
     Row("names-p99", patience, rounds=5),
+    Row("swarm", swarm, rounds=5),
     Row("port", published_port, rounds=5, unit="MB/s", more_is_better=True),
 )
 
