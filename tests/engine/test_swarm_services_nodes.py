@@ -67,6 +67,23 @@ def test_tasks_are_spread_and_a_drained_node_hands_its_own_over(hosts: list[Host
         web.docker("node", "update", "--availability=active", worker)
 
 
+def test_a_manager_runs_processes_in_tasks_of_another_node(hosts: list[Host], web: Host) -> None:
+    docker, worker = web.docker, hosts[1]
+    task = next(task for task in running(web) if task["NodeID"] == worker.id)
+    name, container = f"web.{task['Slot']}.{task['ID']}", task["Status"]["ContainerStatus"]["ContainerID"]
+    assert docker.out("inspect", name, "--format", "{{.Id}} {{.State.Running}}") == f"{container} true"
+    assert docker.out("exec", "-i", name, "cat", stdin=b"to and fro") == "to and fro"
+    told = docker("exec", container[:12], "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
+    assert (told.stdout, told.stderr, told.code) == ("out\n", "err\n", 7)
+    docker("exec", "-d", name, "touch", "/tmp/made")
+    until(lambda: docker.out("exec", name, "ls", "/tmp") == "made", what="the process to have run")
+    wrong = docker("exec", "-w", "relative", name, "true", check=False)
+    assert "the working directory 'relative' needs to be an absolute path" in wrong.stderr
+    plain = worker.docker.run("-d", IMAGE, "sleep", "1000")
+    assert "No such container" in docker("exec", plain, "true", check=False).stderr
+    worker.docker("rm", "-f", plain)
+
+
 def test_tasks_of_a_lost_node_run_elsewhere_and_not_twice(hosts: list[Host], web: Host) -> None:
     manager, worker = (host.id for host in hosts)
     hosts[1].engine.kill()

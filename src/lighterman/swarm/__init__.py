@@ -11,7 +11,9 @@ one. Below it:
 - `ca`: certificates, join tokens, rotation.
 - `store`: etcd as a child process, its mirror in memory, and writes that are guarded.
 - `state`: what is stored; `control`: the API's verbs on it; `orchestrate`: the leader's decisions.
-- `session`: the frames between managers and agents; `agent`: a node's end of it.
+- `session`: the frames between managers and agents, and `call` what is said apart from it; `agent`: a node's
+  end of both.
+- `backup`: a swarm in one file.
 
 Nothing of these is imported by an engine outside of any swarm.
 """

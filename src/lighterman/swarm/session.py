@@ -279,6 +279,14 @@ class AttachRefused(FromManager, frozen=True, tag="attach-no"):
     error: str
 
 
+class CallWanted(FromManager, frozen=True, tag="call"):
+    """A manager wants to speak with this node apart from the session: it connects to it, under this id."""
+
+    call_id: str
+    addr: str
+    """host:port of that manager's listener."""
+
+
 class Expelled(FromManager, frozen=True, tag="removed"):
     """The node is out of the swarm: it drops its tasks and asks no manager any more."""
 
@@ -347,6 +355,7 @@ ManagerFrame = (
     | LogsWanted
     | LogsUnwanted
     | AttachRefused
+    | CallWanted
     | Expelled
 )
 AgentFrame = Hello | Alive | Statuses | AttachWanted | DetachWanted | LogsRead

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable
 from lighterman import containers
 from lighterman.api import errors, gates
 from lighterman.api.decode import encode
+from lighterman.api.handlers.elsewhere import here_or_elsewhere
 from lighterman.api.request import (
     MULTIPLEXED_STREAM,
     RAW_STREAM,
@@ -53,7 +54,9 @@ async def create(request: Request, rooms: Rooms) -> Answer:
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """ContainerInspect."""
-    found = await containers.inspect(rooms.containers, request.names["id"], size=request.flag("size"))
+    ref, size = request.names["id"], request.flag("size")
+    here = containers.inspect(rooms.containers, ref, size=size)
+    found = await here_or_elsewhere(rooms, here, lambda there: there.inspect(ref, size=size))
     return reply(gates.gated(found, gates.CONTAINER_INSPECT, request.version))
 
 

@@ -5,7 +5,7 @@ networks (`overlay`, the routing mesh too), secrets and configs (`payloads`), an
 task. A runner asks `progress`, a pure table, what is next, and lets a `Controller` do it with the task's
 container, which `task_container` has planned. Each state is written down before it is told, so that an engine
 that starts goes on with what runs. `attachments` lets plain containers into the swarm's networks, `logs`
-reads for others.
+reads for others, `calls` lets managers run processes in containers of tasks.
 """
 
 from lighterman.swarm.agent.agent import Agent

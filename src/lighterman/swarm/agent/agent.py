@@ -16,6 +16,7 @@ from lighterman.containers import Containers
 from lighterman.errdefs import Unavailable
 from lighterman.lib.effects import Group
 from lighterman.swarm.agent.attachments import Attachments, container_of
+from lighterman.swarm.agent.calls import Dial, answer
 from lighterman.swarm.agent.logs import read_logs
 from lighterman.swarm.agent.runner import TaskRow
 from lighterman.swarm.agent.worker import Place, Worker
@@ -26,6 +27,7 @@ from lighterman.swarm.session import (
     Alive,
     Assignments,
     AttachRefused,
+    CallWanted,
     ChannelClosed,
     DetachWanted,
     Expelled,
@@ -47,7 +49,7 @@ class Agent:
     """The agent of one node.
 
     `connect` gives a channel to a manager or raises ChannelClosed; `description` is what the node says of
-    itself now; `data_path` is the address of its tunnels.
+    itself now; `data_path` is the address of its tunnels; `dial` takes up a manager's call.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class Agent:
         connect: Callable[[], Awaitable[AgentChannel]],
         description: Callable[[], NodeDescription],
         data_path: Callable[[], str],
+        dial: Dial,
     ) -> None:
         self._cs = cs
         self._node_id = node_id
         self._connect = connect
         self._description = description
         self._data_path = data_path
+        self._dial = dial
         self._attachments = Attachments(self._send)
         self._worker = Worker(Place(cs, node_id, description, data_path), self._attachments, self._remember)
         self._unsaid: dict[str, TaskRow] = {}  # what the manager has not been told, by task
@@ -134,6 +138,8 @@ class Agent:
                 case LogsUnwanted(subscription_id):
                     if (task := reading.pop(subscription_id, None)) is not None:
                         task.cancel()
+                case CallWanted() as wanted_call:
+                    group.create_task(answer(self._cs, wanted_call, self._dial))
                 case AttachRefused() as refusal:
                     self._attachments.refuse(refusal)
                 case Expelled():

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import aiohttp
 
 from lighterman.swarm.ca.certificates import MANAGER_NAME
+from lighterman.swarm.call import CallChannel, CallFrame, decode_call, encode_call
 from lighterman.swarm.node.wire import reason
 from lighterman.swarm.session import (
     HEARTBEAT_PERIOD_S,
@@ -25,6 +26,7 @@ from lighterman.swarm.session import (
 
 SESSION_PATH = "/v1/session"
 LOGS_PATH = "/v1/logs"
+CALLS_PATH = "/v1/calls/"
 SILENCE_S = HEARTBEAT_PERIOD_S * SILENT_PERIODS
 """Until the session says how long it may be silent."""
 CONNECT_S = 5.0
@@ -120,6 +122,21 @@ class SocketChannel(Generic[In, Out]):
                 await self._also_close()
 
 
+class CallSocket(SocketChannel[CallFrame, CallFrame]):
+    """One end of a call. Whoever does not take what he is sent holds up the other end as long as he likes:
+    that both are there is seen by what they send.
+    """
+
+    def __init__(self, socket: Socket, also_close: Callable[[], Awaitable[None]] | None = None) -> None:
+        super().__init__(socket, encode_call, decode_call, also_close)
+
+    async def send(self, frame: CallFrame) -> None:
+        try:
+            await self._socket.send_bytes(self._encode(frame))
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
+            raise ChannelClosed(str(error)) from error
+
+
 async def connect(addr: str, context: ssl.SSLContext) -> AgentChannel:
     """A session's channel to the manager at host:port, who must show a manager's certificate.
 
@@ -136,6 +153,14 @@ async def connect_for_logs(addr: str, context: ssl.SSLContext) -> ManagerChannel
     return await _connect(addr, LOGS_PATH, context, encode, decode_from_agent)
 
 
+async def connect_for_call(addr: str, call_id: str, context: ssl.SSLContext) -> CallChannel:
+    """A channel on which the manager at host:port says what it wants of this node.
+
+    Raises: ChannelClosed, with the reason.
+    """
+    return CallSocket(*await _opened(addr, CALLS_PATH + call_id, context))
+
+
 async def _connect(
     addr: str,
     path: str,
@@ -143,6 +168,14 @@ async def _connect(
     encode_: Callable[[Out], bytes],
     decode: Callable[[bytes], In],
 ) -> SocketChannel[In, Out]:
+    socket, close = await _opened(addr, path, context)
+    return SocketChannel(socket, encode_, decode, close)
+
+
+async def _opened(
+    addr: str, path: str, context: ssl.SSLContext
+) -> tuple[Socket, Callable[[], Awaitable[None]]]:
+    """A websocket to a manager, and what is to be closed after it. Raises: ChannelClosed."""
     session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S))
     try:
         async with asyncio.timeout(CONNECT_S * 2):
@@ -159,4 +192,4 @@ async def _connect(
     except BaseException:
         await session.close()
         raise
-    return SocketChannel(socket, encode_, decode, session.close)
+    return socket, session.close

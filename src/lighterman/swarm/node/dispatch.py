@@ -45,6 +45,7 @@ from lighterman.swarm.session import (
     LogsUnwanted,
     LogsWanted,
     ManagerChannel,
+    ManagerFrame,
     ManagersChanged,
     Peer,
     RoleChanged,
@@ -116,6 +117,13 @@ class Dispatcher:
         self._readings: dict[str, _Reading] = {}
         self._networks = Networks(store.state)
         self._lease = 0
+
+    async def tell(self, node_id: str, frame: ManagerFrame) -> bool:
+        """Say something to a node that is connected here; whether it is. Raises: ChannelClosed."""
+        live = self._live.get(node_id)
+        if live is not None:
+            await live.channel.send(frame)
+        return live is not None
 
     # For the whole of them
 

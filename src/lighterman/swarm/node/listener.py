@@ -18,15 +18,25 @@ from aiohttp import web
 
 from lighterman.errdefs import EngineError, Forbidden, InvalidParameter, NotFound
 from lighterman.swarm.ca.certificates import Identity, identity_of
+from lighterman.swarm.call import CallChannel
 from lighterman.swarm.errors import NotReady
-from lighterman.swarm.node.channels import FRAME_LIMIT_BYTES, LOGS_PATH, SESSION_PATH, SocketChannel
+from lighterman.swarm.node.channels import (
+    CALLS_PATH,
+    FRAME_LIMIT_BYTES,
+    LOGS_PATH,
+    SESSION_PATH,
+    CallSocket,
+    SocketChannel,
+)
 from lighterman.swarm.node.wire import (
+    CALL_PATH,
     ISSUE_PATH,
     JOIN_PATH,
     KEYS_PATH,
     LEAVE_PATH,
     READY_PATH,
     ROOT_PATH,
+    CallWish,
     Done,
     IssueAnswer,
     IssueWish,
@@ -64,6 +74,9 @@ class Desk(Protocol):
     async def share_keys(self, wish: KeysWish, who: Identity) -> KeysAnswer: ...
     async def session(self, channel: ManagerChannel, who: Identity, addr: str) -> None: ...
     async def logs(self, channel: AgentChannel) -> None: ...
+    async def pass_call(self, wish: CallWish, who: Identity) -> Done: ...
+    def check_call(self, call_id: str, who: Identity) -> None: ...
+    async def take_call(self, call_id: str, channel: CallChannel) -> None: ...
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -139,6 +152,13 @@ class Listener:
                 return await self._upgraded(
                     request, lambda socket: desk.logs(SocketChannel(socket, encode, decode_from_manager))
                 )
+            if request.path.startswith(CALLS_PATH):
+                call_id = request.path.removeprefix(CALLS_PATH)
+                desk.check_call(call_id, _node(who))
+                return await self._upgraded(
+                    request,
+                    lambda socket: desk.take_call(call_id, CallSocket(socket)),
+                )
             answer = await _desk_answer(request, desk, who, addr)
             return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
         except (EngineError, msgspec.MsgspecError) as error:
@@ -182,8 +202,10 @@ async def _desk_answer(request: web.BaseRequest, desk: Desk, who: Identity | Non
         return desk.root()
     if request.path == ISSUE_PATH:
         return await desk.issue(await _body(request, IssueWish), who, addr)
-    if request.path in (JOIN_PATH, READY_PATH, LEAVE_PATH, KEYS_PATH):
+    if request.path in (JOIN_PATH, READY_PATH, LEAVE_PATH, KEYS_PATH, CALL_PATH):
         manager = _manager(who)
+        if request.path == CALL_PATH:
+            return await desk.pass_call(await _body(request, CallWish), manager)
         if request.path == KEYS_PATH:
             return await desk.share_keys(await _body(request, KeysWish), manager)
         if request.path == JOIN_PATH:

@@ -13,20 +13,25 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 
-from lighterman.errdefs import System
+from lighterman.errdefs import NotFound, System
 from lighterman.lib.effects import in_thread
 from lighterman.swarm.ca.certificates import Identity
+from lighterman.swarm.call import CallChannel
 from lighterman.swarm.errors import NoLeader
 from lighterman.swarm.facade import Engine
 from lighterman.swarm.node import birth, issue, leader, restored
 from lighterman.swarm.node.addresses import join_port, split_port
 from lighterman.swarm.node.books import Keys, Membership, write_private
+from lighterman.swarm.node.calls import Calls
 from lighterman.swarm.node.channels import connect_for_logs, local_pair
 from lighterman.swarm.node.dispatch import Dispatcher
+from lighterman.swarm.node.elsewhere import Elsewhere
 from lighterman.swarm.node.listener import Listener
 from lighterman.swarm.node.tell import tell
 from lighterman.swarm.node.wire import (
+    CALL_PATH,
     KEYS_PATH,
+    CallWish,
     Done,
     IssueAnswer,
     IssueWish,
@@ -38,7 +43,7 @@ from lighterman.swarm.node.wire import (
     RootAnswer,
     ask,
 )
-from lighterman.swarm.session import AgentChannel, ChannelClosed, ManagerChannel
+from lighterman.swarm.session import AgentChannel, CallWanted, ChannelClosed, ManagerChannel
 from lighterman.swarm.store import (
     TICK_MS,
     AskForKeys,
@@ -117,6 +122,8 @@ class Manager:
             ask_for_keys=ask_for_keys,
         )
         self.dispatcher = Dispatcher(self.store, self.trust, self._ask_for_logs)
+        self.calls = Calls(self._want_call, membership.advertise)
+        self.elsewhere = Elsewhere(self.store, self.calls)
         self.up = asyncio.Event()
         """It has read the state, and answers."""
         self._sessions: set[asyncio.Task[None]] = set()
@@ -135,6 +142,7 @@ class Manager:
             member = await Member.start(self._config)
             opened.push_async_callback(member.stop)
             opened.push_async_callback(self._end_sessions)
+            opened.push_async_callback(self.elsewhere.close)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch(member))
@@ -316,6 +324,36 @@ class Manager:
     async def logs(self, channel: AgentChannel) -> None:
         """Answer another manager that reads logs."""
         await self.dispatcher.answer_for_logs(channel)
+
+    # Calls to nodes
+
+    async def _want_call(self, node_id: str, wanted: CallWanted) -> None:
+        """Let a node know, itself or through the manager that it is connected with.
+
+        Raises: ChannelClosed, System.
+        """
+        if await self.dispatcher.tell(node_id, wanted):
+            return
+        session = self.store.state.sessions.get(node_id)
+        record = self.store.managers.get(session.manager_id) if session is not None else None
+        if record is None or record.addr == self.membership.advertise:
+            raise ChannelClosed("it is not connected with any manager")
+        wish = CallWish(node_id, wanted.call_id, wanted.addr)
+        await ask(record.addr, CALL_PATH, wish, Done, await self._client_context())
+
+    async def pass_call(self, wish: CallWish, who: Identity) -> Done:
+        """Another manager calls a node that is connected here. Raises: NotFound, ChannelClosed."""
+        if not await self.dispatcher.tell(wish.node_id, CallWanted(wish.call_id, wish.addr)):
+            raise NotFound(f"node {wish.node_id} is not connected")
+        return Done()
+
+    def check_call(self, call_id: str, who: Identity) -> None:
+        """Raises: Forbidden."""
+        self.calls.check(call_id, who.node_id)
+
+    async def take_call(self, call_id: str, channel: CallChannel) -> None:
+        """A node that is called has connected."""
+        await self.calls.take(call_id, channel)
 
     # Members
 

@@ -21,12 +21,13 @@ from lighterman.lib.background import Background
 from lighterman.swarm.agent import Agent, forget_all
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.tokens import parse_key
+from lighterman.swarm.call import CallChannel
 from lighterman.swarm.errors import CertificatesExpired, JoinTimeout, NotManager, NotReady, SwarmLocked
 from lighterman.swarm.facade import Engine
 from lighterman.swarm.node import birth, cluster, leaving
 from lighterman.swarm.node.addresses import Place
 from lighterman.swarm.node.books import Keys
-from lighterman.swarm.node.channels import connect
+from lighterman.swarm.node.channels import connect, connect_for_call
 from lighterman.swarm.node.credentials import Credentials
 from lighterman.swarm.node.describe import describe
 from lighterman.swarm.node.manager import Manager, ended
@@ -37,6 +38,7 @@ from lighterman.swarm.session import (
     PATIENT_PERIODS,
     AgentChannel,
     AgentFrame,
+    CallWanted,
     ChannelClosed,
     Expelled,
     Hello,
@@ -216,6 +218,7 @@ class Node:
             connect=self.connect,
             description=lambda: describe(self.credentials),
             data_path=lambda: self.credentials.data_path,
+            dial=self._dial,
         )
         await agent.run()
 
@@ -239,6 +242,10 @@ class Node:
             except ChannelClosed as closed:
                 problem = str(closed)
         raise ChannelClosed(problem)
+
+    async def _dial(self, wanted: CallWanted) -> CallChannel:
+        """Raises: ChannelClosed."""
+        return await connect_for_call(wanted.addr, wanted.call_id, await self.credentials.client_context())
 
     def _own(self, channel: AgentChannel) -> AgentChannel:
         self._session = _OwnFrames(channel, self)

@@ -19,6 +19,7 @@ JOIN_PATH = "/v1/managers/join"
 READY_PATH = "/v1/managers/ready"
 LEAVE_PATH = "/v1/managers/leave"
 KEYS_PATH = "/v1/managers/keys"
+CALL_PATH = "/v1/managers/call"
 _CONNECT_S = 5.0
 _ANSWER_S = 20.0
 T = TypeVar("T")
@@ -85,6 +86,14 @@ class KeysAnswer(Struct, frozen=True):
     """All data keys that a manager has, on its disk."""
 
     data_keys: tuple[DataKey, ...]
+
+
+class CallWish(Struct, frozen=True):
+    """A manager calls a node that another one is connected with: that one is to let it know."""
+
+    node_id: str
+    call_id: str
+    addr: str
 
 
 class RemoteRefusal(System):
