@@ -1,6 +1,7 @@
 """Bodies in, errors and streams out: what handlers give and what their clients see."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -141,6 +142,30 @@ async def test_a_stream_ends_with_its_client(serve: Serve) -> None:
         writer.close()
         async with asyncio.timeout(5):
             await left.wait()
+
+
+async def test_who_reads_nothing_of_a_stream_is_cut_off_when_patience_ends(serve: Serve) -> None:
+    left = asyncio.Event()
+
+    async def flood() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(1 << 16)
+        finally:
+            left.set()
+
+    async def stream(request: Request, rooms: Rooms) -> Answer:
+        return Stream(flood(), ahead_bytes=1 << 16, patience_s=0.05)
+
+    async with serve([Route("Stream", "GET", "/s", stream, flow=Flow.STREAM)]) as peer:
+        reader, writer = await peer.connect()
+        writer.write(b"GET /s HTTP/1.1\r\nHost: test\r\n\r\n")
+        async with asyncio.timeout(60):
+            await left.wait()
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1 << 20):
+                    """What was on its way."""
+        writer.close()
 
 
 async def test_a_stream_is_cut_off_when_the_server_stops(serve: Serve) -> None:

@@ -48,6 +48,10 @@ class Stream:
     chunks: AsyncIterator[bytes]
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    ahead_bytes: int = 1 << 20
+    """How much of it is made before the client has read it."""
+    patience_s: float | None = None
+    """How long a client that has so much to read may read nothing, then it is cut off; None: for ever."""
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,6 @@ IDLE_LIMIT_S = 300.0
 """How long a connection may be without a whole request, as in moby (ReadHeaderTimeout)."""
 UPLOAD_AHEAD_BYTES = 1 << 20
 """How much of an upload is read before somebody wants it: with less, both ends wait for each other."""
-ANSWER_AHEAD_BYTES = 1 << 20
-"""How much of a stream is made before the client has read it."""
 BODY_LIMIT_S = 60.0
 """How long a client may take to send a body that is read as a whole."""
 
@@ -384,9 +382,9 @@ class Front:
             async with ended(answer.chunks):
                 await response.prepare(http)
                 if http.transport is not None:
-                    http.transport.set_write_buffer_limits(high=ANSWER_AHEAD_BYTES)
+                    http.transport.set_write_buffer_limits(high=answer.ahead_bytes)
                 async for chunk in answer.chunks:
-                    await response.write(chunk)
+                    await _write(http, response, chunk, answer.patience_s)
             await response.write_eof()
         except OSError:
             raise  # the client is gone
@@ -406,6 +404,20 @@ class Front:
         finally:
             self._readers.discard(reader)
         return answer.response
+
+
+async def _write(
+    http: web.BaseRequest, response: web.StreamResponse, chunk: bytes, patience_s: float | None
+) -> None:
+    """Send the chunk, once the client has read enough of those before. Raises: OSError: it will not."""
+    try:
+        async with asyncio.timeout(patience_s):
+            await response.write(chunk)
+    except TimeoutError as error:
+        log.info("a client is cut off that has read nothing for %.0f s", patience_s)
+        if http.transport is not None:
+            http.transport.abort()  # else what it does not read would be kept for it
+        raise ConnectionResetError("the client does not read") from error
 
 
 def _changes(route: Route) -> bool:

@@ -41,6 +41,9 @@ from lighterman.linux.mountinfo import read_mountinfo
 NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 USAGE_KINDS = ("container", "image", "volume", "build-cache")
 _HUB = "https://index.docker.io/v1/"
+LISTENER_AHEAD_BYTES = 64 * 1024
+"""A few hundred events: there may be thousands who listen to all of them and read none."""
+LISTENER_PATIENCE_S = 60.0
 
 
 async def ping(request: Request, rooms: Rooms) -> Answer:
@@ -291,7 +294,8 @@ async def events(request: Request, rooms: Rooms) -> Answer:
         raise InvalidParameter(
             f"`since` time ({request.text('since')}) cannot be after `until` time ({request.text('until')})"
         )
-    return Stream(_lines(rooms.events.stream(request.filters(), since_ns=since_ns, until_ns=until_ns)))
+    told = rooms.events.stream(request.filters(), since_ns=since_ns, until_ns=until_ns)
+    return Stream(_lines(told), ahead_bytes=LISTENER_AHEAD_BYTES, patience_s=LISTENER_PATIENCE_S)
 
 
 def _instant(request: Request, name: str, now_ns: int) -> int | None:
