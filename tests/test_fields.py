@@ -129,7 +129,7 @@ IN_THE_CONTAINER: dict[str, str] = {
         Exec.AttachStdin Exec.AttachStdout Exec.AttachStderr""",
     "test_exec.py::test_its_own_keys_detach_and_leave_it_running": "Exec.DetachKeys",
     "test_exec.py::test_a_terminal_is_a_terminal_of_the_clients_size": "Exec.Tty ExecStart.Tty",
-    "test_exec.py::test_a_terminal_has_the_size_that_was_wished_from_the_first_moment": """
+    "test_exec.py::test_a_terminal_gets_the_size_that_was_wished": """
         Exec.ConsoleSize ExecStart.ConsoleSize""",
     "test_exec.py::test_it_has_the_environment_of_the_container_and_its_own": "Exec.Env",
     "test_exec.py::test_it_runs_as_and_where_it_is_told": "Exec.Cmd Exec.User Exec.WorkingDir",
