@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from base64 import b64decode
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
@@ -166,7 +167,7 @@ def relay(server: socket.socket, inside: tuple[str, int]) -> None:
             client, _ = server.accept()
         except OSError:
             return
-        with client, socket.create_connection(inside) as upstream:
+        with client, suppress(OSError), socket.create_connection(inside) as upstream:
             while piece := upstream.recv(1 << 16):
                 client.sendall(piece)
 
@@ -293,8 +294,8 @@ class Handler(BaseHTTPRequestHandler):
         method = self.path[1:]
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.loads(raw) if raw else {}
-        with beside("calls").open("a") as calls:
-            calls.write(json.dumps([method, body]) + "\n")
+        with beside("calls").open("ab", buffering=0) as calls:  # one write: lines of others do not mix in
+            calls.write(json.dumps([method, body]).encode() + b"\n")
         if self.misbehaves(method, raw):
             return
         if method == "LogDriver.ReadLogs":

@@ -63,7 +63,8 @@ class HostPlugin:
 
     def calls(self, method: str) -> list[Any]:
         """The bodies that it was called with."""
-        lines = map(json.loads, (self.home / "calls").read_text().splitlines())
+        text = (self.home / "calls").read_text()
+        lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
         return [body for called, body in lines if called == method]
 
 

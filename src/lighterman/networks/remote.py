@@ -58,6 +58,7 @@ class _Held:
     lease: Lease
     created: bool = False
     joined: bool = False
+    leads_out: bool = False  # its plugin has programmed the connectivity with the outside
     returning: bool = False
     silent: set[str] = field(default_factory=set)
 
@@ -82,7 +83,9 @@ class Remote:
         self._kernel = kernel
         self._builder = builder
         self._catalog = catalog
-        self._held = {lease.endpoint_id: _Held(lease, created=True, joined=True) for lease in leases}
+        self._held = {
+            lease.endpoint_id: _Held(lease, created=True, joined=True, leads_out=True) for lease in leases
+        }
         self._owed: set[str] = set()
         self._own: dict[str, Addresses] = {}  # of plugins' networks whose addresses are ours to give
         self._to_replay = {row.ipam_driver for row in catalog.rows.values() if row.has_remote_addresses}
@@ -103,8 +106,10 @@ class Remote:
     def begin(self, sandboxes: Iterable[Sandbox]) -> None:
         """At the start, when plugins can be asked: `sandboxes` are those that go on. Waits for nobody."""
         kept = list(sandboxes)
-        used = {endpoint.id for sandbox in kept for endpoint in sandbox.endpoints}
-        self._owed = self._held.keys() - used
+        used = {end.id: end is sandbox.way_out(4) for sandbox in kept for end in sandbox.endpoints}
+        self._owed = self._held.keys() - used.keys()
+        for endpoint_id in self._held.keys() & used.keys():
+            self._held[endpoint_id].leads_out = used[endpoint_id]
         for held in self._held.values():
             row = self._catalog.rows.get(held.lease.network_id)
             if row is not None and row.is_remote and not row.has_remote_addresses:
@@ -235,18 +240,21 @@ class Remote:
         if (former.id if former else "") == (now.id if now else ""):
             return
         if former is not None and former.brought is not None and sandbox.in_network(former.network_id):
-            await self._revoke(former)
+            await self._revoke(self._held[former.id])
         if now is not None and now.brought is not None:
-            driver = await self._drivers.network_driver(now.driver)
-            ports = words.port_options(sandbox.wished_ports, sandbox.exposed)
-            try:
-                await driver.program_external_connectivity(now.network_id, now.id, ports)
-            except System as error:
-                held = self._held.get(now.id)
-                if held is not None and isinstance(error, NoAnswer):
-                    held.silent.add(now.driver)
-                raise ConnectivityFailed(sandbox.name, now.id, error) from error
+            await self._program(self._held[now.id], sandbox, now)
         await self._look_at_ports(sandbox)
+
+    async def _program(self, held: _Held, sandbox: Sandbox, endpoint: Endpoint) -> None:
+        driver = await self._drivers.network_driver(endpoint.driver)
+        ports = words.port_options(sandbox.wished_ports, sandbox.exposed)
+        held.leads_out = True
+        try:
+            with _listening(held, endpoint.driver):
+                await driver.program_external_connectivity(endpoint.network_id, endpoint.id, ports)
+        except System as error:
+            held.leads_out = not isinstance(error, REFUSED)
+            raise ConnectivityFailed(sandbox.name, endpoint.id, error) from error
 
     async def _look_at_ports(self, sandbox: Sandbox) -> None:
         """Ask which ports answer for a sandbox, if that is for a plugin to know."""
@@ -277,32 +285,29 @@ class Remote:
         """Let the plugin of the way out know of other ports. Raises: ConnectivityFailed."""
         now = sandbox.way_out(4)
         if now is not None and now.brought is not None:
-            await self._revoke(now)
+            await self._revoke(self._held[now.id])
             await self.lead_out(None, sandbox)
 
-    async def _revoke(self, endpoint: Endpoint) -> None:
-        held = self._held.get(endpoint.id)
-        if held is not None:
-            row = self._catalog.rows[endpoint.network_id]
+    async def _revoke(self, held: _Held) -> None:
+        if held.leads_out:
+            row, endpoint_id = self._catalog.rows[held.lease.network_id], held.lease.endpoint_id
             await self._tell(
                 held,
                 row,
                 "RevokeExternalConnectivity",
-                lambda driver: driver.revoke_external_connectivity(row.id, endpoint.id),
+                lambda driver: driver.revoke_external_connectivity(row.id, endpoint_id),
             )
+            held.leads_out = row.driver in held.silent
 
     async def leave(self, sandbox: Sandbox, network_id: str = "") -> None:
         """Tell plugins that a sandbox leaves one network, or all; what they do not hear of is owed."""
-        way_out = sandbox.way_out(4)
         for endpoint in sandbox.endpoints:
             held = self._held.get(endpoint.id)
-            if held is None or endpoint.brought is None or network_id not in ("", endpoint.network_id):
-                continue
-            if endpoint is way_out:
-                await self._revoke(endpoint)
-            await self._leave(held, self._catalog.rows[endpoint.network_id])
+            if held is not None and endpoint.brought and network_id in ("", endpoint.network_id):
+                await self._leave(held, self._catalog.rows[endpoint.network_id])
 
     async def _leave(self, held: _Held, row: NetworkRow) -> None:
+        await self._revoke(held)
         if held.joined:
             endpoint_id = held.lease.endpoint_id
             await self._tell(held, row, "Leave", lambda driver: driver.leave(row.id, endpoint_id))
