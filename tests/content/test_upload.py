@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lighterman.content.jobs import Step, Upload
+from lighterman.content.tree import Refused
 from lighterman.content.upload import UploadFailed, upload
 
 BLOB = bytes(range(256)) * 1000
@@ -149,3 +150,11 @@ def test_credentials_stay_with_their_host(serve: Callable[[], Server], tmp_path:
     assert server.received + other.received == BLOB
     assert {sent for _, _, sent in server.asked} == {"Basic x"}
     assert {sent for _, _, sent in other.asked} == {None}
+
+
+def test_a_place_that_is_no_host_is_not_gone_to(serve: Callable[[], Server], tmp_path: Path) -> None:
+    server = serve()
+    server.next_place = "file:///etc/passwd"
+    with pytest.raises(Refused, match='unsupported protocol scheme "file"'):
+        send(server, tmp_path)
+    assert [method for method, _, _ in server.asked] == ["PATCH"]

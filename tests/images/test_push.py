@@ -6,13 +6,14 @@ import math
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tests.images.shelf import Shelf, heard, layer, opened, put
 from tests.registry.secured import docker_registry, htpasswd, identity, tls, token_server
+from tests.registry.server import Handler, serving
 
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
@@ -288,6 +289,29 @@ async def test_an_upload_that_breaks_off_is_sent_again(shelf: Shelf, plain: str)
         await shelf.images.delete(image_id, force=True)
         await heard(await shelf.images.pull(f"{host}/broken:1"))
         assert shelf.images.find(f"{host}/broken:1").id == image_id
+
+
+HOSTILE: dict[str, tuple[Callable[[Handler], None], str]] = {
+    "a file": (lambda handler: handler.begin("file:///etc/passwd"), 'unsupported protocol scheme "file"'),
+    "another protocol": (lambda handler: handler.begin("gopher://127.0.0.1/x"), 'scheme "gopher"'),
+    "a circle": (lambda handler: handler.redirect(handler.path), "stopped after 10 redirects"),
+    "headers without an end": (Handler.endless_headers, ""),
+    "a body without an end": (Handler.endless_body, "more than"),
+    "no answer": (lambda handler: None, "EOF"),
+}
+
+
+@pytest.mark.parametrize(("answer", "said"), HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_registry_that_takes_nothing_honestly_gets_nothing(
+    shelf: Shelf, answer: Callable[[Handler], None], said: str
+) -> None:
+    with serving() as registry:
+        registry.upload_answer = answer
+        await put(shelf, f"{registry.host}/x:1")
+        *_, last = await heard(await shelf.images.push(f"{registry.host}/x:1"))
+        assert isinstance(last.error, str)
+        assert said in last.error
+    assert shelf.images.inspect(f"{registry.host}/x:1").repo_digests == []
 
 
 async def test_a_large_layer_goes_in_chunks_where_the_registry_takes_them(

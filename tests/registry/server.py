@@ -33,6 +33,7 @@ class Registry(ThreadingHTTPServer):
         self.welcome: set[str] = set()
         self.blob_answer: Callable[[Handler, bytes], None] = Handler.whole
         self.manifest_answer: Callable[[Handler, str], None] = Handler.manifest
+        self.upload_answer: Callable[[Handler], None] = lambda handler: handler.begin("/nowhere")
         self.tokens: dict[str, Any] = {}
 
     def put(self, raw_config: bytes, layers: Sequence[bytes], *tags: str) -> bytes:
@@ -86,6 +87,20 @@ class Handler(BaseHTTPRequestHandler):
             self.server.blob_answer(self, blob)
         else:
             self.refuse(404, "BLOB_UNKNOWN", "blob unknown to registry")
+
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        """The begin of an upload; it never comes further than the test wants."""
+        self.server.upload_answer(self)
+
+    def begin(self, place: str) -> None:
+        self.send_response(202)
+        self.send_header("Location", place)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def manifest(self, name: str) -> None:
         if name not in self.server.manifests:

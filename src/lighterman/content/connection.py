@@ -41,11 +41,19 @@ def tls_context(via: Via) -> ssl.SSLContext:
     return context
 
 
+class BadAddress(Exception):
+    """No host to connect to over HTTP: what a registry sends us to is a file, for one."""
+
+
 class Connection:
-    """A connection to the host of a URL, and how requests are to be written on it."""
+    """A connection to the host of a URL, and how requests are to be written on it.
+
+    Raises: BadAddress, BadCertificates.
+    """
 
     def __init__(self, parts: SplitResult, via: Via) -> None:
-        assert parts.hostname is not None
+        if parts.hostname is None or parts.scheme not in ("http", "https"):
+            raise BadAddress(f'unsupported protocol scheme "{parts.scheme}"')
         self._prefix = ""
         self.headers: dict[str, str] = {}
         """To send with each request."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from lighterman.content.connection import BadCertificates, Connection
+from lighterman.content.connection import BadAddress, BadCertificates, Connection
 from lighterman.content.jobs import Download, Via
 from lighterman.content.streams import READ
 from lighterman.lib.go_net import request_error
@@ -86,10 +86,10 @@ def _from(source: Download, at: int) -> Iterator[bytes]:
 
 
 def _connect(parts: SplitResult, via: Via) -> Connection:
-    if parts.hostname is None or parts.scheme not in ("http", "https"):
-        raise DownloadFailed(f'Get "{parts.geturl()}": unsupported protocol scheme "{parts.scheme}"')
     try:
         return Connection(parts, via)
+    except BadAddress as error:
+        raise DownloadFailed(f'Get "{parts.geturl()}": {error}') from error
     except BadCertificates as error:
         raise DownloadFailed(str(error)) from error
 

@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from lighterman.content.connection import BadCertificates, Connection
+from lighterman.content.connection import BadAddress, BadCertificates, Connection
 from lighterman.content.download import DownloadFailed
 from lighterman.content.jobs import PUSHING, Step, Upload, Uploaded, Via, finishing_url
+from lighterman.content.tree import Refused
 from lighterman.lib.go_net import request_error
 
 _PIECE = 1 << 18
@@ -43,7 +44,7 @@ class _Answer:
 
 
 def upload(job: Upload, fds: Sequence[int], report: Callable[[Step], None]) -> Uploaded:
-    """Do it. Raises: UploadFailed, OSError."""
+    """Do it. Raises: UploadFailed, Refused, OSError."""
     told = _Told(job.size, report)
     place, blob = _Place(job), fds[0]
     try:
@@ -119,7 +120,7 @@ class _Place:
         size: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> _Answer:
-        """One request. Raises: UploadFailed when there is no answer."""
+        """One request. Raises: UploadFailed when there is no answer, Refused when there will never be."""
         parts = urlsplit(url)
         try:
             connection = self._connection = self._connection or Connection(parts, self._via)
@@ -136,6 +137,8 @@ class _Place:
             if not response.isclosed():
                 self.close()
             return _Answer(response.status, response.reason, *places, said)
+        except BadAddress as error:
+            raise Refused(f'{method.capitalize()} "{url}": {error}') from error
         except BadCertificates as error:
             raise UploadFailed(str(error)) from error
         except (OSError, http.client.HTTPException) as error:

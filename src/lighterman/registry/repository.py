@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -144,8 +144,12 @@ class Repository:
         place = answer.headers.get("Location")
         if answer.status != 202 or not place:
             raise self._refused(answer)
+        place = urljoin(url, place)
+        parts = urlsplit(place)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RegistryError(f'Put "{place}": unsupported protocol scheme "{parts.scheme}"')
         least = answer.headers.get("OCI-Chunk-Min-Length", "")
-        return urljoin(url, place), int(least) if least.isdecimal() else 0
+        return place, int(least) if least.isdecimal() else 0
 
     async def _need(self, method: str, url: str, headers: Mapping[str, str], *, limit: int) -> Response:
         answer = await self._session.request(method, url, headers, limit=limit)
