@@ -140,7 +140,8 @@ async def life(verb: str, root: Path, host: str, at: int) -> None:
 
 def _look(root: Path, when: str) -> None:
     found = [f"ingest holds {name}" for name in os.listdir(root / "ingest")]
-    print(f"{when}: {[*check_store(root).complaints, *found]}", flush=True)
+    line = f"{when}: {[*check_store(root).complaints, *found]}\n"
+    os.write(sys.stdout.fileno(), line.encode())  # in one piece: all lanes write to one pipe
 
 
 def lane(verb: str, root: Path, host: str, first: int) -> None:
@@ -161,7 +162,6 @@ def _exit_with(call: Callable[[], object], code: int) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-    sys.stdout.flush()
     os._exit(code)
 
 
