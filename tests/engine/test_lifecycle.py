@@ -214,6 +214,17 @@ def test_prune_takes_what_rests_and_leaves_what_runs(docker: DockerCLI) -> None:
     assert docker.out("ps", "-aq", "--no-trunc").split() == [runs]
 
 
+def test_prune_takes_what_its_filters_say(docker: DockerCLI) -> None:
+    kept = docker.out("create", "-l", "keep=1", "busybox")
+    plain = docker.out("create", "busybox")
+    docker("container", "prune", "-f", "--filter", "until=1h")
+    docker("container", "prune", "-f", "--filter", "label=nothing")
+    assert docker.out("ps", "-aq", "--no-trunc").split() == [plain, kept]
+    told = docker.out("container", "prune", "-f", "--filter", "label!=keep", "--filter", "until=2100-01-01")
+    assert (plain in told, kept in told) == (True, False)
+    assert docker.out("ps", "-aq", "--no-trunc").split() == [kept]
+
+
 def test_pause_freezes_and_unpause_thaws(docker: DockerCLI, http: Http) -> None:
     cid = docker.run("-d", *PATIENT)
     docker("pause", cid)

@@ -307,6 +307,24 @@ def test_a_link_on_the_default_bridge_is_lines_and_variables(docker: DockerCLI) 
     assert "Cannot link to a non running container: /db AS /web/store" in refused.stderr
 
 
+def test_a_link_can_be_taken_away(docker: DockerCLI) -> None:
+    sleeping(docker, "db")
+    sleeping(docker, "web", "--link", "db:store", "--link", "db:more")
+    assert "store" in docker.out("exec", "web", "cat", "/etc/hosts")
+    docker("rm", "--link", "web/store")
+    hosts = docker.out("exec", "web", "cat", "/etc/hosts")
+    assert ("store" in hosts, "more" in hosts) == (False, True)
+    assert docker.out("ps", "--no-trunc", "--format", "{{.Names}}").splitlines() == ["web", "db,web/more"]
+    docker("restart", "-t0", "web")
+    assert "store" not in docker.out("exec", "web", "cat", "/etc/hosts")
+    for name, words in (
+        ("web", "Conflict, cannot remove the default link name of the container"),
+        ("web/store", "No such container: web/store"),
+    ):
+        assert words in docker("rm", "--link", name, check=False).stderr
+    assert docker.out("ps", "-q").count("\n") == 1
+
+
 def test_a_network_is_named_by_its_id_too(docker: DockerCLI) -> None:
     network = docker.out("network", "create", "back")
     sleeping(docker, "one", "--network", network, "--network-alias", "x")

@@ -38,6 +38,7 @@ from lighterman.containers.state import Container, Containers, Settings
 from lighterman.containers.stats import stats, stats_stream
 from lighterman.containers.stop import stop
 from lighterman.containers.top import top
+from lighterman.containers.unlink import unlink
 from lighterman.containers.update import update
 from lighterman.containers.view import inspect
 from lighterman.containers.wait import wait
@@ -91,6 +92,7 @@ __all__ = [
     "stats_stream",
     "stop",
     "top",
+    "unlink",
     "unpause",
     "update",
     "user_number",

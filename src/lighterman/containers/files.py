@@ -82,11 +82,16 @@ def rewrite_files(settings: Settings, container: Container, before: Sandbox, aft
 
 def replace_link(settings: Settings, container_id: str, names: str, address: str) -> None:
     """Let the line of a link of a running container say another address. Raises: System."""
+    drop_link(settings, container_id, names, instead=f"{address}\t{names}\n")
+
+
+def drop_link(settings: Settings, container_id: str, names: str, instead: str = "") -> None:
+    """Take the line of a link of a running container away, for another one. Raises: System."""
     path = settings.home(container_id) / "hosts"
     try:
         lines = path.read_text().splitlines(keepends=True)
-        rest = [line for line in lines if line.partition("\t")[2].strip() != names]
-        _write(path, with_line("".join(rest), f"{address}\t{names}\n"))
+        rest = "".join(line for line in lines if line.partition("\t")[2].strip() != names)
+        _write(path, with_line(rest, instead) if instead else rest)
     except OSError as error:
         raise System(f"cannot write the files of container {container_id}: {error}") from error
 

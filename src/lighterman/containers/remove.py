@@ -24,15 +24,11 @@ from lighterman.errdefs import Conflict
 from lighterman.lib.effects import in_thread, together
 
 
-async def remove(
-    cs: Containers, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
-) -> None:
+async def remove(cs: Containers, ref: str, *, force: bool = False, volumes: bool = False) -> None:
     """Make a container go away, with `force` a running one, with `volumes` its anonymous volumes too.
 
     Raises: NoSuchContainer, Conflict. Source: ContainerDelete.
     """
-    if link:
-        raise Conflict("Conflict, cannot remove the default link name of the container")
     container = cs.find(ref)
     if cs.live(container.id).removing:
         raise UnderRemoval(container.id)

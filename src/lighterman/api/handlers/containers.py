@@ -225,13 +225,12 @@ async def _one(end: Awaitable[ContainerWaitResponse]) -> AsyncIterator[bytes]:
 
 async def delete(request: Request, rooms: Rooms) -> Answer:
     """ContainerDelete."""
-    await containers.remove(
-        rooms.containers,
-        request.names["id"],
-        force=request.flag("force"),
-        volumes=request.flag("v"),
-        link=request.flag("link"),
-    )
+    ref = request.names["id"]
+    if request.flag("link"):
+        await containers.unlink(rooms.containers, ref)
+    else:
+        force, volumes = request.flag("force"), request.flag("v")
+        await containers.remove(rooms.containers, ref, force=force, volumes=volumes)
     return Reply(204)
 
 
