@@ -47,6 +47,8 @@ class EngineInfo:
     seccomp_profile: str = "default"
     """Where the profile of containers that name none comes from."""
     no_new_privileges: bool = False
+    userns: bool = False
+    """Containers get user namespaces of their own."""
     authorization_plugins: tuple[str, ...] = ()
     """In the order in which they are asked."""
     warnings: tuple[str, ...] = ()

@@ -7,21 +7,28 @@ import asyncio
 import codecs
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msgspec import structs
 
 from lighterman import containers
-from lighterman.apitypes.container import ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig
+from lighterman.apitypes.container import (
+    ContainerConfig,
+    ContainerCreateBody,
+    HealthConfig,
+    HostConfig,
+    Mount,
+)
 from lighterman.apitypes.registry import Platform
 from lighterman.build.output import BuildFailed, Part
 from lighterman.containers import AttachOptions, Containers
-from lighterman.errdefs import EngineError, NotFound
+from lighterman.errdefs import EngineError, InvalidParameter, NotFound
 from lighterman.images import CommitWish, Image, Step
 from lighterman.lib.effects import to_end, together
 from lighterman.lib.frames import STDERR, FrameReader
+from lighterman.linux.userns import IdMap
 from lighterman.runtime import Client
 
 _READ_BYTES = 1 << 16
@@ -49,6 +56,33 @@ class RunStep:
 
 async def run_step(cs: Containers, run: RunStep, part: Part) -> Image:
     """Run it to its end. Raises: BuildFailed with its exit code, and what the container's rooms raise."""
+    id_map, wished = cs.settings.id_map, run.host.mounts
+    if id_map is None or not isinstance(wished, list):
+        return await _run_step(cs, run, part)
+    async with AsyncExitStack() as stack:
+        mounts = [await _shown(cs, mount, id_map, stack) for mount in wished]
+        return await _run_step(cs, replace(run, host=structs.replace(run.host, mounts=mounts)), part)
+
+
+async def _shown(cs: Containers, mount: Mount, id_map: IdMap, stack: AsyncExitStack) -> Mount:
+    """The mount with owners as the container has them; what is only read may stay nobody's.
+
+    Raises: InvalidParameter: it is to be written, and lies where owners cannot be shown otherwise.
+    """
+    if mount.type != "bind":
+        return mount
+    try:
+        place = await stack.enter_async_context(cs.snapshots.shown(Path(mount.source), id_map))
+    except OSError as error:
+        if mount.read_only:
+            return mount
+        raise InvalidParameter(
+            f"the mount at {mount.target} cannot be written with userns-remap: {error.strerror}"
+        ) from error
+    return structs.replace(mount, source=str(place))
+
+
+async def _run_step(cs: Containers, run: RunStep, part: Part) -> Image:
     body = _body(run)
     made = await containers.create(cs, body, transient=True)
     short = made.id[:12]

@@ -9,7 +9,7 @@ import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -37,6 +37,7 @@ from lighterman.errdefs import EngineError, InvalidParameter, System
 from lighterman.lib.effects import in_thread
 from lighterman.lib.go_mode import go_mode
 from lighterman.lib.go_time import rfc3339_nano
+from lighterman.linux import userns
 from lighterman.runtime import ProcessGone
 
 _PATH = os.O_PATH | os.O_CLOEXEC
@@ -191,14 +192,23 @@ async def _root(cs: Containers, container: Container) -> AsyncIterator[_Root]:
                     mount.name, container.id, destination=mount.target, writable=not mount.read_only
                 )
                 volumes[mount.name] = await stack.enter_async_context(visit)
+        id_map = cs.id_map(container)
         root = await in_thread(_open_living, cs, container) if container.runs else None
         if root is None:
-            layer = await stack.enter_async_context(cs.snapshots.visited(container.id))
+            layer = await stack.enter_async_context(cs.snapshots.visited(container.id, id_map))
             sources = list(_sources(cs, container, volumes))
             root = await in_thread(_open_still, layer, sources, container.host_config.readonly_rootfs)
+        if id_map is not None:
+            root = await in_thread(_mapped, root, id_map)
         for fd in root.fds:
             stack.callback(os.close, fd)
         yield root
+
+
+def _mapped(root: _Root, id_map: userns.IdMap) -> _Root:
+    """The root as those see it who live in it."""
+    view = msgspec.structs.replace(root.view, mapped_root=id_map.root)
+    return replace(root, view=view, fds=(*root.fds, os.dup(userns.of_map(id_map))))
 
 
 def _open_living(cs: Containers, container: Container) -> _Root | None:

@@ -28,7 +28,7 @@ async def copy_up(cs: Containers, container: Container) -> None:
     ]
     if not empty:
         return
-    root = await cs.snapshots.mount(container.id)
+    root = await cs.snapshots.mount(container.id, id_map=cs.id_map(container))
     try:
         for mount in empty:
             await in_thread(copy_tree, root, mount.target, cs.volumes.path(mount.name))

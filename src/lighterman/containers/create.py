@@ -129,6 +129,7 @@ def _engine(cs: Containers) -> Engine:
         data_root=str(settings.data_root),
         default_runtime=cs.default_runtime,
         has_init=bool(settings.init_path),
+        remaps=settings.id_map is not None,
         defaults=settings.defaults,
     )
 

@@ -114,6 +114,7 @@ async def _run(
         stdin_once=True,
         log=None,
         size=(rows, columns) if wish.tty and rows and columns else None,
+        owner=id_map.root if (id_map := cs.id_map(cs.find(one.container_id))) else (0, 0),
     )
     attached = () if client is None else ((client, _attach_to(wish)),)
     running = await cs.runtime.exec(one.container_id, one.id, oci.encode(process), io, attached=attached)
@@ -142,7 +143,8 @@ async def _tell(client: Client, wish: ExecCreateBody, text: str) -> None:
 
 async def _process(cs: Containers, container: Container, wish: ExecCreateBody) -> oci.Process:
     """What runs, as the container's own process is confined. Raises: InvalidParameter (no such user)."""
-    root = await cs.snapshots.mount(container.id)  # it is mounted: the container runs
+    # it is mounted: the container runs
+    root = await cs.snapshots.mount(container.id, id_map=cs.id_map(container))
     user = await in_thread(
         find_user, root, wish.user or container.config.user, container.host_config.group_add or ()
     )

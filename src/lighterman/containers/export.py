@@ -20,7 +20,7 @@ def export(cs: Containers, ref: str) -> AsyncIterator[bytes]:
 
 
 async def _export(cs: Containers, container: Container) -> AsyncGenerator[bytes, None]:
-    async with aclosing(cs.snapshots.export(container.id)) as pieces:
+    async with aclosing(cs.snapshots.export(container.id, cs.id_map(container))) as pieces:
         async for piece in pieces:
             yield piece
     cs.publish(container, "export")

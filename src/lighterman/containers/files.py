@@ -39,8 +39,9 @@ def write_files(
     *,
     host_gateway: str = "",
     linked: Sequence[Line] = (),
+    owner: tuple[int, int] = (0, 0),
 ) -> str:
-    """Write hosts, hostname and resolv.conf of a container that starts; its host name.
+    """Write hosts, hostname and resolv.conf of a container that starts, for their `owner`; its host name.
 
     `host_gateway` is the host's address for containers, `linked` are lines of links. With the network of
     another container, that one's files and name are used. Raises: System.
@@ -54,6 +55,8 @@ def write_files(
         _write(home / "hostname", hostname_file(container.config.hostname))
         _write(home / "hosts", _hosts(container, sandbox, host_gateway, linked))
         _write(home / "resolv.conf", _resolv_conf(settings, container, sandbox))
+        for name in ("hostname", "hosts", "resolv.conf"):
+            os.chown(home / name, *owner)
     except OSError as error:
         raise System(f"cannot write the files of container {container.id}: {error}") from error
     return container.config.hostname

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from lighterman.errdefs import System
 from lighterman.linux import mount
+from lighterman.linux.userns import IdMap
 
 
 class GivenFile(Struct, frozen=True):
@@ -26,7 +27,9 @@ class GivenFile(Struct, frozen=True):
     mode: int = 0o444
 
 
-def lay_out(home: Path, files: Sequence[GivenFile], contents: Mapping[str, bytes]) -> Mapping[str, str]:
+def lay_out(
+    home: Path, files: Sequence[GivenFile], contents: Mapping[str, bytes], id_map: IdMap | None = None
+) -> Mapping[str, str]:
     """Write the files into memory below `home`: target -> path to bind there. Blocks. Raises: System."""
     take_back(home)
     place = home / "given"
@@ -39,7 +42,8 @@ def lay_out(home: Path, files: Sequence[GivenFile], contents: Mapping[str, bytes
             path = place / str(number)
             path.touch(mode=0o600)
             path.write_bytes(contents[file.source])
-            os.chown(path, file.uid, file.gid)
+            uid, gid = (file.uid, file.gid) if id_map is None else id_map.outside(file.uid, file.gid)
+            os.chown(path, uid, gid)
             os.chmod(path, file.mode)
             laid[file.target] = str(path)
         mount.mount("tmpfs", str(place), "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY, "mode=0700")

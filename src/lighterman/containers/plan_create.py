@@ -70,6 +70,7 @@ class Engine:
     data_root: str
     default_runtime: str = ""
     has_init: bool = False
+    remaps: bool = False  # containers get user namespaces of their own
     defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
 
 
@@ -213,6 +214,8 @@ def _plan_host_config(
     for ulimit in wish.ulimits or ():
         check_ulimit(ulimit)
     _check_sysctls(given(wish.sysctls) or {}, wish)
+    if engine.remaps:
+        check_remapped(wish)
     security = parse_security_opt(wish.security_opt or (), host.features)
     if security.seccomp not in ("", "unconfined"):
         parse_profile(security.seccomp)
@@ -413,6 +416,24 @@ def _check_modes(wish: HostConfig) -> None:
         raise InvalidParameter(f"invalid user namespace mode: {wish.userns_mode}")
     if wish.cgroupns_mode not in ("", "private", "host"):
         raise InvalidParameter(f"invalid cgroup namespace mode: {wish.cgroupns_mode}")
+
+
+def check_remapped(wish: HostConfig) -> None:
+    """What a container with a user namespace of its own cannot have.
+
+    Raises: InvalidParameter. Source of the texts: verifyPlatformContainerSettings of moby 20.10.
+    """
+    if wish.userns_mode == "host":
+        return
+    if wish.privileged:
+        raise InvalidParameter(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host "
+            "namespace when running privileged mode"
+        )
+    if wish.network_mode == "host":
+        raise InvalidParameter("cannot share the host's network namespace when user namespaces are enabled")
+    if wish.pid_mode == "host":
+        raise InvalidParameter("cannot share the host PID namespace when user namespaces are enabled")
 
 
 def _container_mode(mode: str) -> bool:

@@ -20,6 +20,7 @@ from lighterman.containers.security import UNCONFINED, parse_security_opt
 from lighterman.containers.state import Container
 from lighterman.linux.cgroup import cgroup_path
 from lighterman.linux.host import Host
+from lighterman.linux.userns import IdMap, Range
 from lighterman.oci import spec as oci
 from lighterman.oci.defaults import NETWORK_SYSCTLS, default_device_rules, default_mounts, masked_paths
 from lighterman.oci.devices import device_rules
@@ -52,6 +53,8 @@ class Prepared:
     init_path: str = ""
     link_variables: tuple[str, ...] = ()  # of the environment
     given: Mapping[str, str] = field(default_factory=dict)  # files of the swarm: place -> path
+    id_map: IdMap | None = None
+    userns: str = ""  # path of the user namespace that has this map
 
 
 def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
@@ -67,6 +70,8 @@ def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
         mounts=tuple(_mounts(plan, facts)),
         annotations=given(wish.annotations) or {},
         linux=oci.Linux(
+            uid_mappings=_mappings(facts.id_map.uids) if facts.id_map else (),
+            gid_mappings=_mappings(facts.id_map.gids) if facts.id_map else (),
             sysctl=_sysctls(container, facts),
             resources=_resources(wish, facts),
             cgroups_path=cgroup_path(container.id, facts.cgroup_parent),
@@ -176,6 +181,8 @@ def _root_propagation(mounts: Iterable[Mounted]) -> str:
 
 def _namespaces(wish: HostConfig, facts: Prepared) -> Iterable[oci.Namespace]:
     yield oci.Namespace(type="mount")
+    if facts.id_map is not None:
+        yield oci.Namespace(type="user", path=facts.userns)
     if facts.netns:
         yield oci.Namespace(type="network", path=facts.netns)
     if wish.uts_mode != "host":
@@ -192,10 +199,18 @@ def _namespaces(wish: HostConfig, facts: Prepared) -> Iterable[oci.Namespace]:
         yield oci.Namespace(type="cgroup")
 
 
+def _mappings(ranges: Iterable[Range]) -> tuple[oci.IDMapping, ...]:
+    return tuple(
+        oci.IDMapping(container_id=each.inside, host_id=each.outside, size=each.length) for each in ranges
+    )
+
+
 def _sysctls(container: Container, facts: Prepared) -> dict[str, str]:
     wish = container.host_config
     own = given(wish.sysctls) or {}
     usual = NETWORK_SYSCTLS if facts.netns and not wish.network_mode.startswith("container:") else {}
+    if facts.id_map is not None:  # it names all groups, and most are none there; its root can ping
+        usual = {key: value for key, value in usual.items() if key != "net.ipv4.ping_group_range"}
     domain = container.config.domainname
     names = {"kernel.domainname": domain} if domain and wish.uts_mode != "host" else {}
     return {**usual, **names, **own}

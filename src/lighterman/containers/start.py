@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msgspec import structs
@@ -30,10 +30,12 @@ from lighterman.containers.remove import dismantle
 from lighterman.containers.rootfs import find_user, make_directory
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
 from lighterman.containers.state import Container, Containers
-from lighterman.errdefs import EngineError, InvalidParameter, System
+from lighterman.errdefs import Conflict, EngineError, InvalidParameter, System
 from lighterman.lib.effects import in_thread, rollback, together
+from lighterman.linux import userns
 from lighterman.linux.cgroup import REALTIME_PERIOD_US, cgroup_path, grant_realtime
 from lighterman.linux.host import Host
+from lighterman.linux.userns import IdMap
 from lighterman.networks import Sandbox
 from lighterman.oci import spec as oci
 from lighterman.runtime import ProcessIO, StartFailed
@@ -94,10 +96,13 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
     container = plan.container
     undo.callback(cs.live(container.id).turn_away)
     undo.push_async_callback(cs.networks.disconnect, container.id)
-    sandbox = cs.networks.reserve(await cs.networks.attach(plan.sandbox)) if plan.sandbox else None
+    id_map = cs.id_map(container)
+    _check_sharing(cs, plan, id_map)
+    wish = replace(plan.sandbox, id_map=id_map) if plan.sandbox else None
+    sandbox = cs.networks.reserve(await cs.networks.attach(wish)) if wish else None
     undo.push_async_callback(cs.snapshots.unmount, container.id)
     (root, looked_up), _, hostname = await together(
-        _root(cs, plan), _connect(cs, sandbox), in_thread(_write_files, cs, plan, sandbox)
+        _root(cs, plan, id_map), _connect(cs, sandbox), in_thread(_write_files, cs, plan, sandbox, id_map)
     )
     return Prepared(
         root=root,
@@ -115,7 +120,8 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         borrowed_shm=await _borrow_shm(cs, plan, undo),
         set_apart=await _set_apart(cs, plan, undo),
         host_ipc=host_ipc(),
-        given=await _lay_out(cs, plan, undo),
+        given=await _lay_out(cs, plan, undo, id_map),
+        id_map=id_map,
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
         init_path=cs.settings.init_path,
         link_variables=tuple(
@@ -136,7 +142,9 @@ async def _mount_volumes(cs: Containers, plan: StartPlan, undo: AsyncExitStack) 
     return found
 
 
-async def _lay_out(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Mapping[str, str]:
+async def _lay_out(
+    cs: Containers, plan: StartPlan, undo: AsyncExitStack, id_map: IdMap | None
+) -> Mapping[str, str]:
     """The files that the swarm gives the container: place -> path."""
     container = plan.container
     if not container.files:
@@ -145,7 +153,7 @@ async def _lay_out(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Map
         raise System("secret store is not initialized")
     home = cs.settings.home(container.id)
     undo.push_async_callback(in_thread, take_back, home)
-    return await in_thread(lay_out, home, container.files, cs.contents(container))
+    return await in_thread(lay_out, home, container.files, cs.contents(container), id_map)
 
 
 async def _borrow_shm(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> str:
@@ -166,10 +174,11 @@ async def _set_apart(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> M
     return await in_thread(set_apart, home, alone)
 
 
-def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None) -> str:
+def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None, id_map: IdMap | None) -> str:
     linked = [(names_of(link), address) for link, address in _linked(cs, plan)]
     gateway = cs.networks.host_gateway
-    return write_files(cs.settings, plan, sandbox, host_gateway=gateway, linked=linked)
+    owner = id_map.root if id_map else (0, 0)
+    return write_files(cs.settings, plan, sandbox, host_gateway=gateway, linked=linked, owner=owner)
 
 
 def _linked(cs: Containers, plan: StartPlan) -> Iterator[tuple[Link, str]]:
@@ -193,6 +202,34 @@ async def _connect(cs: Containers, sandbox: Sandbox | None) -> None:
         await cs.networks.connect(sandbox)
 
 
+def _check_sharing(cs: Containers, plan: StartPlan, id_map: IdMap | None) -> None:
+    """Who shares another's namespaces shares its user namespace, which owns them. Raises: Conflict."""
+    others = [other for other in (plan.network_of, plan.pid_of, plan.ipc_of) if other is not None]
+    for other in others:
+        if cs.id_map(other) != id_map:
+            raise Conflict(f"cannot share namespaces of container {other.id}: its ids are mapped otherwise")
+    if id_map is None or not others:
+        return
+    if plan.network_of is None or any(other.id != plan.network_of.id for other in others):
+        raise Conflict(
+            f"cannot share namespaces of container {others[0].id}: with user namespaces all of them are one "
+            "container's, its network too"
+        )
+
+
+def _userns(plan: StartPlan, facts: Prepared, held: ExitStack) -> str:
+    """The path of the user namespace: another container's, or the one that owns the network's."""
+    if facts.id_map is None:
+        return ""
+    if plan.network_of is not None:
+        return f"/proc/{plan.network_of.pid}/ns/user"
+    network = os.open(facts.netns, os.O_RDONLY | os.O_CLOEXEC)
+    held.callback(os.close, network)
+    fd = userns.owner(network)
+    held.callback(os.close, fd)
+    return f"/proc/{os.getpid()}/fd/{fd}"
+
+
 @dataclass(frozen=True)
 class _LookedUp:
     """What only the mounted root and the host's devices can tell."""
@@ -204,9 +241,18 @@ class _LookedUp:
     bound_files: frozenset[str]
 
 
-async def _root(cs: Containers, plan: StartPlan) -> tuple[Path, _LookedUp]:
-    root = await cs.snapshots.mount(plan.container.id, volatile=plan.container.transient)
-    return root, await in_thread(_look_up, plan, root)
+async def _root(cs: Containers, plan: StartPlan, id_map: IdMap | None) -> tuple[Path, _LookedUp]:
+    container = plan.container
+    root = await cs.snapshots.mount(container.id, volatile=container.transient, id_map=id_map)
+    return root, await in_thread(_look_up_as, plan, root, id_map)
+
+
+def _look_up_as(plan: StartPlan, root: Path, id_map: IdMap | None) -> _LookedUp:
+    """What is made on the way belongs to the container's root."""
+    if id_map is None:
+        return _look_up(plan, root)
+    with userns.acting_as(*id_map.root):
+        return _look_up(plan, root)
 
 
 def _look_up(plan: StartPlan, root: Path) -> _LookedUp:
@@ -263,19 +309,22 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
         log=kept_file(wish.log_config, told, places_in(cs.settings.home(container.id), container.id)),
         shipped=shipped(wish.log_config, told, fifo),
         size=(rows, columns) if config.tty and rows and columns else None,
+        owner=facts.id_map.root if facts.id_map else (0, 0),
     )
     if wish.cpu_realtime_runtime:
         await in_thread(_grant_realtime, cs.host, wish, cgroup_path(container.id, facts.cgroup_parent))
     undo.push_async_callback(cs.runtime.delete, container.id)
     live = cs.live(container.id)
-    running = await cs.runtime.run(
-        container.id,
-        oci.encode(oci_spec(plan, facts, cs.host)),
-        io,
-        runtime=given(wish.runtime) or cs.settings.default_runtime,
-        seccomp=seccomp_filter(container, cs.host, cs.settings.seccomp_profile),
-        attached=tuple(live.waiting),
-    )
+    with ExitStack() as held:
+        facts = replace(facts, userns=_userns(plan, facts, held))
+        running = await cs.runtime.run(
+            container.id,
+            oci.encode(oci_spec(plan, facts, cs.host)),
+            io,
+            runtime=given(wish.runtime) or cs.settings.default_runtime,
+            seccomp=seccomp_filter(container, cs.host, cs.settings.seccomp_profile),
+            attached=tuple(live.waiting),
+        )
     live.waiting.clear()  # they are the monitor's now
     if plan.ipc_of:
         await in_thread(give_back_shm, cs.settings.home(container.id))

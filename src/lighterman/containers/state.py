@@ -7,7 +7,7 @@ A `Container` is frozen: whoever holds one sees it as it was when it was looked 
 import asyncio
 import bisect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from lighterman.events import Events
 from lighterman.images import Images
 from lighterman.lib.background import Background
 from lighterman.linux.host import Host
+from lighterman.linux.userns import IdMap, map_of
 from lighterman.networks import Networks
 from lighterman.runtime import AttachTo, Client, Runtime
 from lighterman.snapshots import Snapshots
@@ -97,6 +98,7 @@ class Settings:
     dns_opts: tuple[str, ...] = ()
     init_path: str = ""  # of tini or docker-init; "": none is installed
     seccomp_profile: str = ""  # of containers that name none: "" is ours, "unconfined", or JSON
+    id_map: IdMap | None = None  # of containers that do not want to be in the host's user namespace
     defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
 
     def home(self, container_id: str) -> Path:
@@ -211,6 +213,13 @@ class Containers:
         if len(matching) > 1:
             raise AmbiguousPrefix(ref)
         return self._by_id[matching[0]]
+
+    def id_map(self, container: Container) -> IdMap | None:
+        """Which ids its own are on the host; None: the same. Of one that runs this is a fact of its run."""
+        if container.runs:
+            with suppress(OSError):  # it has ended just now
+                return map_of(container.pid)
+        return None if container.host_config.userns_mode == "host" else self.settings.id_map
 
     @property
     def default_runtime(self) -> str:

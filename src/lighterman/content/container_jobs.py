@@ -11,6 +11,7 @@ from lighterman.content.jobs import (
     PRELUDE_LENGTH_BYTES,
     Failed,
     PackPath,
+    PackTree,
     PathStat,
     Put,
     PutArchive,
@@ -23,6 +24,7 @@ from lighterman.content.rooted import evaluated, look_up, open_in_root
 from lighterman.content.streams import FileSink, decompressed, peeked, read
 from lighterman.content.view import enter
 from lighterman.lib import tar
+from lighterman.linux import userns
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -79,9 +81,11 @@ def _identities(root: int, paths: Sequence[bytes]) -> set[Identity]:
     return found
 
 
-def pack_tree(fds: Sequence[int]) -> Written:
+def pack_tree(job: PackTree, fds: Sequence[int]) -> Written:
     """Do it."""
-    pack(fds[0], b"", Plain(fds[1]))
+    if job.mapped:
+        userns.enter(fds[1])
+    pack(fds[0], b"", Plain(fds[-1]))
     return Written()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lighterman.content.rooted import evaluated, open_in_root
-from lighterman.linux import mount
+from lighterman.linux import mount, userns
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -33,18 +33,30 @@ class View(Struct, frozen=True):
     places: tuple[Place, ...] = ()
     read_only: bool = False
     """Nothing of the root itself may be changed. It must be a mount then, as with places."""
+    mapped_root: tuple[int, int] | None = None
+    """Of a container with a user namespace, the last of the open files: uid and gid of its root outside."""
 
     @property
     def fds(self) -> int:
         """How many of the job's open files it takes."""
-        return 1 + len(self.places)
+        return 1 + len(self.places) + (self.mapped_root is not None)
 
 
 def enter(view: View, fds: Sequence[int]) -> int:
     """An O_PATH fd of the whole root. The process changes its mount namespace and its directory for it.
 
-    Raises: OSError.
+    With a user namespace it is the process of its root from then on: it sees the owners that the container
+    sees, and can do what the container's root can. Raises: OSError.
     """
+    if view.mapped_root is None:
+        return _assembled(view, fds)
+    with userns.acting_as(*view.mapped_root):  # places that are missing are made in the container's layer
+        root = _assembled(view, fds)
+    userns.enter(fds[view.fds - 1])
+    return root
+
+
+def _assembled(view: View, fds: Sequence[int]) -> int:
     root = fds[0]
     if not view.places and not view.read_only:
         return root

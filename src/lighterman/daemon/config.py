@@ -229,6 +229,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
             "empty: the engine's own",
         ),
     ] = ""
+    userns_remap: Annotated[
+        str,
+        Flag(
+            "userns-remap",
+            "Whose subordinate ids containers have as theirs: default (dockremap), user[:group] or uid[:gid]",
+        ),
+    ] = ""
     init: Annotated[bool, Flag("init", "Run an init in new containers that do not say otherwise")] = False
     init_path: Annotated[
         str, Flag("init-path", "Program that is that init; empty: tini-static or docker-init of PATH")
@@ -316,7 +323,6 @@ REFUSED: Mapping[str, str] = {
     "swarm-raft-election-tick": _YET,
     "swarm-raft-heartbeat-tick": _YET,
     "userland-proxy-path": "there is no userland proxy",
-    "userns-remap": "layers and binds would need owners shifted by the range, and are not mapped yet",
 }
 """dockerd's options that change nothing here, and why. Source: dockerd 20.10.24 and moby's daemon/config."""
 

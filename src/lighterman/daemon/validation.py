@@ -13,6 +13,7 @@ from lighterman.daemon.listeners import (
     parse_restricted_hosts,
     parse_status,
 )
+from lighterman.daemon.remap import parse_remap
 from lighterman.errdefs import InvalidParameter
 from lighterman.registry import check_mirror
 
@@ -36,6 +37,8 @@ def validate(config: EngineConfig) -> None:
         parse_metrics_addr(config.metrics_addr)
     tls_context(config)
     seccomp_profile(config)
+    if config.userns_remap:
+        parse_remap(config.userns_remap)
     for feature, wished in config.features.items():
         if FEATURES.get(feature) is not wished:
             raise InvalidParameter(f"the feature {feature} cannot be used with {str(wished).lower()}")

@@ -27,6 +27,7 @@ from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
 from lighterman.daemon.listeners import exposures
 from lighterman.daemon.process import close_to_others
+from lighterman.daemon.remap import id_map_of
 from lighterman.daemon.validation import conflict_free_labels
 from lighterman.db import Database, Rows
 from lighterman.events import Events
@@ -36,6 +37,7 @@ from lighterman.lib.once import Once
 from lighterman.linux import apparmor
 from lighterman.linux.host import Host, probe_host
 from lighterman.linux.process import raise_open_files
+from lighterman.linux.userns import IdMap
 from lighterman.networks import DEFAULT_POOLS, AddressPool, NetworkConfig, Networks
 from lighterman.oci.apparmor import DEFAULT_PROFILE, default_profile
 from lighterman.plugins import Plugins, Surroundings
@@ -125,7 +127,7 @@ class Wired:
         """Let the rooms work by `config` from now on: what is under way goes on as it began."""
         rooms = self.rooms
         await rooms.runtime.offer(runtime_paths(config))
-        rooms.containers.settings = container_settings(config)
+        rooms.containers.settings = container_settings(config, rooms.containers.settings.id_map)
         rooms.images.limit(transfer_limits(config))
         rooms.volumes.trash_s = config.volume_trash
         self._registry.configure(insecure=insecure_registries(config), mirrors=config.registry_mirrors)
@@ -139,6 +141,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
     Raises: EngineError when a room cannot start.
     """
     data_root, exec_root = Path(config.data_root), Path(config.exec_root)
+    id_map = await in_thread(id_map_of, config.userns_remap)
     host, upward = await in_thread(_confining, probe_host()), Upward()
     async with AsyncExitStack() as opened:
         db = Database(data_root / "state.db")
@@ -163,6 +166,8 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         content = Content(data_root)
         snapshots = Snapshots(content, db, workers)
         opened.push_async_callback(snapshots.close)
+        if id_map is not None:
+            await snapshots.try_map(id_map)
         registry = Registry(insecure=insecure_registries(config), mirrors=config.registry_mirrors)
         images = await Images.open(
             db=db,
@@ -211,6 +216,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             driver=plugins.volume_driver,
         )
         volumes.trash_s = config.volume_trash
+        volumes.owner = id_map.root if id_map else (0, 0)
         opened.push_async_callback(volumes.close)
         cs = Containers(
             db=db,
@@ -222,7 +228,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             workers=workers,
             runtime=runtime,
             host=host,
-            settings=container_settings(config),
+            settings=container_settings(config, id_map),
             log_driver=plugins.log_driver,
         )
         opened.push_async_callback(cs.close)
@@ -362,7 +368,7 @@ def transfer_limits(config: EngineConfig) -> Limits:
     )
 
 
-def container_settings(config: EngineConfig) -> Settings:
+def container_settings(config: EngineConfig, id_map: IdMap | None) -> Settings:
     """The part of the configuration that concerns containers.
 
     Raises: InvalidParameter, Unimplemented for a log driver or one of its options.
@@ -380,6 +386,7 @@ def container_settings(config: EngineConfig) -> Settings:
         cgroup_parent=config.cgroup_parent,
         init_path=_init_path(config),
         seccomp_profile=seccomp_profile(config),
+        id_map=id_map,
         defaults=container_defaults(config),
     )
 
@@ -408,6 +415,7 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         api=versions.Span(versions.parse(config.min_api_version), versions.parse(config.api_max)),
         seccomp_profile=config.seccomp_profile or "default",
         no_new_privileges=config.no_new_privileges,
+        userns=bool(config.userns_remap),
         authorization_plugins=config.authorization_plugins,
         warnings=exposures(config),
     )

@@ -32,6 +32,7 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
 CLONE_NEWNS = 0x20000
 
@@ -144,13 +145,20 @@ def move_mount(mount_fd: int, target: str | int) -> None:
 
 
 def mount_setattr(
-    mount: str | int, *, set_: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False
+    mount: str | int,
+    *,
+    set_: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    recursive: bool = False,
+    userns: int = 0,
 ) -> None:
     """Change the attributes (MOUNT_ATTR_*) and the propagation (MS_*) of a mount, a path or an fd.
 
+    `userns` is an fd of the user namespace that MOUNT_ATTR_IDMAP shows owners by.
     Raises: OSError (EINVAL, ENOSYS before Linux 5.12). Source: mount_setattr(2).
     """
-    attributes = _MountAttr(set_, clear, propagation, 0)
+    attributes = _MountAttr(set_, clear, propagation, userns)
     at_fd, path, flags = (
         (AT_FDCWD, os.fsencode(mount), 0) if isinstance(mount, str) else (mount, b"", AT_EMPTY_PATH)
     )
@@ -216,11 +224,30 @@ def unshare_mounts() -> None:
     _checked(_libc.unshare(CLONE_NEWNS), "mount namespace")
 
 
-def overlay(lowers: Sequence[int], upper: str | None, work: str | None, options: Sequence[str] = ()) -> int:
+def idmapped(path: str, userns: int) -> int:
+    """A detached copy of the mount at `path` that shows owners by a user namespace's map, as an O_PATH fd.
+
+    Raises: OSError (EINVAL: the file system cannot, Linux before 5.12; EPERM: it is idmapped already).
+    """
+    tree = open_tree(path, recursive=False)
+    try:
+        mount_setattr(tree, set_=MOUNT_ATTR_IDMAP, userns=userns)
+    except OSError:
+        os.close(tree)
+        raise
+    return tree
+
+
+def overlay(
+    lowers: Sequence[int],
+    upper: str | int | None,
+    work: str | int | None,
+    options: Sequence[str] = (),
+) -> int:
     """A detached overlay of the directories open as `lowers` (topmost first), read-only without an upper.
 
     `options` are overlay's flags ("volatile"). Up to 500 lowers, no limit of a page. Raises: OSError.
-    Source: overlayfs of Linux 6.13, `lowerdir+` with file descriptors.
+    Source: overlayfs of Linux 6.13, `lowerdir+` with file descriptors, of idmapped mounts too.
     """
     fs_fd = fsopen("overlay")
     try:
@@ -228,8 +255,11 @@ def overlay(lowers: Sequence[int], upper: str | None, work: str | None, options:
         for lower in lowers:
             fsconfig_set_fd(fs_fd, "lowerdir+", lower)
         if upper is not None and work is not None:
-            fsconfig_set(fs_fd, "upperdir", upper)
-            fsconfig_set(fs_fd, "workdir", work)
+            for key, place in (("upperdir", upper), ("workdir", work)):
+                if isinstance(place, int):
+                    fsconfig_set_fd(fs_fd, key, place)
+                else:
+                    fsconfig_set(fs_fd, key, place)
         for option in options:
             fsconfig_set(fs_fd, option)
         fsconfig_create(fs_fd)

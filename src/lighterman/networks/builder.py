@@ -71,7 +71,8 @@ class Builder:
             self.records.write(sandbox)
             ears = None
             if sandbox.key:
-                links.make_sandbox(self._netlink, self._segments, sandbox.key, self._plugs(sandbox))
+                plugs = self._plugs(sandbox)
+                links.make_sandbox(self._netlink, self._segments, sandbox.key, plugs, sandbox.id_map)
                 ears = self._settle(sandbox, fresh=True)
             try:
                 self._firewall.publish(sandbox.id, publication_of(sandbox))

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from lighterman.linux import netns
+from lighterman.linux import netns, userns
 from lighterman.linux.netlink import (
     Address,
     Interface,
@@ -174,12 +174,15 @@ def our_links(netlink: Netlink, owner: str) -> set[str]:
     return {link.name for link in netlink.links() if link.alias == owner}
 
 
-def make_sandbox(netlink: Netlink, segments: Segments, key: str, plugs: Sequence[Plug]) -> None:
+def make_sandbox(
+    netlink: Netlink, segments: Segments, key: str, plugs: Sequence[Plug], id_map: userns.IdMap | None = None
+) -> None:
     """A namespace pinned at `key` with its loopback up and plugged into its networks; without routes.
 
+    With a map it belongs to a new user namespace, which lives as long as it does.
     Raises: OSError; then what was made so far is there still: `remove_sandbox` takes it away.
     """
-    fd = netns.new()
+    fd = _new_namespace(id_map)
     try:
         netns.pin(fd, key)
         with netns.inside(fd):
@@ -192,6 +195,14 @@ def make_sandbox(netlink: Netlink, segments: Segments, key: str, plugs: Sequence
         furnish(netlink, segments, fd, plugs)
     finally:
         os.close(fd)
+
+
+def _new_namespace(id_map: userns.IdMap | None) -> int:
+    if id_map is None:
+        return netns.new()
+    user, fd = userns.create(id_map, network=True)
+    os.close(user)
+    return fd
 
 
 def furnish(netlink: Netlink, segments: Segments, fd: int, plugs: Sequence[Plug]) -> None:

@@ -6,6 +6,8 @@ A *sandbox* is a network namespace with its *endpoints* (one for each network) a
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lighterman.linux.userns import IdMap
+
 
 @dataclass(frozen=True)
 class Brought:
@@ -78,6 +80,7 @@ class SandboxWish:
     dns: tuple[str, ...] = ()
     managed: bool = False
     exposed: tuple[tuple[int, str], ...] = ()
+    id_map: IdMap | None = None  # its user namespace owns the network's
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Sandbox:
     wished_ports: tuple[PortWish, ...] = ()  # published as soon as an endpoint leads outside
     dns: tuple[str, ...] = ()
     exposed: tuple[tuple[int, str], ...] = ()
+    id_map: IdMap | None = None
 
     @property
     def overlays(self) -> tuple[Endpoint, ...]:

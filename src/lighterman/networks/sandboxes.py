@@ -142,6 +142,7 @@ class Sandboxes:
             wished_ports=wish.ports,
             dns=wish.dns,
             exposed=wish.exposed,
+            id_map=wish.id_map,
         )
         try:
             for row, endpoint_wish in zip(rows, wish.endpoints, strict=True):

@@ -52,6 +52,8 @@ def request(name: str, io: ProcessIO, *, argv: list[str], runtime: str, cgroup: 
         tty=io.tty,
         stdin=io.stdin,
         once=io.stdin_once,
+        uid=io.owner[0],
+        gid=io.owner[1],
         rows=rows,
         columns=columns,
         **_log(io.log),

@@ -45,6 +45,8 @@ def launch(request: Fields) -> Launched:
     stdin, input = os.pipe() if request.flag("stdin") else (null, None)
     output, stdout = _output_pipe()
     errors, stderr = _output_pipe()
+    for fd in {stdin, stdout, stderr} - {null} if request.number("uid") else ():
+        os.fchown(fd, request.number("uid"), request.number("gid"))
     runtime = spawn(request.items("argv"), (stdin, stdout, stderr))
     for fd in {null, stdin, stdout, stderr}:
         os.close(fd)

@@ -49,6 +49,8 @@ class ProcessIO:
     """Rows and columns of the terminal at the start; only with `tty`."""
     shipped: Shipped | None = None
     """Where the output goes beside `log`."""
+    owner: tuple[int, int] = (0, 0)
+    """Uid and gid that the container's root has on the host: it may open its stdio anew."""
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,17 @@ from pathlib import Path
 
 from lighterman.lib.background import Background
 from lighterman.lib.effects import in_thread, to_end
+from lighterman.linux.userns import IdMap
 from lighterman.snapshots import overlay
+
+Make = Callable[[str, bool, IdMap | None], None]
+"""Of a key: whether it is volatile, and by which map owners are shown."""
 
 
 class Mounts:
     """The mounts of the layers below `root`. `make` mounts one of them; it blocks, and may raise."""
 
-    def __init__(self, root: Path, make: Callable[[str, bool], None], background: Background) -> None:
+    def __init__(self, root: Path, make: Make, background: Background) -> None:
         self._root = root
         self._make = make
         self._background = background
@@ -30,10 +34,10 @@ class Mounts:
         self._locks: dict[str, asyncio.Lock] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
 
-    async def mount(self, key: str, *, volatile: bool) -> Path:
+    async def mount(self, key: str, *, volatile: bool, id_map: IdMap | None = None) -> Path:
         """Where the layer is mounted now, until `unmount`. Idempotent."""
         async with self._lock(key):
-            path = await self._need(key, volatile=volatile)
+            path = await self._need(key, volatile=volatile, id_map=id_map)
             self._wanted.add(key)
             return path
 
@@ -43,12 +47,12 @@ class Mounts:
         await self._end_if_unused(key)
 
     @asynccontextmanager
-    async def visited(self, key: str) -> AsyncIterator[Path]:
+    async def visited(self, key: str, id_map: IdMap | None = None) -> AsyncIterator[Path]:
         """Where the layer is mounted while the block lasts, whoever mounts and unmounts it meanwhile."""
         self._visits[key] += 1
         try:
             async with self._lock(key):
-                path = await self._need(key, volatile=False)
+                path = await self._need(key, volatile=False, id_map=id_map)
             yield path
         finally:
             self._visits[key] -= 1
@@ -75,11 +79,11 @@ class Mounts:
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
 
-    async def _need(self, key: str, *, volatile: bool) -> Path:
+    async def _need(self, key: str, *, volatile: bool, id_map: IdMap | None) -> Path:
         if key not in self.mounted:
             if ending := self._ending.get(key):
                 await ending
-            await in_thread(self._make, key, volatile)
+            await in_thread(self._make, key, volatile, id_map)
             self.mounted.add(key)
         return self._root / key / "merged"
 

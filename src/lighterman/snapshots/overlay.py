@@ -4,10 +4,10 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from lighterman.linux import mount
+from lighterman.linux import mount, userns
 from lighterman.linux.mountinfo import read_mountinfo
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -62,6 +62,35 @@ def mount_overlay(
             mount.mount("overlay", str(target), "overlay", 0, text)
 
 
+def mount_mapped(lowers: Sequence[Path], directory: Path, id_map: userns.IdMap, *, volatile: bool) -> None:
+    """Mount `directory`/diff over `lowers` at `directory`/merged, with owners shown by the map.
+
+    On the disk everything has the owners that the namespace sees, so layers are shared with those who have no
+    map, and what was written is a layer as it is. Whoever mounts it is root of the map: the work directory is
+    made by him, for ever. Raises: OSError (EINVAL: Linux before 6.13, or a file system that cannot).
+    """
+    namespace = userns.of_map(id_map)
+    with ExitStack() as stack:
+
+        def mapped(path: Path) -> int:
+            tree = mount.idmapped(str(path), namespace)
+            stack.callback(os.close, tree)
+            return tree
+
+        def below(tree: int, name: str) -> int:
+            fd = os.open(name, _DIRECTORY, dir_fd=tree)
+            stack.callback(os.close, fd)
+            return fd
+
+        layers = [mapped(path) for path in lowers]
+        own = mapped(directory)  # one mount: upper and work must be in the same
+        upper, work = below(own, "diff"), below(own, "work")
+        with userns.acting_as(*id_map.root):
+            tree = mount.overlay(layers, upper, work, ["volatile"] if volatile else [])
+        stack.callback(os.close, tree)
+        mount.move_mount(tree, str(directory / "merged"))
+
+
 def view(lowers: Sequence[Path], scratch: Path, *, by_fds: bool) -> int:
     """An O_PATH fd of a read-only overlay of two and more directories, which ends with it.
 
@@ -100,7 +129,7 @@ def detach(target: Path) -> int | None:
     """
     tree = None
     with suppress(FileNotFoundError):
-        tree = os.open(target, _DIRECTORY)
+        tree = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if tree is None:
         return None
     try:

@@ -10,6 +10,7 @@ of the container's own row makes durable.
 """
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -35,8 +36,10 @@ from lighterman.content import Layer as Unpacked
 from lighterman.db import Database
 from lighterman.errdefs import Conflict, NotFound, System
 from lighterman.lib.background import Background
-from lighterman.lib.effects import in_thread, rollback
+from lighterman.lib.effects import in_thread, rollback, to_end
+from lighterman.linux import mount, userns
 from lighterman.linux.sync import fsync_directory, syncfs
+from lighterman.linux.userns import IdMap
 from lighterman.snapshots import overlay
 from lighterman.snapshots.drafts import Drafts
 from lighterman.snapshots.init_layer import copy_root, make_init_layer
@@ -113,23 +116,27 @@ class Snapshots:
             except OSError as error:
                 raise System(f"error creating overlay mount to {self._root / key}: {error}") from error
 
-    async def mount(self, key: str, *, volatile: bool = False) -> Path:
-        """The merged root file system of `key`, mounted. Idempotent. Raises: NotFound, System."""
+    async def mount(self, key: str, *, volatile: bool = False, id_map: IdMap | None = None) -> Path:
+        """The merged root file system of `key`, mounted, with owners shown by the map if there is one.
+
+        Idempotent. Raises: NotFound, System.
+        """
         self._directory(key)
-        return await self._mounts.mount(key, volatile=volatile)
+        return await self._mounts.mount(key, volatile=volatile, id_map=id_map)
 
     async def unmount(self, key: str) -> None:
         """Take the mount of `key` away when its last visitor has gone. Idempotent; waits for no disk."""
         await self._mounts.unmount(key)
 
     @asynccontextmanager
-    async def visited(self, key: str) -> AsyncIterator[Path]:
+    async def visited(self, key: str, id_map: IdMap | None = None) -> AsyncIterator[Path]:
         """The merged root of `key`, mounted while the block lasts, whoever mounts and unmounts it meanwhile.
 
-        It does not keep the layer from being removed. Raises: NotFound, System.
+        Everybody has to give the same map for it. It does not keep the layer from being removed.
+        Raises: NotFound, System.
         """
         self._directory(key)
-        async with self._mounts.visited(key) as path:
+        async with self._mounts.visited(key, id_map) as path:
             yield path
 
     @asynccontextmanager
@@ -177,12 +184,13 @@ class Snapshots:
         except OSError as error:
             raise System(f"cannot move the files of {directory}: {error}") from error
 
-    async def export(self, key: str) -> AsyncGenerator[bytes, None]:
+    async def export(self, key: str, id_map: IdMap | None = None) -> AsyncGenerator[bytes, None]:
         """The archive of the merged root of `key`, piece by piece. Raises: NotFound, System."""
-        async with self.visited(key) as path:
+        async with self.visited(key, id_map) as path:
             fd = await in_thread(os.open, path, os.O_PATH | os.O_DIRECTORY)
+            fds = [fd] if id_map is None else [fd, await in_thread(userns.of_map, id_map)]
             try:
-                async for piece in written(self._workers, PackTree(), [fd]):
+                async for piece in written(self._workers, PackTree(mapped=id_map is not None), fds):
                     yield piece
             except JobFailed as error:
                 raise System(str(error)) from error
@@ -303,6 +311,31 @@ class Snapshots:
         self._parents = {key: parent for key, parent in self._parents.items() if key in keep}
         self._empty_trash()
 
+    @asynccontextmanager
+    async def shown(self, source: Path, id_map: IdMap) -> AsyncIterator[Path]:
+        """Where the file or directory `source` has owners as the map shows them, while the block lasts.
+
+        Raises: OSError (EINVAL: it is on a file system that cannot, an overlay say).
+        """
+        ingest = await in_thread(self._content.new_ingest)
+        try:
+            yield await in_thread(_show, source, ingest, id_map)
+        finally:
+            await to_end(in_thread(_hide, ingest, self._content))
+
+    async def try_map(self, id_map: IdMap) -> None:
+        """See whether layers can be mounted with this map. Raises: System: this host cannot."""
+        ingest = self._content.new_ingest()
+        try:
+            await in_thread(_try_map, ingest, id_map)
+        except OSError as error:
+            raise System(
+                f"owners cannot be mapped here: {error} (it takes Linux 6.13, and a file system below "
+                f"{self._content.root} that can be mounted with mapped owners)"
+            ) from error
+        finally:
+            await in_thread(self._content.discard, ingest)
+
     async def close(self) -> None:
         """Wait for what still works in the background; mounts stay."""
         self._content.on_discard = lambda: None
@@ -397,9 +430,14 @@ class Snapshots:
         os.chmod(ingest, 0o710)
         os.rename(ingest, self._root / key)
 
-    def _mount(self, key: str, volatile: bool) -> None:
+    def _mount(self, key: str, volatile: bool, id_map: IdMap | None) -> None:
         directory = self._directory(key)
         try:
+            if id_map is not None:
+                os.chown(self._root, 0, id_map.root[1])  # root of the map has to pass, and nobody else
+                directory.chmod(0o711)
+                overlay.mount_mapped(self._lowers(self._parents[key]), directory, id_map, volatile=volatile)
+                return
             overlay.mount_overlay(
                 self._lowers(self._parents[key]),
                 directory / "diff",
@@ -480,6 +518,38 @@ class Snapshots:
 def _move_files(files: Path, target: Path) -> None:
     os.rename(files, target)
     files.mkdir(mode=0o755)  # whoever asks for its size finds nothing, rather than no place
+
+
+def _show(source: Path, ingest: Path, id_map: IdMap) -> Path:
+    place = ingest / "shown"
+    tree = mount.idmapped(str(source), userns.of_map(id_map))
+    try:
+        if source.is_dir():
+            place.mkdir()
+        else:
+            place.touch()
+        mount.move_mount(tree, str(place))
+    finally:
+        os.close(tree)
+    return place
+
+
+def _hide(ingest: Path, content: Content) -> None:
+    overlay.close_all(overlay.detach_all(ingest / "shown"))
+    content.discard(ingest)
+
+
+def _try_map(directory: Path, id_map: IdMap) -> None:
+    for name in ("lower", "diff", "work", "merged"):
+        (directory / name).mkdir()
+    overlay.mount_mapped([directory / "lower"], directory, id_map, volatile=True)
+    try:
+        if (directory / "merged").stat().st_uid != id_map.root[0] or os.statvfs(
+            directory / "merged"
+        ).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EINVAL, "the mount shows owners as they are")
+    finally:
+        overlay.close_all(overlay.detach_all(directory / "merged"))
 
 
 def _is_short(disk: os.statvfs_result) -> bool:

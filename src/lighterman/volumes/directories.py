@@ -31,12 +31,13 @@ class Found:
     adopted: list[str]
 
 
-def make(root: Path, name: str) -> None:
+def make(root: Path, name: str, owner: tuple[int, int]) -> None:
     """The directory of a new volume; one that is there stays as it is."""
     data = root / name / "_data"
     data.parent.mkdir(mode=0o701, exist_ok=True)
     if not data.is_dir():
         data.mkdir(mode=0o755)
+        os.chown(data, *owner)
         data.chmod(0o755)  # whatever the daemon's umask is: containers of any user live in it
 
 

@@ -60,6 +60,8 @@ class Volumes:
         self._rows = _ROWS.load(db)
         self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
         self._locks: dict[str, asyncio.Lock] = {}
+        self.owner = (0, 0)
+        """Uid and gid that new volumes of ours are given."""
         self.trash_s = 0
         """How long pruned volumes can be brought back; 0: they are gone at once."""
 
@@ -149,7 +151,7 @@ class Volumes:
     async def _made(self, row: VolumeRow) -> VolumeRow:
         """The row of a volume that is there now."""
         if row.is_ours:
-            await in_thread(directories.make, self._root, row.name)
+            await in_thread(directories.make, self._root, row.name, self.owner)
             return row
         scope = await self._drivers.create(row.name, row.driver, row.options or {})
         return structs.replace(row, scope=scope)

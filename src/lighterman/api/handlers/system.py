@@ -218,6 +218,7 @@ def security_options(host: Host, engine: EngineInfo) -> list[str]:
     options = {
         "name=apparmor": host.features.apparmor,
         f"name=seccomp,profile={engine.seccomp_profile}": host.features.seccomp,
+        "name=userns": engine.userns,
         "name=cgroupns": host.cgroup_mode == "v2",
         "name=no-new-privileges": engine.no_new_privileges,
     }
