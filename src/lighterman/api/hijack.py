@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from lighterman.api import web
 from lighterman.api.request import RAW_STREAM
 from lighterman.errdefs import InvalidParameter
 from lighterman.runtime import Client

@@ -19,9 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from aiohttp import web
-
-from lighterman.api import errors, versions
+from lighterman.api import errors, versions, web
 from lighterman.api.browsers import refuse_browsers
 from lighterman.api.hijack import Connection, Crowd, Peer, Place, Server, stream_head, switched_head
 from lighterman.api.request import Answer, Reply, Request, Stream, ended

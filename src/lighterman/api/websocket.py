@@ -11,8 +11,9 @@ import asyncio
 import socket
 from contextlib import suppress
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType
 
+from lighterman.api import web
 from lighterman.errdefs import InvalidParameter
 from lighterman.runtime import Client
 
@@ -30,9 +31,11 @@ class WebSocket:
     """One connection. `take` opens it, `served` lasts as long as it does."""
 
     def __init__(self, http: web.BaseRequest, *, text: bool) -> None:
+        from aiohttp.web_ws import WebSocketResponse  # few clients ask for one
+
         self._http = http
         self._kind = WSMsgType.TEXT if text else WSMsgType.BINARY
-        self.response = web.WebSocketResponse(compress=False)
+        self.response = WebSocketResponse(compress=False)
         self._carried: asyncio.Task[None] | None = None
 
     async def take(self) -> Client:
