@@ -1,4 +1,4 @@
-"""What is used of aiohttp's server: `aiohttp.web` brings a router, files and a runner along, 10 ms of a start."""
+"""What is used of aiohttp's server: `aiohttp.web` brings a router and much else along, 10 ms of a start."""
 
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from aiohttp.web_request import BaseRequest
