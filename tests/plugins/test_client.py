@@ -1,13 +1,16 @@
 """Calls of plugins over real sockets, and extensions that need none."""
 
 import asyncio
+import importlib
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lighterman.errdefs import System
 from lighterman.plugins import extensions, legacy
 from lighterman.plugins.client import Address, Answer, PluginClient
 from lighterman.plugins.errors import CallFailed, DriverRefused
@@ -103,22 +106,40 @@ def test_plugins_of_the_host_are_found_by_their_files(tmp_path: Path) -> None:
     assert legacy.names(directories) == ["a", "b", "inner"]
 
 
-async def test_the_example_of_the_documents_is_a_driver(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)[0]
-    (tmp_path / "example_package.py").write_text(program.replace("/var/tmp/scratch", str(tmp_path / "s")))
-    facts = tmp_path / "example-1.dist-info"
+@contextmanager
+def installed(directory: Path, program: str, entries: str) -> Iterator[None]:
+    """A package beside the engine, with these entry points; its module is called example_package."""
+    (directory / "example_package.py").write_text(program)
+    facts = directory / "example-1.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1\n")
-    (facts / "entry_points.txt").write_text("[lighterman.VolumeDriver]\nscratch = example_package:Scratch\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    (facts / "entry_points.txt").write_text(entries)
+    sys.path.insert(0, str(directory))
+    importlib.invalidate_caches()
     try:
+        yield
+    finally:
+        sys.path.remove(str(directory))
+        extensions.load.cache_clear()
+        sys.modules.pop("example_package", None)
+
+
+async def test_the_example_of_the_documents_is_a_driver(tmp_path: Path) -> None:
+    program = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)[0]
+    program = program.replace("/var/tmp/scratch", str(tmp_path / "s"))
+    with installed(tmp_path, program, "[lighterman.VolumeDriver]\nscratch = example_package:Scratch\n"):
         driver = extensions.load("VolumeDriver", "scratch")
         await driver.create("data", {})
         assert await driver.mount("data", "user") == str(tmp_path / "s" / "data")
         assert "scratch" in extensions.names("VolumeDriver")
-    finally:
-        extensions.load.cache_clear()
-        sys.modules.pop("example_package", None)
     assert extensions.load("VolumeDriver", "nobody") is None
+
+
+async def test_what_an_extension_raises_is_the_failure_of_a_driver(tmp_path: Path) -> None:
+    program = "class Wrong:\n    async def scope(self):\n        return {}['scope']\n"
+    entries = "[lighterman.NetworkDriver]\nwrong = example_package:Wrong\nnone = example_package:Nothing\n"
+    with installed(tmp_path, program, entries):
+        with pytest.raises(System, match=r"the extension wrong failed: KeyError\('scope'\)"):
+            await extensions.load("NetworkDriver", "wrong").scope()
+        with pytest.raises(System, match=r"the extension none .* does not load"):
+            extensions.load("NetworkDriver", "none")
