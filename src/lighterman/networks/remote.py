@@ -108,13 +108,9 @@ class Remote:
         kept = list(sandboxes)
         used = {end.id: end is sandbox.way_out(4) for sandbox in kept for end in sandbox.endpoints}
         self._owed = self._held.keys() - used.keys()
-        for endpoint_id in self._held.keys() & used.keys():
-            self._held[endpoint_id].leads_out = used[endpoint_id]
-        for held in self._held.values():
-            row = self._catalog.rows.get(held.lease.network_id)
-            if row is not None and row.is_remote and not row.has_remote_addresses:
-                for _, address in held.lease.addresses:
-                    self._own_addresses(row).take_this(address)
+        for endpoint_id, held in self._held.items():
+            held.leads_out = used.get(endpoint_id, True)
+            self._keep_own(held, used=endpoint_id in used)
         for name in self._to_replay:
             self._background.start(self._replay_quietly, name)
         for network_id in {self._held[endpoint_id].lease.network_id for endpoint_id in self._owed}:
@@ -122,6 +118,16 @@ class Remote:
         self.networks.begin()
         for sandbox in kept:
             self._background.start(self._look_at_ports, sandbox)
+
+    def _keep_own(self, held: _Held, *, used: bool) -> None:
+        """Take what an endpoint has of the addresses that are ours to give; those of a dead one are free."""
+        row = self._catalog.rows.get(held.lease.network_id)
+        if row is None or row.has_remote_addresses:
+            return
+        if not used:
+            held.lease = structs.replace(held.lease, addresses=())
+        for _, address in held.lease.addresses:
+            self._own_addresses(row).take_this(address)
 
     async def close(self) -> None:
         """Give up what is asked in the background: the next start asks again."""
@@ -343,33 +349,35 @@ class Remote:
                 await self._tell(
                     held, row, "DeleteEndpoint", lambda driver: driver.delete_endpoint(row.id, endpoint_id)
                 )
-        for pool_id, address in held.lease.addresses:
-            if row.has_remote_addresses:
-                await self._release(held, row, pool_id, address)
-            else:
+        if row.has_remote_addresses:
+            await self._release(held, row)
+        else:
+            for _, address in held.lease.addresses:
                 self._own_addresses(row).release(address)
-                held.lease = _without(held.lease, address)
+            held.lease = structs.replace(held.lease, addresses=())
         if held.silent:
             self._owed.add(held.lease.endpoint_id)
             await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
         else:
             await self._forget(held.lease.endpoint_id)
 
-    async def _release(self, held: _Held, row: NetworkRow, pool_id: str, address: str) -> None:
+    async def _release(self, held: _Held, row: NetworkRow) -> None:
         if row.ipam_driver in held.silent:
             return
         try:
-            driver = await self._ipam(row.ipam_driver)
-            await heard(driver.release_address(pool_id, address), f"address {address}", row)
-            held.lease = _without(held.lease, address)  # somebody else may have it from now on
+            driver = await self._ipam(row.ipam_driver)  # from now on the lease has the driver's ids
+            for pool_id, address in held.lease.addresses:
+                await heard(driver.release_address(pool_id, address), f"address {address}", row)
+                held.lease = _without(held.lease, address)  # somebody else may have it
         except EngineError as error:
             held.silent.add(row.ipam_driver)
-            log.error(
-                "op=release address=%s driver=%s: %s; it is told again", address, row.ipam_driver, error
-            )
+            log.error("op=release network=%s driver=%s: %s; told again", row.name, row.ipam_driver, error)
 
     async def settle(self, network_id: str) -> None:
-        """Tell plugins again what they did not hear of."""
+        """Tell plugins again what they did not hear of, and remind those of it that have forgotten."""
+        row = self._catalog.rows.get(network_id)
+        if row is not None and row.ipam_driver in self._to_replay:
+            await self._replay_quietly(row.ipam_driver)
         async with self._locks.setdefault(f"network {network_id}", Lock()):
             for endpoint_id in [*self._owed]:
                 held = self._held[endpoint_id]

@@ -430,6 +430,7 @@ class Networks:
         remote = await self._opened() if row.asks_plugins else None
         if remote is not None:
             await remote.settle(row.id)
+            row = self.find(row.id)  # with the ids that its driver has for the pools by now
         if self._sandboxes.is_used(row.id) or (remote is not None and remote.is_used(row.id)):
             raise HasEndpoints(row.name, row.id)
         if any(other.config_from == row.name for other in self._catalog.rows.values() if row.config_only):
