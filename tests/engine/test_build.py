@@ -304,6 +304,16 @@ def test_limits_network_and_hosts_reach_the_steps(http: Http) -> None:
     assert said[5] == str(64 << 20)
 
 
+def test_shares_and_quotas_reach_the_steps(http: Http) -> None:
+    wished = {"CpuShares": 512, "CpuPeriod": 50_000, "CpuQuota": 25_000, "CpusetCpus": "0"}
+    wished |= {"Memory": 64 << 20, "MemorySwap": 80 << 20}
+    query = {name.lower().replace("memoryswap", "memswap"): value for name, value in wished.items()}
+    build(http, "FROM busybox\nRUN true\n", urlencode({**query, "rm": "0", "nocache": "1"}))
+    (container,) = containers(http)
+    kept = http.ok("GET", f"/containers/{container}/json")["HostConfig"]
+    assert {name: kept[name] for name in wished} == wished
+
+
 @pytest.mark.beyond_dockerd  # there it may have all that the host has
 def test_a_fork_bomb_in_a_step_has_its_limit(http: Http) -> None:
     """What becomes of a bomb within its limit is in test_crowd."""

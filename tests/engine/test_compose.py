@@ -73,6 +73,25 @@ def test_a_project_comes_up_in_the_order_of_its_conditions_and_goes_without_a_tr
     assert "shop" not in engine.docker.out("network", "ls") + engine.docker.out("volume", "ls")
 
 
+def test_a_service_is_built_from_its_directory(compose: Compose, engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox AS base\nARG WORD\nRUN echo $WORD >/word\nFROM base AS wanted\nCOPY f /f\n"
+        "CMD cat /word /f\nFROM scratch\n"
+    )
+    (tmp_path / "f").write_text("of the context\n")
+    build = "{context: ., target: wanted, args: {WORD: given}, labels: {l: x}}"
+    (tmp_path / "docker-compose.yml").write_text(
+        f'version: "2.4"\nservices: {{one: {{build: {build}, image: "one:1"}}}}\n'
+    )
+    assert "Successfully tagged one:1" in compose("up", "-d", "--build")
+    assert engine.docker.out("wait", "shop_one_1") == "0"
+    assert engine.docker.out("logs", "shop_one_1") == "given\nof the context"
+    assert engine.docker.inspect("one:1")["Config"]["Labels"]["l"] == "x"
+    compose("down", "--rmi", "all")
+    assert "one" not in engine.docker.out("images")
+    engine.http.ok("POST", "/build/prune?all=1")
+
+
 def test_a_service_is_run_once_beside_the_project(compose: Compose) -> None:
     compose("up", "-d", "web")
     assert compose("run", "--rm", "-T", "client", "sh", "-c", "echo $HOSTNAME | wc -c; wget -qO- web") == (

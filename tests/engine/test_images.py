@@ -289,6 +289,17 @@ def test_history_goes_from_the_top_down(docker: DockerCLI, layered: Path) -> Non
     assert told == [f"layer {n}" for n in range(5, -1, -1)]
 
 
+def test_a_pull_and_a_push_are_seen_as_bars(docker: DockerCLI, registry: Registry, layered: Path) -> None:
+    image = registry.push(layered, "layered:bars")
+    shown = docker.pty("pull", image, columns=200).read()
+    assert re.search(rb"[0-9a-f]{12}: Downloading \[=*> *\] +[\d.]+k?B/[\d.]+k?B", shown)
+    assert re.search(rb"[0-9a-f]{12}: Extracting \[=+> *\] ", shown)
+    assert shown.count(b": Pull complete") >= 2
+    docker("tag", image, f"{registry.name}/bars:1")
+    assert re.search(rb"Preparing|Pushed|Mounted from", docker.pty("push", f"{registry.name}/bars:1").read())
+    docker("rmi", image, f"{registry.name}/bars:1")
+
+
 def test_a_running_pull_is_shared(docker: DockerCLI, registry: Registry, layered: Path) -> None:
     image = registry.push(layered, "layered:shared")
     clients = [docker.spawn("pull", "-q", image) for _ in range(4)]

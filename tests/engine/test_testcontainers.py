@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
+from testcontainers.core.image import DockerImage
 from testcontainers.core.network import Network
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from tests.support.engines import Daemon
@@ -33,6 +34,16 @@ def test_a_server_is_waited_for_and_reached_through_its_published_port(engine: D
         assert here.get_logs() == (b"ready\n", b"")
         done = here.exec(["sh", "-c", "echo hi; exit 3"])
         assert (done.exit_code, done.output) == (3, b"hi\n")
+
+
+def test_an_image_is_built_for_a_test(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nARG WORD\nRUN echo $WORD >/word\nCMD cat /word\n")
+    with DockerImage(path=tmp_path, tag="tested:1", buildargs={"WORD": "built"}) as image:
+        assert {"stream": "Successfully tagged tested:1\n"} in list(image.get_logs())
+        with DockerContainer(str(image)).waiting_for(LogMessageWaitStrategy("built")) as here:
+            assert here.get_logs() == (b"built\n", b"")
+    assert "tested" not in engine.docker.out("images")
+    engine.http.ok("POST", "/build/prune?all=1")
 
 
 def test_containers_of_one_network_find_each_other_by_alias(engine: Daemon) -> None:

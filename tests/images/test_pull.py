@@ -16,6 +16,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import zstandard
 from tests.content.archives import archive, file
 from tests.images.shelf import Shelf, config, heard, ids, layer, opened, saved
 from tests.registry.server import LIST, MANIFEST, Handler, Registry, describe, digest, serving
@@ -85,6 +86,26 @@ async def test_a_second_pull_finds_everything_up_to_date(shelf: Shelf, registry:
     assert not any("/blobs/" in path for path, _ in registry.asked)
 
 
+@pytest.mark.parametrize("kind", ["zstd", "plain"])
+async def test_a_layer_is_compressed_in_any_way_or_not_at_all(
+    shelf: Shelf, registry: Registry, kind: str
+) -> None:
+    data, suffix = layer("f", b"content"), "+zstd" if kind == "zstd" else ""
+    blob, raw = zstandard.compress(data) if kind == "zstd" else data, config(data)
+    registry.blobs |= {digest(raw): raw, digest(blob): blob}
+    oci = "application/vnd.oci.image"
+    document = {
+        "schemaVersion": 2,
+        "config": describe(raw, f"{oci}.config.v1+json"),
+        "layers": [describe(blob, f"{oci}.layer.v1.tar{suffix}")],
+    }
+    registry.put_manifest(f"{oci}.manifest.v1+json", document, "1")
+    await pull(shelf, registry)
+    (chain_id,) = shelf.images.find(f"{registry.host}/x:1").chain
+    with open(f"{shelf.rooms.snapshots.layer_dirs(chain_id)['UpperDir']}/f", "rb") as file:  # noqa: ASYNC230 it is small
+        assert file.read() == b"content"
+
+
 async def test_layers_that_are_here_are_not_fetched_again(shelf: Shelf, registry: Registry) -> None:
     put(registry, "1")
     put(registry, "2", names=("low", "other"), day=2)
@@ -97,12 +118,21 @@ async def test_layers_that_are_here_are_not_fetched_again(shelf: Shelf, registry
 async def test_pulls_of_the_same_share_their_downloads(shelf: Shelf, registry: Registry) -> None:
     put(registry, "1")
     put(registry, "2", day=2)
-    await asyncio.gather(*(pull(shelf, registry, tag) for tag in ("1", "2", "1", "2")))
+    await asyncio.gather(*(pull(shelf, registry, tag) for tag in ("1", "2") * 5))
     fetched = [path for path, _ in registry.asked if "/blobs/" in path]
     layers = {path for path in fetched if fetched.count(path) == 1}
     assert len(layers) >= 2
     assert len(shelf.images) == 2
     assert len(shelf.rooms.snapshots.layer_ids()) == 2
+
+
+async def test_requests_of_a_pull_share_a_connection(shelf: Shelf, registry: Registry) -> None:
+    registry.keeps_alive = True
+    put(registry, "1")
+    await pull(shelf, registry)
+    layers = sum("/blobs/" in path for path, _ in registry.asked) - 1
+    tries_with_tls = 1
+    assert registry.connections == tries_with_tls + 1 + layers, "each download is a process of its own"
 
 
 async def test_one_who_stops_does_not_stop_another(shelf: Shelf, registry: Registry) -> None:

@@ -226,6 +226,15 @@ async def test_a_mirror_is_asked_before_and_its_failure_is_not_the_end(tmp_path:
             assert shelf.images.find(f"{plain}/mirrored:1").id == image_id
 
 
+async def test_a_mirror_of_dockers_own_registry_is_asked(tmp_path: Path, plain: str) -> None:
+    async with opened(tmp_path / "root", registry=Registry(mirrors=(f"http://{plain}/",))) as shelf:
+        image_id = await put(shelf, f"{plain}/library/mirrored:1")
+        await push(shelf, f"{plain}/library/mirrored:1")
+        await shelf.images.delete(image_id, force=True)
+        await heard(await shelf.images.pull("mirrored:1"))
+        assert shelf.images.inspect("mirrored:1").repo_tags == ["mirrored:1"]
+
+
 async def test_a_file_of_mirrors_that_is_none_is_told(tmp_path: Path) -> None:
     hosts = tmp_path / "r.invalid" / "hosts.toml"
     hosts.parent.mkdir()

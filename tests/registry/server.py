@@ -26,6 +26,9 @@ class Registry(ThreadingHTTPServer):
         self.host = f"127.0.0.1:{self.server_address[1]}"
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
+        self.connections = 0
+        self.keeps_alive = False
+        """Whether a connection may have several requests."""
         self.asked: list[tuple[str, str]] = []
         """Path and Authorization of each request."""
         self.challenge = ""
@@ -67,6 +70,11 @@ def describe(data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
 
 class Handler(BaseHTTPRequestHandler):
     server: Registry
+
+    def setup(self) -> None:
+        self.server.connections += 1
+        self.protocol_version = "HTTP/1.1" if self.server.keeps_alive else "HTTP/1.0"
+        super().setup()
 
     def do_GET(self) -> None:
         authorization = self.headers.get("Authorization", "")

@@ -87,8 +87,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("document", "kind"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_no_image_can_be_made_of_is_refused(document: Any, kind: str) -> None:
-    with pytest.raises(UnsupportedManifest):
+    with pytest.raises(UnsupportedManifest) as refused:
         parse(document, kind)
+    assert "http://" not in str(refused.value), "where a foreign layer lies is nobody's business"
 
 
 def listed(name: str, *platform: str) -> Listed:
