@@ -416,12 +416,16 @@ async def test_networks_and_volumes_are_seen_by_their_label() -> None:
         await admitted(TEAM, "VolumeInspect", names={"name": "data"})
 
 
-@pytest.mark.parametrize(
-    ("operation", "query"), [("ContainerTop", {"ps_args": "-eo,pid"}), ("ContainerDelete", {"link": "1"})]
-)
-async def test_what_looks_beside_the_container_is_refused(operation: str, query: dict[str, str]) -> None:
+@pytest.mark.parametrize("role", [LOOK, NO_EXEC, TEAM], ids=str)
+async def test_no_column_is_called_pid_but_that_one(role: Role) -> None:
+    await admitted(role, "ContainerTop", names={"id": "mine"}, query={"ps_args": "-o pid,args"})
+    with pytest.raises(Forbidden, match="ps_args"):
+        await admitted(role, "ContainerTop", names={"id": "mine"}, query={"ps_args": "-eorss=PID,args"})
+
+
+async def test_a_link_is_somebody_elses_name() -> None:
     with pytest.raises(Forbidden):
-        await admitted(TEAM, operation, names={"id": "mine"}, query=query)
+        await admitted(TEAM, "ContainerDelete", names={"id": "mine"}, query={"link": "1"})
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_through_a_read_only_listener_nothing_changes(engine: Engine) -> None:
 
 def test_without_exec_containers_are_tended_and_not_entered(engine: Engine) -> None:
     tend = DockerCLI(engine.root / "tend.sock", engine.root / "cli")
-    box = engine.docker.run("-di", "busybox", "cat")
+    box = engine.docker.run("-di", "busybox", "sh", "-c", "read line; echo got $line")
     ways_in: list[tuple[str, ...]] = [
         ("exec", box, "true"),
         ("cp", "/etc/hostname", f"{box}:/"),
@@ -194,6 +194,14 @@ def test_without_exec_containers_are_tended_and_not_entered(engine: Engine) -> N
     with_input: list[tuple[str, ...]] = [("attach", box), ("run", "-i", "busybox", "true")]
     for argv in with_input:
         assert "received 403" in tend(*argv, check=False).stderr
+    with socket(AF_UNIX) as client:  # who is attached to the output alone, and writes all the same
+        client.connect(str(engine.root / "tend.sock"))
+        client.sendall(b"POST /containers/%s/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n" % box.encode())
+        client.sendall(b"Upgrade: tcp\r\nConnection: Upgrade\r\n\r\nearly\n")
+        assert client.recv(12) == b"HTTP/1.1 101"
+        client.sendall(b"late\n")
+        engine.docker("attach", box, stdin=b"the operators\n")
+    assert engine.docker.out("logs", box) == "got the operators"
     assert tend.run("--rm", "-m", "64m", "--tmpfs=/x", "-v", "/y", "busybox", "echo", "hi") == "hi"
     tend("restart", "-t", "0", box)
     tend("rm", "-f", box)
