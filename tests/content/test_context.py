@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.content.archives import Member, archive, file, hardlink, symlink
+from tests.content.test_unpack import HARMLESS, HOSTILE
 
 from lighterman.content.context import unpack
 from lighterman.content.tree import Refused
@@ -84,6 +85,12 @@ def test_a_hard_link_reaches_nothing_outside(root: Path) -> None:
         unpacked(root, symlink("l", "../neighbour"), hardlink("h", "l/canary"))
     with pytest.raises(Refused):
         unpacked(root, hardlink("h", "../neighbour/canary"))
+
+
+@pytest.mark.parametrize("members", [*HOSTILE.values(), *HARMLESS.values()], ids=[*HOSTILE, *HARMLESS])
+def test_what_is_hostile_as_a_layer_harms_nobody_as_a_context(root: Path, members: list[Member]) -> None:
+    with suppress(Refused, OSError, tar.TarError):  # what is strange only as a layer may be kept
+        unpacked(root, *members)
 
 
 def test_names_of_whiteouts_are_names_in_a_context(root: Path) -> None:

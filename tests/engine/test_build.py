@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import docker as docker_py
 import pytest
+import zstandard
 from tests.engine.conftest import lasting
 from tests.engine.test_faults import small_disk
 from tests.support.cli import DockerCLI
@@ -514,7 +515,7 @@ def test_a_context_does_not_leave_its_place(engine: Daemon, http: Http, name: st
     assert not list(engine.root.rglob("x"))
 
 
-@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
 def test_contexts_come_compressed(http: Http, packed: Callable[[bytes], bytes]) -> None:
     plain = context("FROM busybox\nCOPY f /\nRUN cat /f\n", {"f": b"unpacked"})
     answer = http("POST", "/build", packed(plain))
