@@ -23,6 +23,12 @@ lighterman \- a Docker Engine
 .IR directory ]
 .RB [ \-\-dry\-run ]
 .br
+.B lighterman swarm backup
+.I file
+.br
+.B lighterman swarm restore
+.I file
+.br
 .B lighterman version
 .SH DESCRIPTION
 .B lighterman daemon
@@ -34,6 +40,10 @@ when it is killed.
 tells what this host offers for it, and what to install.
 .B lighterman import\-docker
 takes over the images and volumes of dockerd's data root, while neither engine runs.
+.B lighterman swarm backup
+writes the swarm of the manager that runs here to a file, and
+.B lighterman swarm restore
+lays it down for an engine that is stopped.
 .PP
 Options are dockerd's, on the command line and in
 .IR /etc/docker/daemon.json ,
