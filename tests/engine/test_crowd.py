@@ -1,12 +1,13 @@
 """Hostile or careless clients and containers cost neither the engine's answers nor the monitors' memory."""
 
+import json
 import resource
 import selectors
 import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from socket import socket as Socket
 
@@ -183,3 +184,17 @@ def unframed(sock: Socket) -> bytes:
         size = int.from_bytes(data[4:8], "big")
         text, data = text + data[8 : 8 + size], data[8 + size :]
     return text
+
+
+def test_listeners_hear_every_event_though_as_many_never_read(http: Http) -> None:
+    def listeners() -> int:
+        return int(http.ok("GET", "/info")["NEventsListener"])
+
+    with ExitStack() as opened:
+        listening = [opened.enter_context(http.stream("GET", "/events")) for _ in range(CROWD)]
+        until(lambda: listeners() >= CROWD, what="all of them to listen")
+        for name in ("one", "two", "three"):
+            http.ok("POST", "/volumes/create", {"Name": name})
+        for reader in listening[::2]:
+            assert [json.loads(reader.readline())["Actor"]["ID"] for _ in range(3)] == ["one", "two", "three"]
+    until(lambda: listeners() < CROWD // 10, what="the engine to let them go")
