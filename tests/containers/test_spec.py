@@ -25,6 +25,7 @@ from lighterman.containers.process import environment, further_process
 from lighterman.containers.spec import Prepared, oci_spec, seccomp_filter
 from lighterman.containers.state import Container
 from lighterman.errdefs import Conflict, EngineError
+from lighterman.linux.userns import IdMap, Range
 from lighterman.networks import EndpointWish, PortWish, SandboxWish
 from lighterman.oci import spec as oci
 
@@ -326,3 +327,17 @@ def test_an_ipc_that_cannot_be_joined_is_refused(donor: Container, text: str) ->
     mine = structs.replace(donor, host_config=structs.replace(donor.host_config, ipc_mode=f"container:{ID}"))
     with pytest.raises(Conflict, match=f"can't join IPC of container {ID}: .*{text}"):
         plan_start(structs.replace(mine, life=Created()), lambda ref: donor)
+
+
+def test_a_user_namespace_comes_with_its_map() -> None:
+    id_map = IdMap((Range(0, 1000, 10), Range(10, 5000, 5)), (Range(0, 2000, 15),))
+    spec = linux_of(spec_of(facts=replace(FACTS, id_map=id_map, userns="/proc/7/fd/8")))
+    assert oci.Namespace(type="user", path="/proc/7/fd/8") in spec.namespaces
+    assert [(each.container_id, each.host_id, each.size) for each in spec.uid_mappings] == [
+        (0, 1000, 10),
+        (10, 5000, 5),
+    ]
+    assert len(spec.gid_mappings) == 1
+    assert "net.ipv4.ping_group_range" not in spec.sysctl
+    assert "net.ipv4.ip_unprivileged_port_start" in spec.sysctl
+    assert not any(each.type == "user" for each in linux_of(spec_of()).namespaces)

@@ -78,6 +78,8 @@ class Snapshots:
         self._root = content.root / "snapshots"
         for path in (self._layers_root, self._root):
             path.mkdir(mode=0o710, parents=True, exist_ok=True)
+        if self._root.stat().st_gid != os.getegid():  # root of a map had to pass
+            os.chown(self._root, -1, os.getegid())
         self._layers = self._whole_layers(ROWS.load(db))
         self._parents = {
             path.name: _parent(path) for path in self._root.iterdir() if (path / "parent").is_symlink()
