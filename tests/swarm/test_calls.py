@@ -112,6 +112,8 @@ def test_a_refusal_keeps_its_kind_and_its_words() -> None:
         result(failure(NoSuchContainer("x")))
     with pytest.raises(errdefs.System, match=r"^new$"):
         result(Told(kind="Unheard", text="new"))
+    with pytest.raises(errdefs.System, match=r"^x$"):
+        result(Told(kind="__name__", text="x"))
     assert result(Told(b"{}")) == b"{}"
     with pytest.raises(errdefs.System, match="another language"):
         result(Beat())

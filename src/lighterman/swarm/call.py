@@ -21,6 +21,11 @@ from lighterman.swarm.session import HEARTBEAT_PERIOD_S, Channel, ChannelClosed
 log = logging.getLogger(__name__)
 SILENCE_S = 4 * HEARTBEAT_PERIOD_S
 _PIECE_BYTES = 64 << 10
+_KINDS: dict[str, type[EngineError]] = {
+    name: kind
+    for name, kind in vars(errdefs).items()
+    if isinstance(kind, type) and issubclass(kind, EngineError)
+}
 
 
 class _Frame(Struct, frozen=True, tag_field="t", omit_defaults=True):
@@ -96,8 +101,7 @@ def result(told: CallFrame) -> bytes:
     if not isinstance(told, Told):
         raise System("the node answers in another language")
     if told.kind:
-        kind = getattr(errdefs, told.kind, System)
-        raise kind(told.text)
+        raise _KINDS.get(told.kind, System)(told.text)
     return told.body
 
 
