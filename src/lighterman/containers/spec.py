@@ -76,7 +76,7 @@ def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
             resources=_resources(wish, facts),
             cgroups_path=cgroup_path(container.id, facts.cgroup_parent),
             namespaces=tuple(_namespaces(wish, facts)),
-            devices=facts.devices,
+            devices=() if facts.id_map else facts.devices,
             rootfs_propagation=_root_propagation(plan.mounts),
             masked_paths=masked_paths(wish.masked_paths, host.thermal_paths),
             readonly_paths=tuple(wish.readonly_paths or ()),
@@ -112,6 +112,7 @@ def _mounts(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
     own = {mount.target: _mount(mount, facts) for mount in plan.mounts}
     own |= {mount.destination: mount for mount in _files(plan, facts) if mount.destination not in own}
     own |= {place: _bind(path, place, "rbind", "rprivate", "ro") for place, path in facts.given.items()}
+    own |= {device.target: _bind(device.source, device.target, "rbind") for device in _bound(plan, facts)}
     own |= {mount.destination: mount for mount in _shared_memory(plan.container.host_config, facts)}
     wish = plan.container.host_config
     usual = default_mounts(
@@ -121,7 +122,9 @@ def _mounts(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
     )
     for mount in usual:
         below_dev = mount.destination.startswith("/dev/") and "/dev" in own
-        if mount.destination not in own and not below_dev:
+        # message queues of the host's namespace cannot be mounted from another user namespace
+        foreign = mount.type == "mqueue" and facts.id_map is not None and wish.ipc_mode == "host"
+        if mount.destination not in own and not below_dev and not foreign:
             yield mount
     yield from sorted(own.values(), key=lambda mount: mount.destination.count("/"))
 
@@ -158,6 +161,12 @@ def _files(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
         yield _bind(str(facts.files / name), f"/etc/{name}", "rbind", "rprivate", *ro)
     if wish.init is True:
         yield _bind(facts.init_path, INIT, "bind", "ro")
+
+
+def _bound(plan: StartPlan, facts: Prepared) -> Iterable[BindMount]:
+    """Devices of a container with a user namespace: nodes cannot be made in it, but the host's shown."""
+    for wish in plan.container.host_config.devices or () if facts.id_map else ():
+        yield BindMount(source=wish.path_on_host, target=wish.path_in_container or wish.path_on_host)
 
 
 def _shared_memory(wish: HostConfig, facts: Prepared) -> Iterable[oci.Mount]:
