@@ -114,8 +114,11 @@ def test_a_plugin_gives_the_addresses_of_a_bridge(docker: DockerCLI, plugin: Hos
 
 def test_addresses_that_are_wished_are_asked_of_the_plugin(docker: DockerCLI, plugin: HostPlugin) -> None:
     wishes = ("--subnet", "10.202.0.0/24", "--gateway", "10.202.0.9", "--aux-address", "x=10.202.0.77")
-    docker("network", "create", "--ipam-driver", "p", *wishes, "net")
-    docker.run("-d", "--network", "net", "--ip", "10.202.0.50", *SLEEP)
+    docker("network", "create", "--ipam-driver", "p", *wishes, "--ipv6", "--subnet", "fd12::/64", "net")
+    docker.run(
+        *("-d", "--name", "it", "--network", "net", "--ip", "10.202.0.50", "--ip6", "fd12::77"), *SLEEP
+    )
+    assert "fd12::77/64" in docker.out("exec", "it", "ip", "addr", "show", "eth0")
     taken = docker("run", "-d", "--network", "net", "--ip", "10.202.0.50", *SLEEP, check=False)
     assert "remote: address already in use" in taken.stderr
     outside = docker("run", "-d", "--network", "net", "--ip", "10.203.0.50", *SLEEP, check=False)
@@ -123,7 +126,7 @@ def test_addresses_that_are_wished_are_asked_of_the_plugin(docker: DockerCLI, pl
         "Invalid address 10.203.0.50: It does not belong to any of this network's subnets" in outside.stderr
     )
     asked = [call["Address"] for call in plugin.calls("IpamDriver.RequestAddress")]
-    assert asked == ["10.202.0.9", "10.202.0.77", "10.202.0.50", "10.202.0.50"]
+    assert asked == ["10.202.0.9", "10.202.0.77", "", "10.202.0.50", "fd12::77", "10.202.0.50"]
 
 
 def test_a_plugin_that_needs_the_mac_is_told_it(docker: DockerCLI, plugin: HostPlugin) -> None:
