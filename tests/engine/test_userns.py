@@ -156,6 +156,11 @@ def test_each_stream_can_be_opened_anew(docker: DockerCLI) -> None:
     assert (facts.st_uid, facts.st_gid) == (0, 0)
 
 
+def test_devices_and_the_hosts_ipc_are_shown(docker: DockerCLI) -> None:
+    argv = ("--rm", "--ipc=host", "--device=/dev/zero:/dev/other")
+    assert docker.run(*argv, "busybox", "sh", "-c", "head -c 3 /dev/other | wc -c") == "3"
+
+
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
