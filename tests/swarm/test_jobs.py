@@ -166,6 +166,20 @@ def test_what_is_done_is_not_done_again_when_its_node_is_drained() -> None:
     assert seen(world) == {"complete": 2}
 
 
+def test_what_was_to_move_and_ends_well_before_is_not_done_again() -> None:
+    world = World(2)
+    world.lasts = lambda task: True
+    world.create(job(2))
+    world.settle()
+    world.change_node("node2", availability="drain")
+    world.think()
+    (moving,) = (task for task in world.tasks("job") if task.node_id == "node2")
+    world.report(moving, TaskState.COMPLETE)
+    world.lasts = lambda task: False
+    world.wait(60)
+    assert completed(world) == [0, 1]
+
+
 def test_a_global_job_is_done_once_on_each_node_also_on_one_that_comes_later() -> None:
     world = World(2)
     world.create(everywhere())

@@ -9,25 +9,39 @@ filled a second time.
 from msgspec.structs import replace
 
 from lighterman.swarm.orchestrate import constraints
-from lighterman.swarm.orchestrate.round import Round, node_is_gone
+from lighterman.swarm.orchestrate.round import Round, is_global, node_is_gone
 from lighterman.swarm.state import Service, State, Task, TaskState
 
 
 def reconcile(round: Round, service: Service) -> None:
     """Go on with the iteration that is wished; what runs of earlier ones is wished away."""
-    tasks = []
-    for task in round.state.tasks_of_service(service.id):
-        if is_over(round.state, task):
+    state, tasks = round.state, []
+    for task in state.tasks_of_service(service.id):
+        if is_over(state, task):
             if task.attached:  # there may be more of them than a network has addresses
                 round.put_task(replace(task, attached=()))
         elif task.generation != service.generation:
             round.desire(task, TaskState.REMOVE)
         if task.generation == service.generation:
             tasks.append(task)
+    _spare(round, service, tasks)
     if service.spec.mode.global_job is not None:
         _once_on_each_node(round, service, tasks)
     else:
         _so_many_times(round, service, tasks)
+
+
+def _spare(round: Round, service: Service, tasks: list[Task]) -> None:
+    """Who was to do again what has been done after all: a task that was to end for another one ended well."""
+    by_node = is_global(service)
+    done = {
+        task.node_id if by_node else task.slot
+        for task in tasks
+        if round.state.seen(task).state is TaskState.COMPLETE
+    }
+    for task in tasks:
+        if (task.node_id if by_node else task.slot) in done and _goes_on(round.state, task):
+            round.desire(task, TaskState.REMOVE)
 
 
 def is_over(state: State, task: Task) -> bool:
@@ -45,7 +59,7 @@ def _so_many_times(round: Round, service: Service, tasks: list[Task]) -> None:
     mode = service.spec.mode.replicated_job
     assert mode is not None, "a completed spec has one"
     slots = {task.slot for task in tasks}
-    running = sum(_goes_on(round.state, task) for task in tasks)
+    running = sum(_goes_on(round.state, round.state.tasks[task.id]) for task in tasks)
     free = [slot for slot in range(mode.total_completions or 0) if slot not in slots]
     for slot in free[: max((mode.max_concurrent or 0) - running, 0)]:
         if not _make(round, service, slot=slot):
