@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientTimeout
 from tests.support.waiting import until
 
 from lighterman.build.remote import (
@@ -25,8 +26,8 @@ from lighterman.build.remote import (
 )
 from lighterman.build.remote.git import GitFailed, environment
 from lighterman.content import Content, Workers
-from lighterman.errdefs import InvalidParameter, NotFound
-from lighterman.registry import Remote
+from lighterman.errdefs import InvalidParameter, NotFound, System
+from lighterman.registry import Remote, remote
 
 ADDRESSES = [
     ("https://h/r.git", GitAddress("https://h/r.git")),
@@ -366,6 +367,24 @@ async def test_a_file_is_downloaded_with_its_name_and_time(site: str, tmp_path: 
 async def pieces(*texts: bytes) -> AsyncIterator[bytes]:
     for text in texts:
         yield text
+
+
+async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_TIMEOUT", ClientTimeout(sock_read=0.1))
+    heard = threading.Event()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.wait(60)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with listening(Silent) as base:
+        with pytest.raises(System, match=f"{base}/x"):
+            async with remote.opened_url(f"{base}/x"):
+                pass
+        heard.set()
 
 
 async def test_what_comes_may_be_too_large() -> None:

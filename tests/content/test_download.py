@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from lighterman.content import connection
 from lighterman.content import download as module
 from lighterman.content.download import DownloadFailed, download
 from lighterman.content.jobs import Download, retrying
@@ -153,6 +154,25 @@ def test_a_redirect_to_another_host_is_followed_without_credentials(serve: Calla
     assert fetched(server, headers={"Authorization": "Bearer secret"}) == BLOB
     assert server.asked[0][1]["Authorization"] == "Bearer secret"
     assert "Authorization" not in store.asked[0][1]
+
+
+def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STALLED_S", 0.1)
+    heard = threading.Event()
+
+    def half(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BLOB)))
+        handler.end_headers()
+        handler.wfile.write(BLOB[:1000])
+        heard.wait(60)
+
+    server = serve(blob=half)
+    with pytest.raises(DownloadFailed):
+        fetched(server)
+    heard.set()
 
 
 def test_a_circle_of_redirects_ends(serve: Callable[..., Server]) -> None:

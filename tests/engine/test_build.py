@@ -507,6 +507,17 @@ def test_prune_takes_what_no_image_needs(http: Http) -> None:
     assert http.ok("POST", f"/build/prune?all=1&filters={filters}")["CachesDeleted"] is None
 
 
+@pytest.mark.beyond_dockerd
+def test_prune_leaves_so_many_bytes_of_what_was_used_last(http: Http) -> None:
+    made = [f"FROM busybox\nRUN head -c 10000 /dev/zero >/keep{number}\n" for number in range(4)]
+    for dockerfile in made:
+        build(http, dockerfile)
+    pruned = http.ok("POST", "/build/prune?all=1&keep-storage=25000")
+    assert (len(pruned["CachesDeleted"]), pruned["SpaceReclaimed"]) == (2, 20_000)
+    assert [build(http, dockerfile).cached for dockerfile in made[2:]] == [1, 1]
+    assert http.ok("POST", "/build/prune?all=1&keep-storage=25000")["CachesDeleted"] is None
+
+
 @pytest.mark.parametrize("name", ["../x", "/../x", "a/../../x"])
 def test_a_context_does_not_leave_its_place(engine: Daemon, http: Http, name: str) -> None:
     members = [(entry("Dockerfile", mode=0o644), b"FROM busybox"), (entry(name, mode=0o644), b"evil")]
