@@ -47,7 +47,7 @@ def test_flags_of_dockerd_are_taken(flags: Sequence[str], blank: str) -> None:
         (["daemon", "--hots"], 2, "No such option '--hots'"),
         (["daemon", "extra"], 2, "Got unexpected extra argument (extra)"),
         (["daemon", "--mtu", "big"], 2, "Invalid value for '--mtu': 'big' is not a valid integer."),
-        (["daemon", "--userns-remap", "x"], 2, "the option userns-remap cannot be used: layers and binds"),
+        (["daemon", "--bip6", "x"], 2, "the option bip6 cannot be used: fixed-cidr-v6 and"),
         (["daemon", "--default-ulimit", "core=x"], 2, "invalid value 'x' for --default-ulimit"),
         (["daemon", "--feature", "buildkit=2"], 2, "invalid value '2' for --feature: expected true or false"),
         (
