@@ -57,7 +57,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
         docker("volume", "create", "--label", "of=test", "data")
         docker.run("--rm", "-v", "data:/data", "busybox", "sh", "-c", "echo kept >/data/f; chown 7:8 /data/f")
         mountpoint = reference.data / "volumes" / "data" / "_data"
-        os.setxattr(mountpoint / "f", "user.note", b"seen")
+        os.setxattr(mountpoint / "f", "trusted.note", b"seen")
         os.link(mountpoint / "f", mountpoint / "again")
         mountpoint.chmod(0o1770)
         options = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=1m"]
@@ -115,7 +115,7 @@ def test_volumes_of_dockerd_keep_owners_links_attributes_and_labels(left: Left) 
     data = Path(volume["Mountpoint"])
     facts = (data / "f").stat()
     assert (facts.st_uid, facts.st_gid, facts.st_nlink, data.stat().st_mode & 0o7777) == (7, 8, 2, 0o1770)
-    assert os.getxattr(data / "f", "user.note") == b"seen"
+    assert os.getxattr(data / "f", "trusted.note") == b"seen"
     assert docker.inspect("memory")["Options"] == {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
     look = "cat /data/f; grep ' /m ' /proc/mounts"
     seen = docker.run("--rm", "-v", "data:/data", "-v", "memory:/m", "busybox", "sh", "-c", look)
