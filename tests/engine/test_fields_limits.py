@@ -168,6 +168,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"MemorySwap": 32 * MIB},
         "You should always set the Memory limit when using Memoryswap limit, see usage",
     ),
+    "MemorySwap, less than none": (
+        {"Memory": 64 * MIB, "MemorySwap": -2},
+        "Minimum memoryswap limit should be larger than memory limit, see usage",
+    ),
     "MemorySwappiness": (
         {"MemorySwappiness": 101},
         "Invalid value: 101, valid memory swappiness range is 0-100",
@@ -189,6 +193,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
     ),
     "CpuQuota": ({"CpuQuota": 5}, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+    "CpuQuota, less than none": ({"CpuQuota": -5}, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
     "CpuRealtimeRuntime": (
         {"CpuRealtimePeriod": 1000, "CpuRealtimeRuntime": 2000},
         "cpu real-time runtime cannot be higher than cpu real-time period",
@@ -201,6 +206,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "BlkioDeviceReadBps": (
         {"BlkioDeviceReadBps": [{"Path": "/dev/nope", "Rate": 1}]},
         "stat /dev/nope: no such file or directory",
+    ),
+    "BlkioDeviceWriteIOps": (
+        {"BlkioDeviceWriteIOps": of_disk(-1)},
+        f"a rate cannot be negative: -1 of /dev/{DISK}",
     ),
     "IOMaximumIOps": (
         {"IOMaximumIOps": 5},

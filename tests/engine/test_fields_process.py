@@ -164,6 +164,9 @@ def test_a_terminal_has_the_size_that_was_wished_from_the_first_moment(http: Htt
     newest.ok("POST", f"/containers/{cid}/start")
     newest.ok("POST", f"/containers/{cid}/wait")
     assert newest("GET", f"/containers/{cid}/logs?stdout=1").body == b"41 99\r\n"
+    for size in ([1], [1, -1], [1, 70000]):
+        text = f"invalid ConsoleSize: {size}: it is made of rows and columns"
+        assert refused(newest, {"ConsoleSize": size}) == (400, text)
 
 
 @pytest.mark.beyond_dockerd
@@ -235,6 +238,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"StorageOpt": {"size": "1G"}},
         {},
         "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+    ),
+    "MaskedPaths": (
+        {"MaskedPaths": ["proc"]},
+        {},
+        "the path 'proc' is invalid, it needs to be an absolute path",
     ),
     "DeviceRequests": (
         {"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]},

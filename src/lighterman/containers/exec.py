@@ -18,6 +18,7 @@ from lighterman.containers.create import new_id
 from lighterman.containers.errors import NoSuchExec, NotRunning
 from lighterman.containers.execs import KEPT_S, Exec, ExecEnded, ExecRunning, Prepared, view
 from lighterman.containers.life import Paused, Restarting
+from lighterman.containers.plan_create import check_console_size
 from lighterman.containers.process import further_process
 from lighterman.containers.rootfs import find_user
 from lighterman.containers.state import Container, Containers
@@ -53,6 +54,7 @@ async def exec_create(
             raise InvalidParameter(f"invalid environment variable: {variable}")
     if body.working_dir and not body.working_dir.startswith("/"):
         raise InvalidParameter(f"the working directory '{body.working_dir}' needs to be an absolute path")
+    check_console_size(body.console_size or (0, 0))
     _forget_old(cs)
     one = Exec(id=exec_id or new_id(), container_id=container.id, wish=body)
     cs.execs[one.id] = one
@@ -72,6 +74,7 @@ async def exec_start(
     one = _find(cs, exec_id)
     container = cs.find(one.container_id)
     _check_startable(one, container)
+    check_console_size(body.console_size or (0, 0))
     cs.runtime.expect()
     size = body.console_size or one.wish.console_size
     process = await _process(cs, container, one.wish)

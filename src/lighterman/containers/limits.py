@@ -144,7 +144,7 @@ def _unsupported(wish: Resources, kernel: LimitSupport) -> Iterator[tuple[bool, 
 def _check_memory(wish: Resources, *, update: bool) -> None:
     if wish.memory != 0 and wish.memory < MIN_MEMORY_BYTES:
         raise InvalidParameter("Minimum memory limit allowed is 6MB")
-    if wish.memory > 0 and 0 < wish.memory_swap < wish.memory:
+    if wish.memory_swap < -1 or (wish.memory > 0 and 0 < wish.memory_swap < wish.memory):
         raise InvalidParameter("Minimum memoryswap limit should be larger than memory limit, see usage")
     if wish.memory == 0 and wish.memory_swap > 0 and not update:
         raise InvalidParameter(
@@ -182,7 +182,7 @@ def _check_cpu(wish: Resources, host: Host) -> None:
         raise InvalidParameter(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
         )
-    if 0 < wish.cpu_quota < 1000:
+    if wish.cpu_quota < -1 or 0 < wish.cpu_quota < 1000:  # -1 is none
         raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if (wish.cpu_realtime_period or wish.cpu_realtime_runtime) and not host.limits.cpu_realtime:
         raise InvalidParameter("Your kernel does not support cgroup cpu real-time period/runtime")
@@ -223,6 +223,17 @@ def number_set(text: str) -> set[int]:
 def _check_blkio(wish: Resources) -> None:
     if wish.blkio_weight != 0 and not 10 <= wish.blkio_weight <= 1000:
         raise InvalidParameter("Range of blkio weight is from 10 to 1000")
+    for weight in wish.blkio_weight_device or ():
+        if not 10 <= weight.weight <= 1000:
+            raise InvalidParameter(f"Range of blkio weight is from 10 to 1000: {weight.path}")
+    for throttled in (
+        *(wish.blkio_device_read_bps or ()),
+        *(wish.blkio_device_write_bps or ()),
+        *(wish.blkio_device_read_iops or ()),
+        *(wish.blkio_device_write_iops or ()),
+    ):
+        if throttled.rate < 0:
+            raise InvalidParameter(f"a rate cannot be negative: {throttled.rate} of {throttled.path}")
     if wish.io_maximum_bandwidth or wish.io_maximum_iops:
         raise InvalidParameter(
             "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps"

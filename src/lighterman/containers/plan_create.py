@@ -173,6 +173,8 @@ def check_mac(text: str) -> None:
     """Raises InvalidParameter unless `text` is a MAC address."""
     if not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
         raise InvalidParameter(f"address {text}: invalid MAC address")
+    if int(text[:2], 16) & 1:  # the lowest bit of the first byte; the kernel gives no link such a one
+        raise InvalidParameter(f"address {text}: invalid MAC address: it is one of a group")
 
 
 def _check_hostname(name: str) -> None:
@@ -229,12 +231,22 @@ def _plan_host_config(
         raise InvalidParameter(
             f"Invalid value {wish.oom_score_adj}, range for oom score adj is [-1000, 1000]"
         )
+    check_console_size(wish.console_size)
+    for path in (*(wish.masked_paths or ()), *(wish.readonly_paths or ())):
+        if not path.startswith("/"):
+            raise InvalidParameter(f"the path '{path}' is invalid, it needs to be an absolute path")
     limited, warnings = check_limits(wish, host)
     if wish.network_mode == "host" and wish.port_bindings:
         warnings.append("Published ports are discarded when using host network mode")
     if missing := _missing(wish, host):
         warnings.append(f"This host itself lacks {missing}: the container runs without.")
     return _with_defaults(with_swap_default(limited), wish, host=host, engine=engine, peer=peer), warnings
+
+
+def check_console_size(size: Sequence[int]) -> None:
+    """Raises InvalidParameter unless these are the rows and columns of a terminal (0: it has no size)."""
+    if len(size) != 2 or not all(0 <= side <= 65535 for side in size):
+        raise InvalidParameter(f"invalid ConsoleSize: {list(size)}: it is made of rows and columns")
 
 
 def _missing(wish: HostConfig, host: Host) -> str:
