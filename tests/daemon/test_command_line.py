@@ -96,12 +96,12 @@ def test_the_version_is_told() -> None:
     assert lighterman("version").output.startswith("Lighterman ")
 
 
-def test_no_certificates_are_loaded_for_nobody() -> None:
+def test_no_certificates_are_loaded_for_nobody(blank: str) -> None:
     """aiohttp would, as it is imported; what the environment says holds again afterwards."""
     starts = (
         "import gc, os, ssl\n"
         "from lighterman.__main__ import main\n"
-        "main(['daemon', '--validate'], standalone_mode=False)\n"
+        f"main(['daemon', '--validate', '{blank}'], standalone_mode=False)\n"
         "import aiohttp\n"
         "made = [each for each in gc.get_objects() if isinstance(each, ssl.SSLContext)]\n"
         "print(len(made), sum(each.cert_store_stats()['x509'] for each in made), os.environ['SSL_CERT_FILE'])"
