@@ -276,6 +276,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "User": ({}, {"User": "nope"}, "unable to find user nope: no matching entries in passwd file"),
     "StopSignal": ({}, {"StopSignal": "FOO"}, "Invalid signal: FOO"),
+    "StopSignal, no such number": ({}, {"StopSignal": "99"}, "Invalid signal: 99"),
 }
 
 

@@ -105,6 +105,13 @@ def test_kill_sends_any_signal_by_name_and_number(docker: DockerCLI) -> None:
         assert follower.wait(timeout=20) == 0
 
 
+@pytest.mark.beyond_dockerd
+def test_stop_with_a_number_that_is_no_signal_ends_it_all_the_same(docker: DockerCLI) -> None:
+    cid = docker.run("-d", "busybox", "sleep", "600")
+    docker("stop", "-s", "99", "-t", "-1", cid)
+    assert docker.inspect(cid)["State"]["ExitCode"] == 137
+
+
 def test_kill_of_what_does_not_run_is_a_conflict(http: Http, docker: DockerCLI) -> None:
     cid = docker.out("create", "busybox")
     answer = http("POST", f"/containers/{cid}/kill")

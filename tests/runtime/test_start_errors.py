@@ -56,6 +56,14 @@ def test_an_exec_has_a_prefix_of_its_own() -> None:
     )
 
 
+def test_an_exec_that_cannot_go_where_it_is_to_run_says_so() -> None:
+    failed = start_failed("chdir `/no`: No such file or directory", ["x"], exec=True)
+    assert failed.message == (
+        "OCI runtime exec failed: exec failed: unable to start container process: "
+        'chdir to cwd ("/no") set in config.json failed: no such file or directory: unknown'
+    )
+
+
 def test_the_last_error_of_a_log_counts() -> None:
     log = b'{"msg":"a","level":"error"}\n{"msg":"b","level":"error"}\n{"msg":"c","level":"warning"}\nnoise\n'
     assert last_error(log) == "b"

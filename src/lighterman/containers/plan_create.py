@@ -39,7 +39,7 @@ from lighterman.containers.mounts import (
 )
 from lighterman.containers.ports import exposed_ports, port_wishes
 from lighterman.containers.security import parse_security_opt
-from lighterman.containers.signals import parse_signal
+from lighterman.containers.signals import is_known, parse_signal
 from lighterman.errdefs import InvalidParameter, NotFound
 from lighterman.images import Image
 from lighterman.linux.capabilities import NAMES
@@ -156,8 +156,8 @@ def _check_config(config: ContainerConfig) -> None:
         raise InvalidParameter(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
         )
-    if signal := given(config.stop_signal):
-        parse_signal(signal)
+    if (signal := given(config.stop_signal)) and not is_known(parse_signal(signal)):
+        raise InvalidParameter(f"Invalid signal: {signal}")
     for variable in config.env or ():
         if not variable.partition("=")[0]:
             raise InvalidParameter(f"invalid environment variable: {variable}")

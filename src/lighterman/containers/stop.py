@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from lighterman.containers.ending import (
+    KILL,
     deliver,
     ended_within,
     is_at_rest,
@@ -12,12 +13,13 @@ from lighterman.containers.ending import (
     stop_timeout_s,
 )
 from lighterman.containers.errors import NotRunning, StoppedAlready
-from lighterman.containers.signals import parse_signal
+from lighterman.containers.signals import is_known, parse_signal
 from lighterman.containers.state import Containers
 
 
 async def stop(cs: Containers, ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
     """Send the stop signal; after `timeout_s` SIGKILL (None: the container's own, -1: never).
+    A number that is no signal here is SIGKILL: nothing else would end it.
 
     Raises: NoSuchContainer, StoppedAlready (304), InvalidParameter. Source: ContainerStop.
     """
@@ -30,7 +32,8 @@ async def stop(cs: Containers, ref: str, *, timeout_s: int | None = None, signal
         gone = cs.live(container.id).next_exit if container.runs else None
         if gone is not None:
             with suppress(NotRunning):  # it ended just now, and `exited` is about to take the lock
-                await deliver(cs, container, asked or stop_signal(container), thaw=True)
+                number = asked or stop_signal(container)
+                await deliver(cs, container, number if is_known(number) else KILL, thaw=True)
     if gone is not None and not await ended_within(gone, stop_timeout_s(container, timeout_s)):
         await kill_to_end(cs, container.id)
     cs.publish(container, "stop")

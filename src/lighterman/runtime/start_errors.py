@@ -38,6 +38,12 @@ _CRUN: tuple[tuple[str, str], ...] = (
 """crun's text -> runc's, behind the prefix; `why` is lower-cased as Go has it."""
 
 
+_CRUN_EXEC = (
+    (r"chdir `(?P<dir>.*)`: (?P<why>.+)", _START + 'chdir to cwd ("{dir}") set in config.json failed: {why}'),
+)
+"""The same where a process that is added has words of its own."""
+
+
 class _LogLine(msgspec.Struct):
     msg: str = ""
     level: str = ""
@@ -69,7 +75,7 @@ def start_failed(text: str, args: Sequence[str], *, exec: bool) -> StartFailed:
         return NotStartable(f'{prefix}{_START}exec: "{name}": {why}: unknown', 127)
     if _is_not_executable(text):
         return NotStartable(f'{prefix}{_START}exec: "{name}": permission denied: unknown', 126)
-    return StartBroke(f"{prefix}{_in_runc_words(text)}: unknown", 128)
+    return StartBroke(f"{prefix}{_in_runc_words(text, _CRUN_EXEC + _CRUN if exec else _CRUN)}: unknown", 128)
 
 
 def _is_missing(text: str) -> bool:
@@ -86,8 +92,8 @@ def _is_not_executable(text: str) -> bool:
     return bool(crun) or runc
 
 
-def _in_runc_words(text: str) -> str:
-    for pattern, words in _CRUN:
+def _in_runc_words(text: str, table: Sequence[tuple[str, str]]) -> str:
+    for pattern, words in table:
         if match := re.match(pattern, text):
             parts = match.groupdict()
             if "why" in parts:
