@@ -25,6 +25,7 @@ from lighterman.apitypes.image import Progress
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound
 from lighterman.images import Limits
+from lighterman.images.check import check_store
 from lighterman.images.pull import pulled_reference
 from lighterman.lib.filters import Filters
 from lighterman.registry import progress
@@ -340,14 +341,39 @@ async def test_a_client_that_hangs_up_ends_the_pull(shelf: Shelf, registry: Regi
             handler.whole(blob)
             return
         loop.call_soon_threadsafe(asked.set)
-        hold.wait(10)
+        hold.wait(60)
 
     registry.blob_answer = slowly
     async with aclosing(await shelf.images.pull(f"{registry.host}/x", "1")) as stream:
         await anext(stream)
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 60)
     hold.set()
     assert nothing_is_left(shelf)
+
+
+async def test_what_a_pull_counts_on_is_not_removed_meanwhile(shelf: Shelf, registry: Registry) -> None:
+    """The layer below was there when the pull began, and its image goes while the one above still comes."""
+    put(registry, "1")
+    put(registry, "2", names=("low", "other"), day=2)
+    await pull(shelf, registry)
+    asked, hold = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slowly(handler: Handler, blob: bytes) -> None:
+        if blob[:1] != b"{":
+            loop.call_soon_threadsafe(asked.set)
+            hold.wait(60)
+        handler.whole(blob)
+
+    registry.blob_answer = slowly
+    pulling = asyncio.create_task(pull(shelf, registry, "2"))
+    await asyncio.wait_for(asked.wait(), 60)
+    await shelf.images.delete(f"{registry.host}/x:1", force=True)
+    await shelf.images.prune(Filters({"dangling": ("false",)}))
+    hold.set()
+    assert "Already exists" in texts(await pulling)
+    assert len(shelf.rooms.snapshots.layer_ids()) == 2
+    assert check_store(shelf.rooms.root).complaints == []
 
 
 async def test_a_shared_layer_is_fetched_by_another_when_the_first_has_gone(
@@ -362,7 +388,7 @@ async def test_a_shared_layer_is_fetched_by_another_when_the_first_has_gone(
     def broken(handler: Handler, blob: bytes) -> None:
         if blob[:1] != b"{" and not hold.is_set():
             loop.call_soon_threadsafe(asked.set)
-            hold.wait(10)
+            hold.wait(60)
             registry.welcome = {basic("two", "2")}  # what the first one may is over
             handler.close_connection = True
             return
@@ -372,7 +398,7 @@ async def test_a_shared_layer_is_fetched_by_another_when_the_first_has_gone(
     name = f"{registry.host}/x"
     first = await shelf.images.pull(name, "1", auth=AuthConfig(username="one", password="1"))
     await anext(first)
-    await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.wait_for(asked.wait(), 60)
     second = await shelf.images.pull(name, "1", auth=AuthConfig(username="two", password="2"))
     messages = [await anext(second), await anext(second)]
     await first.aclose()
@@ -413,7 +439,7 @@ async def test_an_engine_killed_in_a_pull_leaves_nothing(tmp_path: Path, registr
         handler.end_headers()
         handler.wfile.write(blob if blob[:1] == b"{" else blob[: len(blob) // 2])
         if blob[:1] != b"{":
-            hold.wait(20)
+            hold.wait(60)
 
     registry.blob_answer = halfway
     root = tmp_path / "root"
@@ -423,7 +449,7 @@ async def test_an_engine_killed_in_a_pull_leaves_nothing(tmp_path: Path, registr
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert engine.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while b"Downloading" not in await engine.stdout.readline():
             pass
     engine.send_signal(signal.SIGKILL)
@@ -462,7 +488,7 @@ def distribution(tmp_path: Path) -> Iterator[str]:
     settings.write_text(json.dumps({"version": "0.1", "storage": storage, "http": {"addr": host}}))
     command = ["docker-registry", "serve", str(settings)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", int(host.rpartition(":")[2]))) == 0:
