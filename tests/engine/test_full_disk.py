@@ -140,3 +140,17 @@ def test_a_full_disk_is_told_and_nothing_stays(small: Small, verb: str) -> None:
     assert check_store(small.engine.data).complaints == []
     undo(small)
     small.engine.clean()
+
+
+def test_a_push_and_a_removal_need_no_room(small: Small) -> None:
+    docker, target = small.engine.docker, f"{small.registry.name}/pushed:1"
+    assert load(small) == ""
+    docker("tag", "made:1", target)
+    small.fill(0)
+    docker("push", "-q", target)
+    docker("rmi", "made:1", target)
+    small.make_room()
+    assert "made" not in docker.out("images")
+    assert check_store(small.engine.data).complaints == []
+    docker("pull", "-q", target)
+    undo(small)
