@@ -120,6 +120,12 @@ def seen_in(http: Http, mode: str) -> str:
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int, str]] = {
     "MacAddress": ({}, {"MacAddress": "zz"}, 400, "address zz: invalid MAC address"),
+    "MacAddress of nobody": (
+        {},
+        {"MacAddress": "00:00:00:00:00:00"},
+        400,
+        "address 00:00:00:00:00:00: invalid MAC address",
+    ),
     "MacAddress of a group": (
         {},
         {"MacAddress": "01:00:5e:00:00:01"},

@@ -149,6 +149,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"Hostname": "x" * 65},
         f'hostname "{"x" * 65}" is too long (maximum 64 bytes)',
     ),
+    "Domainname, too long": (
+        {},
+        {"Domainname": "x" * 65},
+        f'domainname "{"x" * 65}" is too long (maximum 64 bytes)',
+    ),
     "Hostname with UTSMode": (
         {"UTSMode": "host"},
         {"Hostname": "x"},

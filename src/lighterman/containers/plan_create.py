@@ -164,6 +164,8 @@ def _check_config(config: ContainerConfig) -> None:
     if mac := given(config.mac_address):
         check_mac(mac)
     _check_hostname(config.hostname)
+    if len(config.domainname) > 64:  # the kernel would cut it
+        raise InvalidParameter(f'domainname "{config.domainname}" is too long (maximum 64 bytes)')
     exposed_ports(config)
     if check := given(config.healthcheck):
         check_health(check)
@@ -171,7 +173,7 @@ def _check_config(config: ContainerConfig) -> None:
 
 def check_mac(text: str) -> None:
     """Raises InvalidParameter unless `text` is a MAC address."""
-    if not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
+    if not re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text) or not text.strip("0:-"):
         raise InvalidParameter(f"address {text}: invalid MAC address")
     if int(text[:2], 16) & 1:  # the lowest bit of the first byte; the kernel gives no link such a one
         raise InvalidParameter(f"address {text}: invalid MAC address: it is one of a group")
