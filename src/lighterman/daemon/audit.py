@@ -62,7 +62,13 @@ class AuditLog:
         """Write a line; it is in the file when this returns."""
         line = json.dumps(audited(deed, time.time_ns()), ensure_ascii=False)
         record = logging.makeLogRecord({"msg": line})
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._handler.emit, record)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._emit, record)
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._handler.emit(record)
+        except OSError:  # it was moved away, and no other can be opened
+            self._handler.handleError(record)
 
 
 def audited(deed: Deed, now_ns: int) -> dict[str, Any]:
