@@ -68,7 +68,7 @@ def _outside(ranges: Sequence[Range], inside: int) -> int:
 def create(id_map: IdMap, *, network: bool = False) -> tuple[int, int]:
     """Close-on-exec fds of a new user namespace, and of a new network namespace that it owns, else -1.
 
-    Takes a millisecond or two. Raises: OSError (ENOSPC at the limit of namespaces; EINVAL: bad ranges).
+    Takes some milliseconds. Raises: OSError (ENOSPC at the limit of namespaces; EINVAL: bad ranges).
     """
     stack = ctypes.create_string_buffer(_STACK_BYTES)
     top = (ctypes.addressof(stack) + _STACK_BYTES) & ~15
