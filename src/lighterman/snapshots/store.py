@@ -332,8 +332,8 @@ class Snapshots:
             await in_thread(_try_map, ingest, id_map)
         except OSError as error:
             raise System(
-                f"owners cannot be mapped here: {error} (it takes Linux 6.13, and a file system below "
-                f"{self._content.root} that can be mounted with mapped owners)"
+                f"owners cannot be mapped here: {error.strerror} (it takes Linux 6.13, and a file system "
+                f"below {self._content.root} that can be mounted with mapped owners)"
             ) from error
         finally:
             await in_thread(self._content.discard, ingest)
