@@ -74,7 +74,7 @@ def plain_way(bench: Bench) -> Iterator[Path]:
     host, name = bench.engine.net.name, f"{bench.engine.net.name}-p"
     hook = "type nat hook prerouting priority -110"
     rule = f"table ip plain {{ chain to {{ {hook}; tcp dport 5001 dnat to 10.9.9.2\n}}\n}}\n"
-    for line in (
+    made = (
         f"ip netns add {name}",
         f"ip -n {host} link add plain0 type veth peer name eth0 netns {name}",
         f"ip -n {host} addr add 10.9.9.1/24 dev plain0",
@@ -83,13 +83,14 @@ def plain_way(bench: Bench) -> Iterator[Path]:
         f"ip -n {name} link set eth0 up",
         f"ip -n {name} route add default via 10.9.9.1",
         f"ip netns exec {host} nft -f -",
-    ):
-        subprocess.run(line.split(), check=True, input=rule, text=True)
+    )
     try:
+        for line in made:
+            subprocess.run(line.split(), check=True, input=rule, text=True)
         yield Path("/run/netns") / name
     finally:
         for line in (f"ip netns exec {host} nft delete table ip plain", f"ip netns del {name}"):
-            subprocess.run(line.split(), check=True)
+            subprocess.run(line.split(), check=False)
 
 
 def _streamed(bench: Bench, inside: Path, port: int) -> float:
