@@ -22,7 +22,8 @@ def share(roots: Sequence[Path]) -> None:
     """Let what is mounted below `roots` from now on be seen on both sides. Raises: OSError."""
     for root in roots:
         root.mkdir(parents=True, exist_ok=True)
-        if not _mount_of(root.resolve(), read_mountinfo()).propagation:
+        lies_on = _mount_of(root.resolve(), read_mountinfo())
+        if lies_on is None or not lies_on.propagation:
             mount.bind(str(root), str(root), recursive=True)
             mount.make_shared(str(root))
 
@@ -36,7 +37,7 @@ def unshare(roots: Sequence[Path]) -> None:
             mount.umount(str(path), detach=True)
 
 
-def _mount_of(path: Path, mounts: Sequence[Mount]) -> Mount:
-    """The mount that `path` lies on: the last of the deepest."""
+def _mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
+    """The mount that `path` lies on: the last of the deepest. None in a chroot that is no mount."""
     above = [each for each in mounts if path.is_relative_to(each.point)]
-    return max(reversed(above), key=lambda each: len(each.point))
+    return max(reversed(above), key=lambda each: len(each.point), default=None)
