@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lighterman.content import emptied
+from lighterman.content.trash import emptied
 
 
 @pytest.fixture

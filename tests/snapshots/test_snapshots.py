@@ -12,17 +12,18 @@ import pytest
 from tests.content.archives import directory, file, symlink
 from tests.snapshots.rooms import Rooms, started
 
+from lighterman.content import trash
 from lighterman.errdefs import Conflict, NotFound, System
 from lighterman.images.check import check_store
 from lighterman.linux import mount
-from lighterman.snapshots import overlay, store
+from lighterman.snapshots import overlay
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 
 
 @pytest.fixture
 async def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rooms]:
-    monkeypatch.setattr(store, "TRASH_DELAY_S", 0.0)
+    monkeypatch.setattr(trash, "DELAY_S", 0.0)
     async with started(tmp_path / "root") as rooms:
         yield rooms
         for key in os.listdir(rooms.root / "snapshots"):

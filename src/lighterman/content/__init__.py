@@ -52,7 +52,7 @@ from lighterman.content.jobs import (
 )
 from lighterman.content.pipes import fed, read_prelude, written
 from lighterman.content.rooted import open_in_root, readable
-from lighterman.content.trash import emptied
+from lighterman.content.trash import Trash
 from lighterman.content.view import Place, View
 from lighterman.content.workers import Workers
 
@@ -92,13 +92,13 @@ __all__ = [
     "StatPath",
     "Step",
     "TextMember",
+    "Trash",
     "UnpackContext",
     "UnpackLayer",
     "Upload",
     "Via",
     "View",
     "Workers",
-    "emptied",
     "fed",
     "finishing_url",
     "open_in_root",

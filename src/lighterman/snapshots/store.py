@@ -10,11 +10,10 @@ of the container's own row makes durable.
 """
 
 import asyncio
-import errno
 import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,34 +23,27 @@ from lighterman.content import (
     Change,
     Content,
     CountUsage,
-    EmptyDirectory,
     JobFailed,
     ListChanges,
     PackTree,
+    Trash,
     Workers,
-    emptied,
     written,
 )
 from lighterman.content import Layer as Unpacked
 from lighterman.db import Database
 from lighterman.errdefs import Conflict, NotFound, System
 from lighterman.lib.background import Background
-from lighterman.lib.effects import in_thread, rollback, to_end
-from lighterman.linux import mount, userns
+from lighterman.lib.effects import in_thread, rollback
+from lighterman.linux import userns
 from lighterman.linux.sync import fsync_directory, syncfs
 from lighterman.linux.userns import IdMap
-from lighterman.snapshots import overlay
+from lighterman.snapshots import mapped, overlay
 from lighterman.snapshots.drafts import Drafts
 from lighterman.snapshots.init_layer import copy_root, make_init_layer
 from lighterman.snapshots.layer import ROWS, Layer, chain
 from lighterman.snapshots.mounts import Mounts
 
-TRASH_DELAY_S = 1.0
-"""Removed trees are unlinked together, and not while somebody waits for the next container."""
-FEW_ENTRIES = 256
-"""So many are removed in a thread: what a container leaves is not worth the start of a worker process."""
-SHORT_OF_BYTES = 256 << 20
-"""With less on the disk what was removed is wanted back at once."""
 NO_PARENT = "-"
 SCRATCH = "scratch"
 """The directory below `layers/` whose init layer is for containers that have no image layers."""
@@ -90,13 +82,11 @@ class Snapshots:
         self._readers: dict[str, set[asyncio.Future[None]]] = {}
         self._background = Background()
         self._mounts = Mounts(self._root, self._mount, self._background)
-        self._emptying: asyncio.Task[None] | None = None
         scratch = content.new_ingest()
         self._by_fds = overlay.takes_fds(scratch)
         shutil.rmtree(scratch)  # not by the trash: a helper process would be started for it
         self.drafts = Drafts(content, self._diffs, by_fds=self._by_fds)
-        self._loop = asyncio.get_running_loop()
-        content.on_discard = self._trash_filled
+        self._trash = Trash(content, workers, self._background, self._mounts.ended)
 
     # --- writable layers ---
 
@@ -148,7 +138,7 @@ class Snapshots:
         Raises: NotFound.
         """
         directory = self._directory(key) / "diff"
-        done = self._loop.create_future()
+        done = asyncio.get_running_loop().create_future()
         self._readers.setdefault(key, set()).add(done)
         try:
             yield directory
@@ -170,7 +160,7 @@ class Snapshots:
         self._parents.pop(key, None)
         if self._doomed:
             await self.remove_layers(list(self._doomed))
-        self._empty_trash()
+        self._trash.empty()
 
     async def settle(self, key: str) -> Path:
         """The directory of a writable layer's files, which no mount changes any more. Raises: NotFound."""
@@ -311,38 +301,22 @@ class Snapshots:
             await self.unmount(key)
         await in_thread(self._discard_strangers, keep)
         self._parents = {key: parent for key, parent in self._parents.items() if key in keep}
-        self._empty_trash()
+        self._trash.empty()
 
-    @asynccontextmanager
-    async def shown(self, source: Path, id_map: IdMap) -> AsyncIterator[Path]:
+    def shown(self, source: Path, id_map: IdMap) -> AbstractAsyncContextManager[Path]:
         """Where the file or directory `source` has owners as the map shows them, while the block lasts.
 
         Raises: OSError (EINVAL: it is on a file system that cannot, an overlay say).
         """
-        ingest = await in_thread(self._content.new_ingest)
-        try:
-            yield await in_thread(_show, source, ingest, id_map)
-        finally:
-            await to_end(in_thread(_hide, ingest, self._content))
+        return mapped.shown(self._content, source, id_map)
 
     async def try_map(self, id_map: IdMap) -> None:
         """See whether layers can be mounted with this map. Raises: System: this host cannot."""
-        ingest = self._content.new_ingest()
-        try:
-            await in_thread(_try_map, ingest, id_map)
-        except OSError as error:
-            raise System(
-                f"owners cannot be mapped here: {error.strerror} (it takes Linux 6.13, and a file system "
-                f"below {self._content.root} that can be mounted with mapped owners)"
-            ) from error
-        finally:
-            await in_thread(self._content.discard, ingest)
+        await mapped.try_map(self._content, id_map)
 
     async def close(self) -> None:
         """Wait for what still works in the background; mounts stay."""
-        self._content.on_discard = lambda: None
-        if self._emptying is not None:
-            self._emptying.cancel()  # the next start goes on with it
+        self._trash.close()
         await self._background.close()
 
     # --- inside ---
@@ -496,66 +470,10 @@ class Snapshots:
             overlay.close_all(overlay.detach_all(point))
         self._content.discard_ingest()
 
-    def _trash_filled(self) -> None:
-        self._loop.call_soon_threadsafe(self._empty_trash)
-
-    def _empty_trash(self) -> None:
-        if self._emptying is None or self._emptying.done():
-            self._emptying = self._background.start(self._empty)
-
-    async def _empty(self) -> None:
-        trash = self._content.root / "trash"
-        if not _is_short(os.statvfs(trash)):
-            await asyncio.sleep(TRASH_DELAY_S)
-        await self._mounts.ended()
-        while any(trash.iterdir()):
-            fd = os.open(trash, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                if not await in_thread(emptied, fd, FEW_ENTRIES):
-                    await self._workers.run(EmptyDirectory(), [fd])
-            finally:
-                os.close(fd)
-
 
 def _move_files(files: Path, target: Path) -> None:
     os.rename(files, target)
     files.mkdir(mode=0o755)  # whoever asks for its size finds nothing, rather than no place
-
-
-def _show(source: Path, ingest: Path, id_map: IdMap) -> Path:
-    place = ingest / "shown"
-    tree = mount.idmapped(str(source), userns.of_map(id_map))
-    try:
-        if source.is_dir():
-            place.mkdir()
-        else:
-            place.touch()
-        mount.move_mount(tree, str(place))
-    finally:
-        os.close(tree)
-    return place
-
-
-def _hide(ingest: Path, content: Content) -> None:
-    overlay.close_all(overlay.detach_all(ingest / "shown"))
-    content.discard(ingest)
-
-
-def _try_map(directory: Path, id_map: IdMap) -> None:
-    for name in ("lower", "diff", "work", "merged"):
-        (directory / name).mkdir()
-    overlay.mount_mapped([directory / "lower"], directory, id_map, volatile=True)
-    try:
-        if (directory / "merged").stat().st_uid != id_map.root[0] or os.statvfs(
-            directory / "merged"
-        ).f_flag & os.ST_RDONLY:
-            raise OSError(errno.EINVAL, "the mount shows owners as they are")
-    finally:
-        overlay.close_all(overlay.detach_all(directory / "merged"))
-
-
-def _is_short(disk: os.statvfs_result) -> bool:
-    return disk.f_bavail * disk.f_frsize < SHORT_OF_BYTES
 
 
 def _row(new: NewLayer) -> Layer:
