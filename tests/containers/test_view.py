@@ -96,5 +96,5 @@ def test_an_exec_is_dockerds_recorded_one() -> None:
         b'"OpenStderr":true,"OpenStdout":true,"CanRemove":false,"ContainerID":"af","DetachKeys":"","Pid":%b}'
     )
     assert msgspec.json.encode(view(one)) == recorded % (b"null", b"0")
-    ended = replace(one, life=ExecEnded(3, 0.0, 9214))
+    ended = replace(one, life=ExecEnded(3, 9214))
     assert msgspec.json.encode(view(ended)) == recorded % (b"3", b"9214")

@@ -16,7 +16,7 @@ from lighterman.apitypes.exec import (
 from lighterman.containers.attach import send
 from lighterman.containers.create import new_id
 from lighterman.containers.errors import NoSuchExec, NotRunning
-from lighterman.containers.execs import KEPT_S, Exec, ExecEnded, ExecRunning, Prepared, view
+from lighterman.containers.execs import Exec, ExecEnded, ExecRunning, Prepared, view
 from lighterman.containers.life import Paused, Restarting
 from lighterman.containers.plan_create import check_console_size
 from lighterman.containers.process import further_process
@@ -55,7 +55,6 @@ async def exec_create(
     if body.working_dir and not body.working_dir.startswith("/"):
         raise InvalidParameter(f"the working directory '{body.working_dir}' needs to be an absolute path")
     check_console_size(body.console_size or (0, 0))
-    _forget_old(cs)
     one = Exec(id=exec_id or new_id(), container_id=container.id, wish=body)
     cs.execs[one.id] = one
     cs.runtime.expect()  # clients start it at once
@@ -87,8 +86,7 @@ async def exec_start(
         cs.publish(container, f"exec_start: {one.command}", execID=exec_id)
         await _run(cs, one, process, client, size)
     except BaseException as error:
-        now_s = asyncio.get_running_loop().time()
-        cs.execs[exec_id] = replace(one, life=ExecEnded(NOT_STARTED, now_s))
+        cs.end_exec(one, ExecEnded(NOT_STARTED))
         if client is None or not isinstance(error, EngineError):
             raise
         await _tell(client, one.wish, str(error))
@@ -231,13 +229,3 @@ def _check_startable(one: Exec, container: Container) -> None:
         case ExecEnded():
             raise Conflict(f"Error: Exec command {one.id} has already run")
     _check_runs(container, container.id)
-
-
-def _forget_old(cs: Containers) -> None:
-    """Drop what ended a while ago, so that health checks and scripts do not fill the memory."""
-    limit_s = asyncio.get_running_loop().time() - KEPT_S
-    cs.execs = {
-        id: one
-        for id, one in cs.execs.items()
-        if not (isinstance(one.life, ExecEnded) and one.life.at_s < limit_s)
-    }

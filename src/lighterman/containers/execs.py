@@ -22,7 +22,6 @@ class ExecRunning(Struct, frozen=True):
 
 class ExecEnded(Struct, frozen=True):
     code: int
-    at_s: float  # of the monotonic clock
     pid: int = 0
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import replace
 
 from lighterman.containers.execs import ExecEnded, ExecRunning, Prepared
 from lighterman.containers.life import Ended, Paused, Restarting, Running
@@ -102,8 +101,7 @@ async def on_exec_exit(cs: Containers, container_id: str, exec_id: str, end: Exi
     one = cs.execs.get(exec_id)
     if one is None or not isinstance(one.life, ExecRunning):
         return  # started by an engine before this one: nobody can ask for it any more
-    now_s = asyncio.get_running_loop().time()
-    cs.execs[exec_id] = replace(one, life=ExecEnded(end.code, now_s, one.life.pid))
+    cs.end_exec(one, ExecEnded(end.code, one.life.pid))
     one.ended.set()
     if container_id in cs:
         cs.publish(cs.find(container_id), "exec_die", execID=exec_id, exitCode=str(end.code))

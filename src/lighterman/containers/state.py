@@ -8,7 +8,7 @@ import asyncio
 import bisect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
 from lighterman.containers.defaults import Defaults
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer
-from lighterman.containers.execs import Exec, ExecEnded
+from lighterman.containers.execs import KEPT_S, Exec, ExecEnded
 from lighterman.containers.given_files import GivenFile
 from lighterman.containers.health import Health
 from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
@@ -121,6 +121,7 @@ class Live:
     called_off: asyncio.Event = field(default_factory=asyncio.Event)  # the restart that it waits for
     samples: Samples = field(default_factory=Samples)  # of what it uses
 
+    id_map: tuple[int, IdMap | None] = (0, None)  # of the run whose process has this pid
     removing: bool = False  # its parts are being taken down just now
     commits: int = 0  # that read its files just now
     restarting: bool = False  # `restart` stops it: it is not to be removed for that
@@ -217,8 +218,12 @@ class Containers:
     def id_map(self, container: Container) -> IdMap | None:
         """Which ids its own are on the host; None: the same. Of one that runs this is a fact of its run."""
         if container.runs:
+            live = self._live[container.id]
+            if live.id_map[0] == container.pid:
+                return live.id_map[1]
             with suppress(OSError):  # it has ended just now
-                return map_of(container.pid)
+                live.id_map = (container.pid, map_of(container.pid))
+                return live.id_map[1]
         return None if container.host_config.userns_mode == "host" else self.settings.id_map
 
     @property
@@ -249,6 +254,14 @@ class Containers:
             for one in self.execs.values()
             if one.container_id == container_id and not isinstance(one.life, ExecEnded)
         ]
+
+    def end_exec(self, one: Exec, end: ExecEnded) -> None:
+        """Note the end of an exec, and forget it when it has been there to be looked at for a while.
+
+        Health checks and scripts would fill the memory.
+        """
+        self.execs[one.id] = replace(one, life=end)
+        asyncio.get_running_loop().call_later(KEPT_S, self.execs.pop, one.id, None)
 
     # Changing
 
