@@ -1,6 +1,7 @@
 """What follows from a network's row and a container's wishes. Pure, but for the addresses it takes."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 from lighterman.errdefs import InvalidParameter
@@ -80,12 +81,21 @@ def plan_endpoint(
     if row.driver == "overlay" and not wish.ipv4:
         raise Unattached(row.name)
     ends, first = _take(row, wish, addresses)
+    return replace(
+        _plain_endpoint(row, wish, endpoint_id),
+        interface=_free_interface(row.options.get(options.INTERFACE_PREFIX, "eth"), taken_interfaces),
+        mac=wish.mac.lower().replace("-", ":") or mac_of(first),
+        host_ip=row.options.get(options.HOST_BINDING, "") if row.has_names else "",
+        **ends,  # type: ignore[arg-type]
+    )
+
+
+def _plain_endpoint(row: NetworkRow, wish: EndpointWish, endpoint_id: str) -> Endpoint:
+    """What the network and the wish say of an endpoint before it has a place."""
     return Endpoint(
         id=endpoint_id,
         network_id=row.id,
         network_name=row.name,
-        interface=_free_interface(row.options.get(options.INTERFACE_PREFIX, "eth"), taken_interfaces),
-        mac=wish.mac.lower().replace("-", ":") or mac_of(first),
         aliases=wish.aliases,
         driver_opts=wish.driver_opts,
         driver=row.driver,
@@ -93,8 +103,6 @@ def plan_endpoint(
         links=wish.links,
         link_local=wish.link_local,
         priority=wish.priority,
-        host_ip=row.options.get(options.HOST_BINDING, "") if row.has_names else "",
-        **ends,  # type: ignore[arg-type]
     )
 
 
@@ -115,19 +123,10 @@ def _given_endpoint(
                 pool.router for pool in row.pools if ip_interface(text).ip in ip_network(pool.subnet)
             )
     prefix = given.brought.prefix if given.brought else row.options.get(options.INTERFACE_PREFIX, "eth")
-    return Endpoint(
-        id=given.endpoint_id,
-        network_id=row.id,
-        network_name=row.name,
+    return replace(
+        _plain_endpoint(row, wish, given.endpoint_id),
         interface=_free_interface(prefix, taken_interfaces),
         mac=given.mac,
-        aliases=wish.aliases,
-        driver_opts=wish.driver_opts,
-        driver=row.driver,
-        has_names=row.has_names,
-        links=wish.links,
-        link_local=wish.link_local,
-        priority=wish.priority,
         host_ip="" if row.is_remote else row.options.get(options.HOST_BINDING, ""),
         brought=given.brought,
         **ends,  # type: ignore[arg-type]
