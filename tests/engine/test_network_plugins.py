@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
-from tests.support.plugins import HostPlugin, context
+from tests.support.plugins import HostPlugin, context, plugin_host
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.beyond_dockerd
@@ -25,14 +25,8 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(new_engine: type[Daemon], sockets: Path, archive: Path) -> Iterator[Daemon]:
-    specs = f"--plugin-directory={sockets}/specs"
-    daemon = new_engine(options=[f"--plugin-directory={sockets}", specs, "--plugin-timeout=2"])
-    try:
-        daemon.start()
-        daemon.docker("load", "-i", archive)
+    with plugin_host(new_engine, sockets, archive, timeout_s=2) as daemon:
         yield daemon
-    finally:
-        daemon.close()
 
 
 @pytest.fixture(scope="module")

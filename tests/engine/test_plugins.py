@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
-from tests.support.plugins import PYTHON, announced, context
+from tests.support.plugins import PYTHON, announced, context, plugin_host
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
@@ -23,15 +23,8 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(new_engine: type[Daemon], sockets: Path, archive: Path) -> Iterator[Daemon]:
-    """An engine that looks for plugins of the host where a test puts them."""
-    specs = f"--plugin-directory={sockets}/specs"
-    daemon = new_engine(options=[f"--plugin-directory={sockets}", specs, "--plugin-timeout=5"])
-    try:
-        daemon.start()
-        daemon.docker("load", "-i", archive)
+    with plugin_host(new_engine, sockets, archive, timeout_s=5) as daemon:
         yield daemon
-    finally:
-        daemon.close()
 
 
 @pytest.fixture

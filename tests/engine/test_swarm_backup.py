@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.swarm import Cluster, Host
+from tests.support.swarm import Host, lone_manager
 from tests.support.waiting import until
 
 from lighterman.daemon import swarm_files
@@ -19,17 +19,10 @@ IDLE = (IMAGE, "sh", "-c", "trap exit TERM; while :; do sleep 0.1; done")
 @pytest.fixture
 def host(archive: Path) -> Iterator[Host]:
     """A swarm with a secret, and a service that reads it."""
-    cluster = Cluster()
-    try:
-        host = cluster.host()
-        host.docker("load", "-i", archive)
-        host.docker("tag", "busybox", IMAGE)
-        host.init()
+    with lone_manager(archive, IMAGE) as host:
         host.docker("secret", "create", "word", "-", stdin=b"sesame")
         host.docker("service", "create", "-dq", "--no-resolve-image", "--name=web", "--secret=word", *IDLE)
         yield host
-    finally:
-        cluster.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import docker as docker_py
 import pytest
 from tests.support.cli import DockerCLI
 from tests.support.http import Http
-from tests.support.swarm import Cluster, Host
+from tests.support.swarm import Host, lone_manager
 from tests.support.waiting import until
 
 IMAGE = "127.0.0.1:1/busybox"
@@ -28,15 +28,8 @@ IDLE = (IMAGE, "sh", "-c", "trap exit TERM; while :; do sleep 0.1; done")
 
 @pytest.fixture(scope="module")
 def host(archive: Path) -> Iterator[Host]:
-    cluster = Cluster()
-    try:
-        host = cluster.host()
-        host.docker("load", "-i", archive)
-        host.docker("tag", "busybox", IMAGE)
-        host.init()
+    with lone_manager(archive, IMAGE) as host:
         yield host
-    finally:
-        cluster.close()
 
 
 @pytest.fixture

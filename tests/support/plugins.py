@@ -8,11 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.engines import Daemon
 from tests.support.net import Neighbourhood
 from tests.support.waiting import until
 
 PROGRAM = Path(__file__).parent / "plugin.py"
 PYTHON = "/usr/bin/python3"
+
+
+@contextmanager
+def plugin_host(kind: type[Daemon], sockets: Path, archive: Path, *, timeout_s: int) -> Iterator[Daemon]:
+    """An engine with busybox that looks for plugins of the host where a test puts them: in `sockets`."""
+    places = [f"--plugin-directory={sockets}", f"--plugin-directory={sockets}/specs"]
+    daemon = kind(options=[*places, f"--plugin-timeout={timeout_s}"])
+    try:
+        daemon.start()
+        daemon.docker("load", "-i", archive)
+        yield daemon
+    finally:
+        daemon.close()
 
 
 class HostPlugin:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.support.cli import DockerCLI
@@ -166,3 +167,16 @@ class Cluster:
             side_by_side([host.close for host in self.hosts])
         finally:
             _ip(f"netns del {self.netns}")
+
+
+@contextmanager
+def lone_manager(archive: Path, image: str) -> Iterator[Host]:
+    """A swarm of one host that has busybox under the name of `image`."""
+    cluster = Cluster()
+    try:
+        host = cluster.host()
+        host.docker("load", "-i", archive)
+        host.docker("tag", "busybox", image)
+        yield host.init()
+    finally:
+        cluster.close()
