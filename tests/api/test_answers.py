@@ -129,6 +129,29 @@ async def test_the_head_of_a_stream_is_sent_before_there_is_anything_to_say(serv
         writer.close()
 
 
+async def test_the_head_of_progress_is_sent_with_the_first_of_it(serve: Serve) -> None:
+    going, done = asyncio.Event(), asyncio.Event()
+
+    async def quiet() -> AsyncIterator[bytes]:
+        going.set()
+        await done.wait()
+        yield b"all of it is done\n"
+
+    async def stream(request: Request, rooms: Rooms) -> Answer:
+        return Stream(quiet(), head_at_once=False)
+
+    async with serve([Route("Stream", "GET", "/s", stream, flow=Flow.STREAM)]) as peer:
+        reader, writer = await peer.connect()
+        writer.write(b"GET /s HTTP/1.1\r\nHost: test\r\n\r\n")
+        head = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        await going.wait()
+        assert not head.done()
+        done.set()
+        async with asyncio.timeout(60):
+            assert (await head).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+
 async def test_a_stream_ends_with_its_client(serve: Serve) -> None:
     left = asyncio.Event()
 

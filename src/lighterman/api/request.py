@@ -43,11 +43,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer whose head is sent at once and whose body comes as it is made."""
+    """An answer whose body comes as it is made."""
 
     chunks: AsyncIterator[bytes]
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    head_at_once: bool = True
+    """Whether the head goes before there is a body. Else with its first bytes: a client that reads no
+    further than the head of a quiet load goes away when all is loaded, not before."""
     ahead_bytes: int = 1 << 20
     """How much of it is made before the client has read it."""
     patience_s: float | None = None

@@ -378,11 +378,14 @@ class Front:
         self._readers.add(reader)
         try:
             async with ended(answer.chunks):
-                await response.prepare(http)
                 if http.transport is not None:
                     http.transport.set_write_buffer_limits(high=answer.ahead_bytes)
+                if answer.head_at_once:
+                    await response.prepare(http)
                 async for chunk in answer.chunks:
+                    await response.prepare(http)  # the first time only
                     await _write(http, response, chunk, answer.patience_s)
+                await response.prepare(http)
             await response.write_eof()
         except OSError:
             raise  # the client is gone

@@ -292,7 +292,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "selinux-enabled": (False,),
     "storage-driver": ("", "overlay2"),
     "storage-opts": ([],),
-    "userland-proxy": (False,),
+    "userland-proxy": (True, False),
 }
 """dockerd's options that are accepted with these values only: they tell what this engine does anyway."""
 

@@ -1,6 +1,6 @@
 """Images: names, histories, and how they come and go."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
@@ -38,7 +38,7 @@ async def create(request: Request, rooms: Rooms) -> Answer:
         pulled = await rooms.images.pull(
             name, request.text("tag"), platform=platform, auth=registry_auth(request.headers)
         )
-        return Stream(progress_lines(pulled))
+        return progress(pulled)
     source = request.text("fromSrc")
     if not source:
         raise InvalidParameter('Get "http:": http: no Host in request URL')
@@ -50,16 +50,21 @@ async def create(request: Request, rooms: Rooms) -> Answer:
         platform=platform,
     )
     if source == "-":
-        return Stream(progress_lines(await rooms.images.import_(request.chunks(), wish)))
-    return Stream(progress_lines(await rooms.images.import_url(source, wish)))
+        return progress(await rooms.images.import_(request.chunks(), wish))
+    return progress(await rooms.images.import_url(source, wish))
 
 
 def _line(message: Progress) -> bytes:
     return msgspec.json.encode(message) + b"\r\n"
 
 
-async def progress_lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
-    """Progress as the wire has it; a failure is the last message, since the head is sent already."""
+def progress(messages: AsyncIterator[Progress], headers: Mapping[str, str] | None = None) -> Stream:
+    """Progress as the wire has it. The head goes with the first. Source: moby, pkg/ioutils, WriteFlusher."""
+    return Stream(_lines(messages), headers=headers or {}, head_at_once=False)
+
+
+async def _lines(messages: AsyncIterator[Progress]) -> AsyncIterator[bytes]:
+    """Each message; a failure is the last one, under the status of a success."""
     try:
         async with ended(messages):
             async for message in messages:
@@ -102,9 +107,7 @@ async def prune(request: Request, rooms: Rooms) -> Answer:
 
 async def load(request: Request, rooms: Rooms) -> Answer:
     """ImageLoad."""
-    return Stream(
-        progress_lines(rooms.images.load(request.chunks(), quiet=request.flag("quiet", default=True)))
-    )
+    return progress(rooms.images.load(request.chunks(), quiet=request.flag("quiet", default=True)))
 
 
 async def get(request: Request, rooms: Rooms) -> Answer:
@@ -126,9 +129,7 @@ async def push(request: Request, rooms: Rooms) -> Answer:
             auth = decode(await request.read(), AuthConfig)
         except InvalidParameter as error:
             raise InvalidParameter(f"Bad parameters and missing X-Registry-Auth: {error}") from error
-    return Stream(
-        progress_lines(await rooms.images.push(request.names["name"], request.text("tag"), auth=auth))
-    )
+    return progress(await rooms.images.push(request.names["name"], request.text("tag"), auth=auth))
 
 
 async def search(request: Request, rooms: Rooms) -> Answer:

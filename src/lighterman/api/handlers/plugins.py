@@ -2,8 +2,8 @@
 
 from lighterman.api.credentials import registry_auth
 from lighterman.api.decode import decode
-from lighterman.api.handlers.images import progress_lines
-from lighterman.api.request import Answer, Reply, Request, Stream, reply
+from lighterman.api.handlers.images import progress
+from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
 from lighterman.apitypes.plugin import PluginPrivilege
 from lighterman.errdefs import InvalidParameter, NotFound
@@ -39,7 +39,7 @@ async def pull(request: Request, rooms: Rooms) -> Answer:
     name, messages = await plugins.pull(
         request.text("remote"), request.text("name"), allowed, registry_auth(request.headers)
     )
-    return Stream(progress_lines(messages), headers={"Docker-Plugin-Name": name})
+    return progress(messages, {"Docker-Plugin-Name": name})
 
 
 async def upgrade(request: Request, rooms: Rooms) -> Answer:
@@ -49,7 +49,7 @@ async def upgrade(request: Request, rooms: Rooms) -> Answer:
     name, messages = await plugins.upgrade(
         request.names["name"], request.text("remote"), allowed, registry_auth(request.headers)
     )
-    return Stream(progress_lines(messages), headers={"Docker-Plugin-Name": name})
+    return progress(messages, {"Docker-Plugin-Name": name})
 
 
 async def _allowed(request: Request) -> list[PluginPrivilege]:
@@ -94,7 +94,7 @@ async def delete(request: Request, rooms: Rooms) -> Answer:
 async def push(request: Request, rooms: Rooms) -> Answer:
     """PluginPush."""
     plugins = await rooms.plugins.opened()
-    return Stream(progress_lines(await plugins.push(request.names["name"], registry_auth(request.headers))))
+    return progress(await plugins.push(request.names["name"], registry_auth(request.headers)))
 
 
 async def set_(request: Request, rooms: Rooms) -> Answer:
