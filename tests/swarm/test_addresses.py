@@ -12,6 +12,7 @@ from lighterman.swarm.node.addresses import (
     check_pools,
     join_port,
     local_address,
+    peer_port_beside,
     resolve_advertise,
     resolve_data_path,
     resolve_listen,
@@ -118,3 +119,16 @@ def test_ports_of_the_data_path_are_checked() -> None:
     assert check_data_path_port(7777) == 7777
     with pytest.raises(InvalidParameter, match="Datapath port number"):
         check_data_path_port(80)
+
+
+@pytest.mark.parametrize(
+    ("listen", "peers"), [("2377", 7946), ("2378", 7947), ("59967", 54398), ("65535", 59966)]
+)
+def test_managers_on_one_host_need_no_more_than_listeners_of_their_own(listen: str, peers: int) -> None:
+    assert peer_port_beside(listen) == peers
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:http", "0.0.0.0:65536"])
+def test_a_listener_has_a_port_that_is_a_number(text: str) -> None:
+    with pytest.raises(BadAddress):
+        resolve_listen(text, ONE)

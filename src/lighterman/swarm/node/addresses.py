@@ -14,6 +14,7 @@ from lighterman.linux.netlink import Netlink
 from lighterman.swarm.errors import BadAddress
 
 DEFAULT_HOST, DEFAULT_PORT = "0.0.0.0", 2377
+_PEER_PORT, _PORTS = 7946, 65535
 _NUMBERS = re.compile(r"\d{1,5}")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -70,6 +71,16 @@ def join_port(host: str, port: str | int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def peer_port_beside(listen_port: str) -> int:
+    """Where managers speak with each other: 7946 beside 2377, and moved as far as the listener is.
+
+    So nodes that share the addresses of a host need nothing but listeners of their own.
+    """
+    offset = _PEER_PORT - DEFAULT_PORT
+    port = int(listen_port) + offset
+    return port if port <= _PORTS else port - 2 * offset
+
+
 def with_defaults(text: str) -> str:
     """An address with host and port, whatever of the two is missing. Raises: BadAddress for the empty one.
 
@@ -91,6 +102,8 @@ def resolve_listen(text: str, host: Sequence[HostAddress]) -> tuple[str, str]:
     """Host and port to listen on. Raises: BadAddress."""
     try:
         name, port = split_port(text)
+        if not _NUMBERS.fullmatch(port) or int(port) > _PORTS:
+            raise ValueError(text)
     except ValueError:
         raise BadAddress(f"could not parse listen address {text}") from None
     found = _resolve(name, host, unspecified=True)

@@ -16,7 +16,7 @@ from lighterman.swarm.ca.certificates import Identity
 from lighterman.swarm.ca.tokens import new_token, new_unlock_key
 from lighterman.swarm.facade import Engine
 from lighterman.swarm.identity import new_id
-from lighterman.swarm.node.addresses import Place, split_port
+from lighterman.swarm.node.addresses import Place, peer_port_beside, split_port
 from lighterman.swarm.node.books import Keys, Membership
 from lighterman.swarm.session import Peer
 from lighterman.swarm.state import Authority, Cluster, Kind, Network, Node, Put, Write
@@ -54,6 +54,7 @@ def new_swarm(
         advertise=place.advertise,
         local=place.local,
         data_path=place.data_path,
+        peer_port=peer_port_beside(split_port(place.listen)[1]),
         raft=spec.raft,
         managers=(Peer(identity.node_id, place.advertise),),
     )

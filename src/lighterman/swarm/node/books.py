@@ -38,7 +38,7 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     local: str
     data_path: str = ""
     peer_port: int = 7946
-    """Of etcd, between managers."""
+    """Of etcd, between managers: as far from the usual one as the port of `listen` is from its own."""
     managers: tuple[Peer, ...] = ()
     """Whom it knew last."""
     raft: RaftConfig = RaftConfig(10000, 0, 500, 10, 1)

@@ -20,6 +20,7 @@ from lighterman.swarm.node.addresses import (
     host_addresses,
     join_port,
     local_address,
+    peer_port_beside,
     resolve_advertise,
     resolve_data_path,
     resolve_listen,
@@ -120,6 +121,7 @@ async def _admitted(engine: Engine, body: SwarmJoinBody) -> tuple[Membership, Ke
         advertise=seen,
         local=split_port(seen)[0],
         data_path=data_path,
+        peer_port=peer_port_beside(listen_port),
         managers=answer.managers,
     )
     return membership, Keys(certificate=answer.certificate, key=key), answer.role
