@@ -326,7 +326,9 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         default_host_ip="" if config.ip == "0.0.0.0" else config.ip,
         icc=config.icc,
         ip_forward=config.ip_forward,
-        ip_masq=config.ip_masq,
+        ip_masq=config.ip_masq and config.iptables,
+        iptables=config.iptables,
+        ip6tables=config.has_ip6tables,
         fixed_cidr=config.fixed_cidr,
         default_gateway=config.default_gateway,
         ipv6=config.ipv6,
@@ -335,6 +337,14 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         host_gateway=config.host_gateway_ip,
         dns=config.dns,
     )
+
+
+def unguarded(config: EngineConfig) -> tuple[str, ...]:
+    """What /info warns of when the firewall is left alone."""
+    if config.has_ip6tables:
+        return ()
+    key, of = ("ip6tables", " of IPv6") if config.iptables else ("iptables", "")
+    return (f"WARNING: {key} is false: nothing{of} is masqueraded or kept apart, ports{of} are relayed",)
 
 
 def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
@@ -417,5 +427,5 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         no_new_privileges=config.no_new_privileges,
         userns=bool(config.userns_remap),
         authorization_plugins=config.authorization_plugins,
-        warnings=exposures(config),
+        warnings=(*exposures(config), *unguarded(config)),
     )
