@@ -30,8 +30,6 @@ class NetworkConfig:
     icc: bool = True
     ip_forward: bool = True
     ip_masq: bool = True
-    iptables: bool = True  # False: no firewall is touched, ports are relayed and nothing is masqueraded
-    ip6tables: bool = True  # the same for IPv6 alone; False where `iptables` is
     fixed_cidr: str = ""  # of the default bridge: where addresses are chosen from
     default_gateway: str = ""  # of its containers; "" is the bridge itself
     ipv6: bool = False  # of the default bridge
@@ -40,7 +38,14 @@ class NetworkConfig:
     host_gateway: str = ""  # what "host-gateway" stands for; "" is the bridge's address
     dns: tuple[str, ...] = ()  # for containers that name none; () is the host's
 
+    twin: str = ""  # what tells an engine that shares docker0 with the host's usual one from that
+
+    @property
+    def known_as(self) -> str:
+        """What tells this engine's links and rules from those of others on the host."""
+        return self.twin or self.bridge_name if self.bridge_name == "docker0" else self.bridge_name
+
     @property
     def table(self) -> str:
         """The name of this engine's nft table."""
-        return "lighterman" if self.bridge_name == "docker0" else f"lighterman_{self.bridge_name}"
+        return "lighterman" if self.known_as == "docker0" else f"lighterman_{self.known_as}"
