@@ -113,6 +113,9 @@ def test_no_option_is_both_known_and_refused() -> None:
     ("wish", "text"),
     [
         ({"mtu": -1}, "invalid default MTU: -1"),
+        ({"iptables": False, "icc": False}, "You specified --iptables=false with --icc=false. ICC=false us"),
+        ({"iptables": False, "ip6tables": True}, "ip6tables cannot be used without iptables: one table is"),
+        ({"ip6tables": False, "icc": False, "ipv6": True}, "icc: false cannot be used with ipv6 and without"),
         ({"log-level": "loud"}, "invalid logging level: loud"),
         ({"labels": ["alone"]}, "bad attribute format: alone"),
         ({"labels": ["a=1", "a=2"]}, "conflict labels for a=2 and a=1"),

@@ -152,6 +152,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     ip: Annotated[str, Flag("ip", "Host address of published ports that name none")] = "0.0.0.0"
     ip_forward: Annotated[bool, Flag("ip-forward", "Switch on IPv4 forwarding of the host")] = True
     ip_masq: Annotated[bool, Flag("ip-masq", "Masquerade what leaves the default network")] = True
+    iptables: Annotated[
+        bool,
+        Flag("iptables", "Keep a table in the host's firewall; false: touch none, relay published ports"),
+    ] = True
+    ip6tables: Annotated[
+        bool | None, Flag("ip6tables", "The same for IPv6 alone; unset: as iptables says")
+    ] = None
     fixed_cidr: Annotated[
         str, Flag("fixed-cidr", "Part of the default network that addresses are chosen from")
     ] = ""
@@ -271,6 +278,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
         return bool(self.tls) or self.tlsverify is not None
 
     @property
+    def has_ip6tables(self) -> bool:
+        """Whether the table in the firewall is for IPv6 too."""
+        return self.iptables if self.ip6tables is None else self.ip6tables
+
+    @property
     def verifies_clients(self) -> bool:
         """Whether clients of TCP must show a certificate."""
         return self.uses_tls and self.tlsverify is not False
@@ -284,8 +296,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "exec-opts": ([], ["native.cgroupdriver=cgroupfs"]),
     "firewall-backend": ("", "nftables"),
-    "ip6tables": (True,),
-    "iptables": (True,),
     "live-restore": (True,),
     "raw-logs": (True, False),
     "rootless": (False,),

@@ -59,11 +59,24 @@ def validate(config: EngineConfig) -> None:
     for mirror in config.registry_mirrors:
         check_mirror(mirror)
     _validate_bridge(config)
+    _validate_firewall(config)
     if config.default_runtime not in ("", "crun", "runc", *config.runtimes):
         raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     for name, runtime in config.runtimes.items():
         if not runtime.path.startswith("/"):
             raise InvalidParameter(f"the path of runtime {name} must be absolute: {runtime.path!r}")
+
+
+def _validate_firewall(config: EngineConfig) -> None:
+    if config.ip6tables and not config.iptables:
+        raise InvalidParameter("ip6tables cannot be used without iptables: one table is for both")
+    if not (config.iptables or config.icc):
+        raise InvalidParameter(
+            "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
+            "Please set --icc or --iptables to true"
+        )
+    if config.ipv6 and not (config.has_ip6tables or config.icc):
+        raise InvalidParameter("icc: false cannot be used with ipv6 and without ip6tables")
 
 
 def _validate_numbers(config: EngineConfig) -> None:

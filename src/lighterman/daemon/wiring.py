@@ -328,7 +328,9 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         default_host_ip="" if config.ip == "0.0.0.0" else config.ip,
         icc=config.icc,
         ip_forward=config.ip_forward,
-        ip_masq=config.ip_masq,
+        ip_masq=config.ip_masq and config.iptables,
+        iptables=config.iptables,
+        ip6tables=config.has_ip6tables,
         fixed_cidr=config.fixed_cidr,
         default_gateway=config.default_gateway,
         ipv6=config.ipv6,
@@ -343,6 +345,14 @@ def _twin(exec_root: str) -> str:
     """A name for an engine whose running state is elsewhere than the usual one's; "" for that one."""
     usual = exec_root == EngineConfig().exec_root
     return "" if usual else hashlib.sha256(exec_root.encode()).hexdigest()[:6]
+
+
+def unguarded(config: EngineConfig) -> tuple[str, ...]:
+    """What /info warns of when the firewall is left alone."""
+    if config.has_ip6tables:
+        return ()
+    key, of = ("ip6tables", " of IPv6") if config.iptables else ("iptables", "")
+    return (f"WARNING: {key} is false: nothing{of} is masqueraded or kept apart, ports{of} are relayed",)
 
 
 def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
@@ -425,5 +435,5 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         no_new_privileges=config.no_new_privileges,
         userns=bool(config.userns_remap),
         authorization_plugins=config.authorization_plugins,
-        warnings=exposures(config),
+        warnings=(*exposures(config), *unguarded(config)),
     )

@@ -21,6 +21,7 @@ from lighterman.networks.firewall import Firewall
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.name_server import Ears, open_ears
 from lighterman.networks.plan import (
+    Ours,
     bridge_of,
     plug_of,
     plugs_of,
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Builder:
-    """The effects of one engine, known on the host by its `owner`. For the `Kernel`'s thread only."""
+    """The effects of one engine, whose links are `ours`. For the `Kernel`'s thread only."""
 
     def __init__(
         self,
@@ -47,15 +48,13 @@ class Builder:
         catalog: Catalog,
         *,
         exec_root: Path,
-        owner: str,
-        veth_prefix: str,
+        ours: Ours,
         ip_forward: bool,
     ) -> None:
         self._netlink = kernel.netlink
         self._firewall = firewall
         self._catalog = catalog
-        self._owner = owner
-        self._veth_prefix = veth_prefix
+        self._ours = ours
         self._ip_forward = ip_forward
         self.pins = exec_root / "netns"
         self.pins.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,10 +152,10 @@ class Builder:
         with domain(f"failed to create network {row.name}"):
             if row.driver == "bridge":
                 self._forward([row])
-                links.repair_bridges(self._netlink, [bridge_of(row, self._owner)])
+                links.repair_bridges(self._netlink, [bridge_of(row, self._ours)])
                 self._firewall.add_bridge(rules_of(row))
             elif row.has_link:
-                links.try_shared(self._netlink, shared_of(row, self._owner))
+                links.try_shared(self._netlink, shared_of(row, self._ours))
 
     def remove_network(self, row: NetworkRow) -> None:
         """The undo of `add_network`; idempotent. Raises: System."""
@@ -232,10 +231,11 @@ class Builder:
                 links.remove_sandbox(str(pin))
         for sandbox_id in remembered.keys() - {sandbox.id for sandbox in kept}:
             self.records.delete(sandbox_id)
-        names = {veth_name(self._veth_prefix, end) for sandbox in kept for end in sandbox.endpoints}
-        found = links.our_veths(self._netlink, self._veth_prefix, [row.link for row in self._catalog.bridges])
+        bridges = self._catalog.bridges
+        names = {veth_name(self._ours.veth_prefix, end) for sandbox in kept for end in sandbox.endpoints}
+        found = links.our_veths(self._netlink, self._ours.veth_prefix, [row.link for row in bridges])
         wanted = {row.link for row in self._catalog.rows.values()}
-        orphans = links.our_links(self._netlink, self._owner) - wanted
+        orphans = links.our_links(self._netlink, self._ours.owner) - wanted
         links.remove_links(self._netlink, (found - names) | orphans)
         self._segments.sweep([row.link for row in self._catalog.overlays])
 
@@ -274,14 +274,13 @@ class Builder:
             log.info("op=enable-forwarding net.ipv6.conf.all.forwarding was 0, is 1: networks need it")
 
     def _bridges(self) -> list[links.Bridge]:
-        return [bridge_of(row, self._owner) for row in self._catalog.bridges]
+        return [bridge_of(row, self._ours) for row in self._catalog.bridges]
 
     def _plugs(self, sandbox: Sandbox) -> list[links.Plug]:
-        return plugs_of(sandbox, self._catalog.rows, self._veth_prefix, self._owner)
+        return plugs_of(sandbox, self._catalog.rows, self._ours)
 
     def _plug(self, endpoint: Endpoint) -> links.Plug:
-        row = self._catalog.rows[endpoint.network_id]
-        return plug_of(endpoint, row, veth_prefix=self._veth_prefix, owner=self._owner)
+        return plug_of(endpoint, self._catalog.rows[endpoint.network_id], self._ours)
 
 
 def _ways_out(sandbox: Sandbox) -> links.WaysOut:

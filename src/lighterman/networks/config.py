@@ -30,6 +30,8 @@ class NetworkConfig:
     icc: bool = True
     ip_forward: bool = True
     ip_masq: bool = True
+    iptables: bool = True  # False: no firewall is touched, ports are relayed and nothing is masqueraded
+    ip6tables: bool = True  # the same for IPv6 alone; False where `iptables` is
     fixed_cidr: str = ""  # of the default bridge: where addresses are chosen from
     default_gateway: str = ""  # of its containers; "" is the bridge itself
     ipv6: bool = False  # of the default bridge

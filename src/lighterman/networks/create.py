@@ -80,6 +80,19 @@ def plan_network(
     return NetworkPlan(row, configs)
 
 
+def check_rules(row: NetworkRow, *, iptables: bool, ip6tables: bool) -> None:
+    """Raises Forbidden for what a bridge network cannot be without rules that the operator does not want."""
+    off = "iptables" if not iptables else "ip6tables" if row.ipv6 and not ip6tables else ""
+    if row.driver != "bridge" or not off:
+        return
+    if not options.flag(row.options, options.ICC):
+        raise Forbidden(f"{options.ICC}=false takes firewall rules, and {off} is false")
+    if off == "iptables" and options.flag(row.options, options.MASQUERADE, default=False):
+        raise Forbidden(f"{options.MASQUERADE}=true takes firewall rules, and {off} is false")
+    if row.internal and row.ipv6:  # what comes by IPv4 from its bridge is not forwarded: that takes no rule
+        raise Forbidden(f"an internal network with IPv6 takes firewall rules, and {off} is false")
+
+
 def _check_null(row: NetworkRow, configs: Sequence[wire.IPAMConfig]) -> None:
     """Source: ipams/null of libnetwork."""
     if not row.is_remote:

@@ -3,8 +3,10 @@
 All methods block and run in the `Kernel`'s thread; nothing here is touched from elsewhere.
 """
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lighterman.linux.nft import Nft, NftError
 from lighterman.networks import ruleset
@@ -14,11 +16,14 @@ log = logging.getLogger(__name__)
 
 
 class Firewall:
-    """One engine's table."""
+    """One engine's table; without `ipv6` it lets all of that pass."""
 
-    def __init__(self, nft: Nft, table: str) -> None:
+    is_there = True
+
+    def __init__(self, nft: Nft, table: str, *, ipv6: bool = True) -> None:
         self._nft = nft
         self._table = table
+        self._ipv6 = ipv6
         self._bridges: dict[str, BridgeRules] = {}
         self._publications: dict[str, Publication] = {}
 
@@ -27,13 +32,13 @@ class Firewall:
 
         Raises: NftError.
         """
-        self._bridges = {bridge.name: bridge for bridge in bridges}
-        self._publications = dict(publications)
+        self._bridges = {bridge.name: self._seen(bridge) for bridge in bridges}
+        self._publications = {id: self._led(publication) for id, publication in publications.items()}
         self._put_back()
 
     def add_bridge(self, bridge: BridgeRules) -> None:
         """Let a bridge in. Raises: NftError."""
-        self._bridges[bridge.name] = bridge
+        self._bridges[bridge.name] = bridge = self._seen(bridge)
         self._change(ruleset.add_bridge(self._table, bridge))
 
     def remove_bridge(self, name: str) -> None:
@@ -45,7 +50,7 @@ class Firewall:
     def publish(self, sandbox_id: str, publication: Publication) -> None:
         """Send the ports of one container on to it, in place of what was published of it, in one
         transaction. Raises: NftError."""
-        former = self._publications.pop(sandbox_id, None)
+        former, publication = self._publications.pop(sandbox_id, None), self._led(publication)
         if former == publication:
             self._publications[sandbox_id] = publication
             return
@@ -82,6 +87,12 @@ class Firewall:
                     chain["table"],
                 )
 
+    def _seen(self, bridge: BridgeRules) -> BridgeRules:
+        return bridge if self._ipv6 else bridge.without_ipv6()
+
+    def _led(self, publication: Publication) -> Publication:
+        return publication if self._ipv6 else replace(publication, ipv6="")
+
     def _change(self, text: str) -> None:
         if not text:
             return
@@ -92,4 +103,22 @@ class Firewall:
             self._put_back()
 
     def _put_back(self) -> None:
-        self._nft.run(ruleset.whole_table(self._table, self._bridges.values(), self._publications.values()))
+        bridges, publications = self._bridges.values(), self._publications.values()
+        self._nft.run(ruleset.whole_table(self._table, bridges, publications, ipv6=self._ipv6))
+
+
+class NoFirewall(Firewall):
+    """The same verbs for an operator who keeps the firewall himself: nft hears of none of them, but that a
+    table which this engine had before goes."""
+
+    is_there = False
+
+    def warn_of_others(self) -> None:
+        """What others drop is not looked at."""
+
+    def _change(self, text: str) -> None:
+        pass
+
+    def _put_back(self) -> None:
+        with contextlib.suppress(NftError):  # there is none, or no nftables at all
+            self._nft.run(f"delete table inet {self._table}")

@@ -37,27 +37,30 @@ class Guard:
         self._table = table
         self._wanted = wanted
         self._mend = mend
-        self._rules, self._links = NftMonitor(), LinkMonitor()
+        self._links = LinkMonitor()
+        self._rules = NftMonitor() if firewall.is_there else None
         self._own_thread = 0
         self._healing: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Begin to watch."""
         self._own_thread = await self._kernel.call(threading.get_native_id)
-        asyncio.get_running_loop().add_reader(self._rules.socket, self._hear_of_rules)
+        if self._rules is not None:
+            asyncio.get_running_loop().add_reader(self._rules.socket, self._hear_of_rules, self._rules)
         asyncio.get_running_loop().add_reader(self._links.socket, self._hear_of_links)
 
     def close(self) -> None:
         """Stop."""
         for monitor in (self._rules, self._links):
-            asyncio.get_running_loop().remove_reader(monitor.socket)
-            monitor.close()
+            if monitor is not None:
+                asyncio.get_running_loop().remove_reader(monitor.socket)
+                monitor.close()
         if self._healing is not None:
             self._healing.cancel()
 
-    def _hear_of_rules(self) -> None:
+    def _hear_of_rules(self, rules: NftMonitor) -> None:
         try:
-            foreign = [tables for thread, tables in self._rules.changes() if thread != self._own_thread]
+            foreign = [tables for thread, tables in rules.changes() if thread != self._own_thread]
         except OSError:  # too much came to be told: look after it
             foreign = [frozenset([self._table])]
         if any(self._table in tables for tables in foreign) and self._healing is None:

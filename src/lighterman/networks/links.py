@@ -55,6 +55,8 @@ class Bridge:
     mtu: int
     icc: bool
     owner: str
+    guarded: bool  # by the firewall: ports of the host's loopback may be sent on to it
+    closed: bool  # the host sends nothing on that comes from it (IPv4)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def repair_bridges(netlink: Netlink, bridges: Sequence[Bridge]) -> None:
 
 def _settle(bridge: Bridge) -> None:
     # published ports on 127.0.0.1 are sent to containers; the chain `martians` guards the way back
-    _write(f"/proc/sys/net/ipv4/conf/{bridge.name}/route_localnet", "1")
+    _write(f"/proc/sys/net/ipv4/conf/{bridge.name}/route_localnet", str(int(bridge.guarded)))
+    if bridge.closed:
+        _write(f"/proc/sys/net/ipv4/conf/{bridge.name}/forwarding", "0")
     ipv6 = any(address.version == 6 for address in bridge.addresses)
     for name, value in (("disable_ipv6", str(int(not ipv6))), ("accept_ra", "0")):
         _write_if_there(f"/proc/sys/net/ipv6/conf/{bridge.name}/{name}", value)

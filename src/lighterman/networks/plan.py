@@ -1,7 +1,7 @@
 """What follows from a network's row and a container's wishes. Pure, but for the addresses it takes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 from lighterman.errdefs import InvalidParameter
@@ -179,8 +179,17 @@ def _free_interface(prefix: str, taken: Iterable[str]) -> str:
     return f"{prefix}{number}"
 
 
-def bridge_of(row: NetworkRow, owner: str) -> Bridge:
-    """The link of a bridge network of the engine `owner`."""
+@dataclass(frozen=True)
+class Ours:
+    """By what the links of one engine are known on the host, and whether its firewall stands before them."""
+
+    owner: str
+    veth_prefix: str
+    guarded: bool = True
+
+
+def bridge_of(row: NetworkRow, ours: Ours) -> Bridge:
+    """The link of a bridge network."""
     silent = options.flag(row.options, options.NO_ADDRESS, default=False)
     return Bridge(
         name=row.link,
@@ -191,11 +200,13 @@ def bridge_of(row: NetworkRow, owner: str) -> Bridge:
         ),
         mtu=int(row.options.get(options.MTU, "1500")),
         icc=options.flag(row.options, options.ICC),
-        owner=owner if row.own_link else "",
+        owner=ours.owner if row.own_link else "",
+        guarded=ours.guarded,
+        closed=row.internal and not ours.guarded,
     )
 
 
-def shared_of(row: NetworkRow, owner: str) -> Shared:
+def shared_of(row: NetworkRow, ours: Ours) -> Shared:
     """The link that the containers of a macvlan or ipvlan network stand on."""
     mode, default = ("ipvlan_mode", "l2") if row.driver == "ipvlan" else (options.MACVLAN_MODE, "bridge")
     return Shared(
@@ -204,7 +215,7 @@ def shared_of(row: NetworkRow, owner: str) -> Shared:
         nowhere=not row.options.get(options.PARENT),
         mode=row.options.get(mode, default),
         mtu=int(row.options.get(options.MTU, "0")),
-        owner=owner if row.own_link else "",
+        owner=ours.owner if row.own_link else "",
     )
 
 
@@ -224,7 +235,7 @@ def segment_of(row: NetworkRow) -> Segment:
     return Segment(row.link, row.vni, int(row.options.get(options.MTU, OVERLAY_MTU)))
 
 
-def plug_of(endpoint: Endpoint, row: NetworkRow, *, veth_prefix: str, owner: str) -> Plug:
+def plug_of(endpoint: Endpoint, row: NetworkRow, ours: Ours) -> Plug:
     """The link of an endpoint that has one."""
     to: Bridge | Segment | Shared | Visitor
     if endpoint.brought is not None:
@@ -232,14 +243,14 @@ def plug_of(endpoint: Endpoint, row: NetworkRow, *, veth_prefix: str, owner: str
     elif row.driver == "overlay":
         to = segment_of(row)
     else:
-        to = bridge_of(row, owner) if row.driver == "bridge" else shared_of(row, owner)
-    return Plug(endpoint, to, veth_name(veth_prefix, endpoint))
+        to = bridge_of(row, ours) if row.driver == "bridge" else shared_of(row, ours)
+    return Plug(endpoint, to, veth_name(ours.veth_prefix, endpoint))
 
 
-def plugs_of(sandbox: Sandbox, rows: Mapping[str, NetworkRow], veth_prefix: str, owner: str) -> list[Plug]:
+def plugs_of(sandbox: Sandbox, rows: Mapping[str, NetworkRow], ours: Ours) -> list[Plug]:
     """The links that a sandbox needs."""
     return [
-        plug_of(endpoint, rows[endpoint.network_id], veth_prefix=veth_prefix, owner=owner)
+        plug_of(endpoint, rows[endpoint.network_id], ours)
         for endpoint in sandbox.endpoints
         if endpoint.has_link
     ]

@@ -38,11 +38,19 @@ class HeldPorts:
 class Ports:
     """All ports that this engine holds on the host."""
 
-    def __init__(self, *, ephemeral: range, default_host_ip: str = "", ipv6: bool | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ephemeral: range,
+        default_host_ip: str = "",
+        ipv6: bool | None = None,
+        firewall: bool = True,
+    ) -> None:
         self._taken: set[Key] = set()
         self._ephemeral = ephemeral
         self._next = ephemeral.start
         self._default_host_ip = default_host_ip
+        self._firewall = firewall
         self._ipv6 = ipv6_is_there() if ipv6 is None else ipv6
 
     def hold(self, wishes: Iterable[PortWish], *, host_ip: str = "") -> HeldPorts:
@@ -120,6 +128,8 @@ class Ports:
     def _bind(self, held: HeldPorts, port: PublishedPort) -> None:
         if _key(port) in self._taken:
             raise PortTaken(f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated")
+        if port.proto == "sctp" and not self._firewall:
+            raise PortFailed("ports of sctp are led by the firewall, which is left alone (iptables=false)")
         sock = _listen(port)
         self._taken.add(_key(port))
         held.ports.append(port)

@@ -15,11 +15,12 @@ What the chains do, in the order a packet meets them:
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lighterman.networks.sandbox import PublishedPort
 
 _ANY = ("0.0.0.0", "::")
+_FORWARDING = "type filter hook forward priority 0; policy accept;"
 _CHAINS = """
   chain martians {
     type filter hook prerouting priority -300; policy accept;
@@ -85,6 +86,10 @@ class BridgeRules:
     icc: bool
     masquerade: bool
 
+    def without_ipv6(self) -> "BridgeRules":
+        """The same for a table that does not look at IPv6."""
+        return replace(self, subnets=[subnet for subnet in self.subnets if ":" not in subnet])
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -95,12 +100,16 @@ class Publication:
     ports: Sequence[PublishedPort]
 
 
-def whole_table(table: str, bridges: Iterable[BridgeRules], publications: Iterable[Publication]) -> str:
-    """The text that makes the table, in place of one that may be there, in one transaction."""
+def whole_table(
+    table: str, bridges: Iterable[BridgeRules], publications: Iterable[Publication], *, ipv6: bool = True
+) -> str:
+    """The text that makes the table, in place of one that may be there, in one transaction; without `ipv6`
+    one that forwards all of it."""
+    chains = _CHAINS if ipv6 else _CHAINS.replace(_FORWARDING, f"{_FORWARDING}\n    meta nfproto ipv6 accept")
     elements = [_bridges("add", table, bridges), *(publish(table, each) for each in publications)]
     return (
         f"add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n"
-        f"{_SETS}{_CHAINS}}}\n" + "".join(elements)
+        f"{_SETS}{chains}}}\n" + "".join(elements)
     )
 
 

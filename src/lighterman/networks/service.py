@@ -27,16 +27,24 @@ from lighterman.networks.attachment import Attacher
 from lighterman.networks.builder import Builder, domain
 from lighterman.networks.catalog import Catalog
 from lighterman.networks.config import NetworkConfig
-from lighterman.networks.create import NetworkPlan, check_overlap, plan_network, warning_of, with_pools
+from lighterman.networks.create import (
+    NetworkPlan,
+    check_overlap,
+    check_rules,
+    plan_network,
+    warning_of,
+    with_pools,
+)
 from lighterman.networks.defaults import BRIDGE, bridge_address, default_rows
 from lighterman.networks.drivers import Drivers, NoDrivers
 from lighterman.networks.errors import EndpointExists, HasEndpoints
-from lighterman.networks.firewall import Firewall
+from lighterman.networks.firewall import Firewall, NoFirewall
 from lighterman.networks.guard import Guard
 from lighterman.networks.ipam import Subnet
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.names import Names
 from lighterman.networks.overlays import Overlays
+from lighterman.networks.plan import Ours
 from lighterman.networks.ports import Ports, ephemeral_ports
 from lighterman.networks.row import Lease, NetworkRow
 from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
@@ -78,7 +86,11 @@ class Networks:
         self._catalog = catalog
         self._ending: set[asyncio.Future[None]] = set()
         """Links of networks that are no more, on their way out."""
-        self._firewall = Firewall(kernel.nft, config.table)
+        self._firewall = (
+            Firewall(kernel.nft, config.table, ipv6=config.ip6tables)
+            if config.iptables
+            else NoFirewall(kernel.nft, config.table)
+        )
         names = Names()
         veth_prefix = links.veth_prefix(config.known_as)
         self._builder = Builder(
@@ -86,15 +98,18 @@ class Networks:
             self._firewall,
             catalog,
             exec_root=exec_root,
-            owner=config.table,
-            veth_prefix=veth_prefix,
+            ours=Ours(config.table, veth_prefix, guarded=config.iptables),
             ip_forward=config.ip_forward,
         )
         self._sandboxes = Sandboxes(
             kernel,
             self._builder,
             catalog,
-            Ports(ephemeral=ephemeral_ports(), default_host_ip=config.default_host_ip),
+            Ports(
+                ephemeral=ephemeral_ports(),
+                default_host_ip=config.default_host_ip,
+                firewall=config.iptables,
+            ),
             veth_prefix=veth_prefix,
             names=names,
             dns=config.dns,
@@ -353,6 +368,7 @@ class Networks:
         routed = await self._kernel.call(partial(_routed, self._kernel))
         rows = self._rows
         plan = plan_network(body, rows, network_id=secrets.token_hex(32), now_ns=time.time_ns())
+        check_rules(plan.row, iptables=self._config.iptables, ip6tables=self._config.ip6tables)
         taken = [*routed, *(subnet for other in rows for subnet in other.subnets)]
         if plan.row.asks_plugins:
             row = await self._create_with_plugins(plan, taken)
@@ -417,7 +433,9 @@ class Networks:
         """
         if GATEWAY_BRIDGE in self:
             return
-        wish = {options.NAME: GATEWAY_BRIDGE, options.ICC: "false", options.MASQUERADE: "true"}
+        wish = {options.NAME: GATEWAY_BRIDGE}
+        if self._config.iptables:
+            wish |= {options.ICC: "false", options.MASQUERADE: "true"}
         await self.create(wire.NetworkCreateBody(GATEWAY_BRIDGE, driver="bridge", options=wish))
 
     async def remove(self, ref: str) -> None:
