@@ -7,7 +7,7 @@ when the engine starts, so that a mistype is answered at once.
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -30,9 +30,11 @@ from lighterman.daemon.config import (
 from lighterman.errdefs import EngineError, InvalidParameter
 
 _LISTS = """allow-nondistributable-artifacts cdi-spec-dirs cluster-store-opts
-    default-network-opts exec-opts node-generic-resources storage-opts
+    exec-opts node-generic-resources storage-opts
     """.split()  # noqa: SIM905 a list of words reads best as words
 """Refused options whose flag is the singular of the key."""
+_OTHERWISE = {"containerd-plugin-namespace": "containerd-plugins-namespace"}
+"""Refused options whose flag dockerd calls otherwise than the key."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -189,8 +191,10 @@ def _variable(option: Option) -> str:
 
 def _shaped(option: Option, value: Any) -> Any:
     if get_origin(option.kind) is dict:
-        pairs = dict(_pair(option, each) for each in value)
         of = get_args(option.kind)[1]
+        if get_origin(of) is dict:
+            return _nested(option, value)
+        pairs = dict(_pair(option, each) for each in value)
         if of is OciRuntime:
             return {name: {"path": path} for name, path in pairs.items()}
         if of is UlimitRange:
@@ -206,6 +210,15 @@ def _pair(option: Option, text: str) -> tuple[str, str]:
     if not key or not equals:
         raise click.UsageError(f"invalid value {text!r} for --{option.flag.name}: expected name=value")
     return key, value
+
+
+def _nested(option: Option, texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Of "name=key=value", several of a name."""
+    nested: dict[str, dict[str, str]] = {}
+    for name, text in (_pair(option, each) for each in texts):
+        key, value = _pair(option, text)
+        nested.setdefault(name, {})[key] = value
+    return nested
 
 
 def _ulimit(option: Option, name: str, text: str) -> dict[str, Any]:
@@ -258,7 +271,7 @@ def _refusing_option(key: str) -> click.Option:
             except EngineError as error:
                 raise click.UsageError(str(error), context) from error
 
-    name = key.removesuffix("s") if key in _LISTS else key
+    name = key.removesuffix("s") if key in _LISTS else _OTHERWISE.get(key, key)
     return click.Option(
         [f"--{name}", "refused_" + key.replace("-", "_")],
         type=bool if boolean else str,

@@ -4,9 +4,11 @@ import re
 from random import Random
 
 import pytest
+from tests.containers.values import container
 
 from lighterman.apitypes.container import RestartPolicy
 from lighterman.containers.ago import DAY, HOUR, MINUTE, human_duration
+from lighterman.containers.ending import stop_timeout_s
 from lighterman.containers.names import check_name, made_up_name
 from lighterman.containers.restart_policy import restart_delay_s
 from lighterman.containers.signals import is_known, parse_signal
@@ -110,3 +112,13 @@ def test_a_policy_answers_with_a_delay_or_with_rest(
 )
 def test_durations_are_told_as_docker_does(seconds: float, text: str) -> None:
     assert human_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "own_s", "patience_s"),
+    [(None, None, 20.0), (None, 3, 3.0), (0, 3, 0.0), (-1, 3, None), (None, -1, None), (5, None, 5.0)],
+)
+def test_a_stop_waits_as_asked_or_as_the_container_or_the_engine_has_it(
+    asked_s: int | None, own_s: int | None, patience_s: float | None
+) -> None:
+    assert stop_timeout_s(container(stop_timeout=own_s), asked_s, default_s=20) == patience_s

@@ -30,6 +30,7 @@ def blank(tmp_path: Path) -> str:
         ["--icc=false", "--ip-masq", "--debug"],
         ["--log-opt", "max-size=10m", "--log-opt", "max-file=3"],
         ["--default-address-pool", "base=10.10.0.0/16,size=24", "--add-runtime", "kata=/usr/bin/kata"],
+        ["--default-network-opt", "bridge=com.docker.network.driver.mtu=1400", "--default-stop-timeout=0"],
         ["--storage-driver=overlay2", "--live-restore", "--exec-opt", "native.cgroupdriver=cgroupfs"],
         ["-b", "lighter0", "--bip", "10.0.0.1/24", "--mtu", "1400", "-l", "warn"],
     ],
@@ -48,6 +49,12 @@ def test_flags_of_dockerd_are_taken(flags: Sequence[str], blank: str) -> None:
         (["daemon", "extra"], 2, "Got unexpected extra argument (extra)"),
         (["daemon", "--mtu", "big"], 2, "Invalid value for '--mtu': 'big' is not a valid integer."),
         (["daemon", "--bip6", "x"], 2, "the option bip6 cannot be used: fixed-cidr-v6 and"),
+        (["daemon", "--default-network-opt", "bridge=x"], 2, "invalid value 'x' for --default-network-opt"),
+        (
+            ["daemon", "--containerd-plugins-namespace", "x"],
+            2,
+            "the option containerd-plugin-namespace cannot",
+        ),
         (["daemon", "--default-ulimit", "core=x"], 2, "invalid value 'x' for --default-ulimit"),
         (["daemon", "--feature", "buildkit=2"], 2, "invalid value '2' for --feature: expected true or false"),
         (

@@ -138,6 +138,9 @@ def test_no_option_is_both_known_and_refused() -> None:
         ({"default-ulimits": {"core": {"Hard": 1, "Soft": 2}}}, "ulimit soft limit must be less than or"),
         ({"features": {"warp": True}}, "the feature warp cannot be used with true"),
         ({"max-download-attempts": 0}, "invalid max download attempts: 0"),
+        ({"default-stop-timeout": -1}, "invalid default stop timeout: -1"),
+        ({"host-gateway-ips": ["10.0.0.1", "10.0.0.2"]}, "only one IPv4 host gateway IP address can be"),
+        ({"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1"}}}, "invalid MTU number"),
         ({"max-concurrent-uploads": -1}, "invalid max concurrent uploads: -1"),
         ({"oom-score-adjust": 1001}, "invalid oom-score-adjust: 1001"),
         ({"log-format": "xml"}, "invalid log format: xml"),
@@ -178,6 +181,22 @@ def test_proxies_of_the_file_are_the_flags_of_their_names() -> None:
         {"http-proxy": "x"}, proxies={"http-proxy": "y"}
     )
     assert "proxies: expected an object" in refusal({}, proxies={"ftp-proxy": "y"})
+
+
+@pytest.mark.parametrize(
+    ("file", "addresses"),
+    [
+        ({"host-gateway-ip": "192.0.2.1"}, ("192.0.2.1",)),
+        ({"host-gateway-ips": ["192.0.2.1", "fd00::1"]}, ("192.0.2.1", "fd00::1")),
+    ],
+)
+def test_the_hosts_addresses_are_named_by_the_key_of_today_or_by_the_former(
+    file: dict[str, Any], addresses: tuple[str, ...]
+) -> None:
+    assert configure({}, json.dumps(file).encode(), NAME).host_gateway_ips == addresses
+    assert "host-gateway-ip and host-gateway-ips say the same" in refusal(
+        {}, **{"host-gateway-ip": "192.0.2.1", "host-gateway-ips": ["192.0.2.1"]}
+    )
 
 
 @pytest.mark.parametrize("case", [str.lower, str.title])

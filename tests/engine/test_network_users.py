@@ -443,7 +443,8 @@ def test_the_hosts_address_has_a_name(docker: DockerCLI) -> None:
 @pytest.mark.beyond_dockerd
 def test_the_default_network_is_as_the_operator_wants(new_engine: type[Daemon], archive: Path) -> None:
     options = ["--ipv6", "--fixed-cidr=172.17.9.0/24", "--fixed-cidr-v6=fd66::/64", "--dns=192.0.2.53"]
-    daemon = new_engine(options=[*options, "--host-gateway-ip=192.0.2.1", "--dns-search=example.org"])
+    options += ["--host-gateway-ip=192.0.2.1", "--host-gateway-ip=2001:db8::1", "--dns-search=example.org"]
+    daemon = new_engine(options=[*options, "--default-network-opt=bridge=com.docker.network.driver.mtu=1400"])
     try:
         daemon.start()
         docker = daemon.docker
@@ -455,6 +456,9 @@ def test_the_default_network_is_as_the_operator_wants(new_engine: type[Daemon], 
         assert docker("exec", "web", "ping", "-c1", "-W2", "fd66::1").code == 0
         said = docker("exec", "web", "cat", "/etc/resolv.conf").stdout
         assert said == "search example.org\nnameserver 192.0.2.53\n"
-        assert "192.0.2.1\thost\n" in docker("exec", "web", "cat", "/etc/hosts").stdout
+        assert "192.0.2.1\thost\n2001:db8::1\thost\n" in docker("exec", "web", "cat", "/etc/hosts").stdout
+        docker("network", "create", "small")
+        said = docker.run("--rm", "--network=small", "busybox", "cat", "/sys/class/net/eth0/mtu")
+        assert said == "1400"
     finally:
         daemon.close()

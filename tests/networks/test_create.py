@@ -81,6 +81,32 @@ def planned(wish: wire.NetworkCreateBody, *others: NetworkRow) -> NetworkRow:
     )
 
 
+MTU, IPV6 = "com.docker.network.driver.mtu", "com.docker.network.enable_ipv6"
+
+
+@pytest.mark.parametrize(
+    ("wish", "options", "ipv6"),
+    [
+        (wire.NetworkCreateBody("new"), {MTU: "1400", IPV6: "true"}, True),
+        (wire.NetworkCreateBody("new", options={MTU: "1450"}), {MTU: "1450", IPV6: "true"}, True),
+        (wire.NetworkCreateBody("new", enable_ipv6=False), {MTU: "1400"}, False),
+        (wire.NetworkCreateBody("new", driver="macvlan"), {}, False),
+        (
+            wire.NetworkCreateBody("new", config_from=wire.ConfigReference("conf")),
+            {MTU: "1400"},
+            False,
+        ),
+    ],
+    ids=["none", "another", "no ipv6", "of another driver", "from a configuration"],
+)
+def test_options_of_the_engine_are_for_networks_that_do_not_say_otherwise(
+    wish: wire.NetworkCreateBody, options: dict[str, str], ipv6: bool
+) -> None:
+    defaults = {"bridge": {MTU: "1400", IPV6: "true"}}
+    row = plan_network(wish, [CONFIG], network_id="cd" * 32, now_ns=7, default_options=defaults).row
+    assert (row.options, row.ipv6) == (options, ipv6)
+
+
 @pytest.mark.parametrize(
     ("wish", "kind", "text"),
     [

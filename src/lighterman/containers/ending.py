@@ -13,7 +13,6 @@ from lighterman.runtime import ProcessGone
 
 KILL, TERM = 9, 15
 KILLED_IN_S = 10.0
-STOPPED_IN_S = 10
 
 
 def stop_signal(container: Container) -> int:
@@ -21,10 +20,10 @@ def stop_signal(container: Container) -> int:
     return parse_signal(given(container.config.stop_signal) or "TERM")
 
 
-def stop_timeout_s(container: Container, asked_s: int | None) -> float | None:
+def stop_timeout_s(container: Container, asked_s: int | None, default_s: int) -> float | None:
     """Seconds between that signal and SIGKILL; None is for ever. Source: StopTimeout, -1 waits."""
     own_s = given(container.config.stop_timeout)
-    timeout_s = next(each for each in (asked_s, own_s, STOPPED_IN_S) if each is not None)
+    timeout_s = next(each for each in (asked_s, own_s, default_s) if each is not None)
     return None if timeout_s < 0 else float(timeout_s)
 
 

@@ -37,13 +37,13 @@ def write_files(
     plan: StartPlan,
     sandbox: Sandbox | None,
     *,
-    host_gateway: str = "",
+    host_gateways: Sequence[str] = (),
     linked: Sequence[Line] = (),
     owner: tuple[int, int] = (0, 0),
 ) -> str:
     """Write hosts, hostname and resolv.conf of a container that starts, for their `owner`; its host name.
 
-    `host_gateway` is the host's address for containers, `linked` are lines of links. With the network of
+    `host_gateways` are the host's addresses for containers, `linked` are lines of links. With the network of
     another container, that one's files and name are used. Raises: System.
     """
     container = plan.container
@@ -53,7 +53,7 @@ def write_files(
         if plan.network_of is not None:
             return plan.network_of.config.hostname
         _write(home / "hostname", hostname_file(container.config.hostname))
-        _write(home / "hosts", _hosts(container, sandbox, host_gateway, linked))
+        _write(home / "hosts", _hosts(container, sandbox, host_gateways, linked))
         _write(home / "resolv.conf", _resolv_conf(settings, container, sandbox))
         for name in ("hostname", "hosts", "resolv.conf"):
             os.chown(home / name, *owner)
@@ -110,10 +110,13 @@ def _addresses(sandbox: Sandbox | None) -> list[str]:
     return [each for end in ends if end.has_names or end.driver != "overlay" for each in end.addresses]
 
 
-def _hosts(container: Container, sandbox: Sandbox | None, host_gateway: str, linked: Sequence[Line]) -> str:
+def _hosts(
+    container: Container, sandbox: Sandbox | None, host_gateways: Sequence[str], linked: Sequence[Line]
+) -> str:
     extra = [
-        (name, host_gateway if address == "host-gateway" else address.strip("[]"))
-        for name, _, address in (each.partition(":") for each in container.host_config.extra_hosts or ())
+        (name, address)
+        for name, _, wished in (each.partition(":") for each in container.host_config.extra_hosts or ())
+        for address in (host_gateways if wished == "host-gateway" else (wished.strip("[]"),))
     ]
     if container.host_config.network_mode == "host":
         host = HOST_HOSTS.read_text() if HOST_HOSTS.exists() else ""

@@ -176,9 +176,9 @@ async def _set_apart(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> M
 
 def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None, id_map: IdMap | None) -> str:
     linked = [(names_of(link), address) for link, address in _linked(cs, plan)]
-    gateway = cs.networks.host_gateway
+    gateways = cs.networks.host_gateways
     owner = id_map.root if id_map else (0, 0)
-    return write_files(cs.settings, plan, sandbox, host_gateway=gateway, linked=linked, owner=owner)
+    return write_files(cs.settings, plan, sandbox, host_gateways=gateways, linked=linked, owner=owner)
 
 
 def _linked(cs: Containers, plan: StartPlan) -> Iterator[tuple[Link, str]]:

@@ -100,6 +100,7 @@ class Settings:
     seccomp_profile: str = ""  # of containers that name none: "" is ours, "unconfined", or JSON
     id_map: IdMap | None = None  # of containers that do not want to be in the host's user namespace
     defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
+    stop_timeout_s: int = 10  # between signal and force, for containers that name none
 
     def home(self, container_id: str) -> Path:
         """The directory of a container's files: hosts, hostname, resolv.conf and the log."""

@@ -18,7 +18,7 @@ from lighterman.containers.state import Containers
 
 
 async def stop(cs: Containers, ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
-    """Send the stop signal; after `timeout_s` SIGKILL (None: the container's own, -1: never).
+    """Send the stop signal; after `timeout_s` SIGKILL (None: as container or engine have it, -1: never).
     A number that is no signal here is SIGKILL: nothing else would end it.
 
     Raises: NoSuchContainer, StoppedAlready (304), InvalidParameter. Source: ContainerStop.
@@ -34,6 +34,7 @@ async def stop(cs: Containers, ref: str, *, timeout_s: int | None = None, signal
             with suppress(NotRunning):  # it ended just now, and `exited` is about to take the lock
                 number = asked or stop_signal(container)
                 await deliver(cs, container, number if is_known(number) else KILL, thaw=True)
-    if gone is not None and not await ended_within(gone, stop_timeout_s(container, timeout_s)):
+    patience_s = stop_timeout_s(container, timeout_s, cs.settings.stop_timeout_s)
+    if gone is not None and not await ended_within(gone, patience_s):
         await kill_to_end(cs, container.id)
     cs.publish(container, "stop")

@@ -148,6 +148,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
         tuple[AddressPool, ...],
         Flag("default-address-pool", "Pool for new networks, as in base=10.10.0.0/16,size=24"),
     ] = ()
+    default_network_opts: Annotated[
+        dict[str, dict[str, str]],
+        Flag(
+            "default-network-opt",
+            "Option of new networks of a driver, as in bridge=com.docker.network.driver.mtu=1400",
+        ),
+    ] = {}
     icc: Annotated[bool, Flag("icc", "Let containers of the default network reach each other")] = True
     ip: Annotated[str, Flag("ip", "Host address of published ports that name none")] = "0.0.0.0"
     ip_forward: Annotated[bool, Flag("ip-forward", "Switch on IPv4 forwarding of the host")] = True
@@ -172,9 +179,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     default_gateway_v6: Annotated[
         str, Flag("default-gateway-v6", "IPv6 gateway of the default network's containers; empty: its bridge")
     ] = ""
-    host_gateway_ip: Annotated[
-        str, Flag("host-gateway-ip", "Address that host-gateway stands for; empty: that of the bridge")
-    ] = ""
+    host_gateway_ips: Annotated[
+        tuple[str, ...],
+        Flag(
+            "host-gateway-ip",
+            "Address that host-gateway stands for, one of IPv4 and one of IPv6; empty: those of the bridge",
+        ),
+    ] = ()
     dns: Annotated[
         tuple[str, ...], Flag("dns", "Name server of containers that name none; empty: the host's")
     ] = ()
@@ -225,6 +236,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
             "Cgroup namespace of containers that name none: private or host; empty: private on cgroup v2",
         ),
     ] = ""
+    default_stop_timeout: Annotated[
+        int,
+        Flag(
+            "default-stop-timeout",
+            "Seconds that containers which name none have to stop, before they are killed",
+        ),
+    ] = 10
     no_new_privileges: Annotated[
         bool, Flag("no-new-privileges", "Let no process of new containers gain privileges")
     ] = False
@@ -324,9 +342,6 @@ REFUSED: Mapping[str, str] = {
     "cpu-rt-period": "the parents of a container get what it asks for",
     "cpu-rt-runtime": "the parents of a container get what it asks for",
     "cri-containerd": _NO_CONTAINERD,
-    "default-network-opts": _YET,
-    "default-stop-timeout": _YET,
-    "host-gateway-ips": "host-gateway-ip says it",
     "network-control-plane-mtu": _YET,
     "network-diagnostic-port": "nothing listens there",
     "node-generic-resources": _YET,

@@ -51,6 +51,10 @@ def _read(file: bytes, name: str) -> dict[str, Any]:
         raise InvalidParameter(f"{where}: invalid JSON: {error}") from error
     for key in NESTED.keys() & given.keys():
         given |= _inner(key, given.pop(key), where)
+    if (gateway := given.pop("host-gateway-ip", None)) is not None:  # the key of before there were two
+        if "host-gateway-ips" in given:
+            raise InvalidParameter(f"{where}: host-gateway-ip and host-gateway-ips say the same: give one")
+        given["host-gateway-ips"] = [gateway]
     known = {option.key for option in options()} | REFUSED.keys() | FIXED.keys()
     if unknown := sorted(given.keys() - known):
         raise InvalidParameter(

@@ -32,6 +32,7 @@ RELOADED = frozenset(
         "default-ipc-mode",
         "default-runtime",
         "default-shm-size",
+        "default-stop-timeout",
         "default-ulimits",
         "dns",
         "dns-opts",

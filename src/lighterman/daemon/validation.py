@@ -15,6 +15,7 @@ from lighterman.daemon.listeners import (
 )
 from lighterman.daemon.remap import parse_remap
 from lighterman.errdefs import InvalidParameter
+from lighterman.networks import DRIVERS, check_options
 from lighterman.registry import check_mirror
 
 FEATURES = {"buildkit": False, "containerd-snapshotter": False}
@@ -60,6 +61,7 @@ def validate(config: EngineConfig) -> None:
         check_mirror(mirror)
     _validate_bridge(config)
     _validate_firewall(config)
+    _validate_networks(config)
     if config.default_runtime not in ("", "crun", "runc", *config.runtimes):
         raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     for name, runtime in config.runtimes.items():
@@ -83,6 +85,7 @@ def _validate_numbers(config: EngineConfig) -> None:
     for value, lowest, name in (
         (config.mtu, 0, "default MTU"),
         (config.shutdown_timeout, 0, "shutdown timeout"),
+        (config.default_stop_timeout, 0, "default stop timeout"),
         (config.max_concurrent_downloads, 0, "max concurrent downloads"),
         (config.max_concurrent_uploads, 0, "max concurrent uploads"),
         (config.max_download_attempts, 1, "max download attempts"),
@@ -135,7 +138,7 @@ def _validate_bridge(config: EngineConfig) -> None:
         for address in (
             config.default_gateway,
             config.default_gateway_v6,
-            config.host_gateway_ip,
+            *config.host_gateway_ips,
             *config.dns,
         ):
             if address:
@@ -145,6 +148,15 @@ def _validate_bridge(config: EngineConfig) -> None:
                 raise InvalidParameter(f"invalid address pool: no network of size {pool.size} in {pool.base}")
     except ValueError as error:
         raise InvalidParameter(f"invalid CIDR address: {error}") from error
+
+
+def _validate_networks(config: EngineConfig) -> None:
+    for version in (4, 6):
+        if sum(ipaddress.ip_address(each).version == version for each in config.host_gateway_ips) > 1:
+            raise InvalidParameter(f"only one IPv{version} host gateway IP address can be specified")
+    for driver, wished in config.default_network_opts.items():
+        if driver in DRIVERS:  # those of a plugin are its own affair
+            check_options(wished, driver)
 
 
 def _validate_registry(registry: str) -> None:

@@ -336,8 +336,9 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         ipv6=config.ipv6,
         fixed_cidr_v6=config.fixed_cidr_v6,
         default_gateway_v6=config.default_gateway_v6,
-        host_gateway=config.host_gateway_ip,
+        host_gateways=config.host_gateway_ips,
         dns=config.dns,
+        default_options=config.default_network_opts,
     )
 
 
@@ -406,6 +407,7 @@ def container_settings(config: EngineConfig, id_map: IdMap | None) -> Settings:
         seccomp_profile=seccomp_profile(config),
         id_map=id_map,
         defaults=container_defaults(config),
+        stop_timeout_s=config.default_stop_timeout,
     )
 
 

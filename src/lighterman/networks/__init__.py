@@ -24,7 +24,8 @@ from lighterman.networks.balancer import INGRESS_SANDBOX, Picture
 from lighterman.networks.balancing import Member, MeshPort, Service
 from lighterman.networks.config import DEFAULT_POOLS, AddressPool, NetworkConfig
 from lighterman.networks.errors import NoSuchNetwork, NotConnected
-from lighterman.networks.row import NetworkRow, Pool
+from lighterman.networks.options import check_options
+from lighterman.networks.row import DRIVERS, NetworkRow, Pool
 from lighterman.networks.sandbox import (
     Endpoint,
     EndpointWish,
@@ -39,6 +40,7 @@ from lighterman.networks.service import Networks
 
 __all__ = [
     "DEFAULT_POOLS",
+    "DRIVERS",
     "GATEWAY_BRIDGE",
     "INGRESS_SANDBOX",
     "AddressPool",
@@ -60,4 +62,5 @@ __all__ = [
     "Sandbox",
     "SandboxWish",
     "Service",
+    "check_options",
 ]

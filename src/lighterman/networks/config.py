@@ -1,6 +1,7 @@
 """How this engine's networks are set up: the flags of the daemon that concern them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,11 @@ class NetworkConfig:
     ipv6: bool = False  # of the default bridge
     fixed_cidr_v6: str = ""  # its subnet; "" makes one up, once
     default_gateway_v6: str = ""
-    host_gateway: str = ""  # what "host-gateway" stands for; "" is the bridge's address
+    host_gateways: tuple[str, ...] = ()  # what "host-gateway" stands for; () are the bridge's addresses
     dns: tuple[str, ...] = ()  # for containers that name none; () is the host's
+    default_options: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # by driver, of new networks
 
     twin: str = ""  # what tells an engine that shares docker0 with the host's usual one from that
 

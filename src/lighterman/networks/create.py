@@ -1,7 +1,7 @@
 """What may be asked of a new network, and what it becomes. Pure."""
 
 import ipaddress
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
@@ -38,17 +38,26 @@ class NetworkPlan:
 
 
 def plan_network(
-    body: wire.NetworkCreateBody, rows: Collection[NetworkRow], *, network_id: str, now_ns: int
+    body: wire.NetworkCreateBody,
+    rows: Collection[NetworkRow],
+    *,
+    network_id: str,
+    now_ns: int,
+    default_options: Mapping[str, Mapping[str, str]] | None = None,
 ) -> NetworkPlan:
     """The network that `body` asks for beside `rows`; its link is named, but not looked for.
 
+    `default_options` are, by driver, those of networks that do not say otherwise.
     Raises what dockerd raises, 400 where it said 500 for a client's mistake. Source: NetworkCreate; texts as
     recorded from dockerd 20.10 and, for what was not recorded, moby's libnetwork.
     """
     _check_name(body, rows)
     body, config_from = _with_configuration(body, rows)
     driver = "null" if body.config_only else body.driver or "bridge"
-    wished = body.options or {}
+    defaults = {} if config_from else (default_options or {}).get(body.driver or "bridge", {})
+    wished = {**defaults, **(body.options or {})}
+    if body.enable_ipv6 is not None:
+        wished.pop(options.IPV6, None)
     if driver in DRIVERS:  # those of a plugin are its own affair
         options.check_options(wished, driver)
     ipam = body.ipam or wire.IPAM()
@@ -60,7 +69,7 @@ def plan_network(
         created_ns=now_ns,
         ipam_driver=ipam.driver or "default",
         ipam_options=ipam.options,
-        ipv6=bool(body.enable_ipv6),
+        ipv6=bool(body.enable_ipv6) or options.flag(wished, options.IPV6, default=False),
         internal=body.internal,
         attachable=body.attachable,
         options=wished,

@@ -21,9 +21,11 @@ MTU = "com.docker.network.driver.mtu"
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
 PARENT, MACVLAN_MODE = "parent", "macvlan_mode"
 
+IPV6 = "com.docker.network.enable_ipv6"
+
 GATEWAY_MODES = (f"{_BRIDGE}gateway_mode_ipv4", f"{_BRIDGE}gateway_mode_ipv6")
 """Of later versions than dockerd 20.10; "nat" is what it did and we do."""
-_KNOWN = (NAME, ICC, MASQUERADE, HOST_BINDING, NO_ADDRESS, MTU, INTERFACE_PREFIX, *GATEWAY_MODES)
+_KNOWN = (NAME, ICC, MASQUERADE, HOST_BINDING, NO_ADDRESS, MTU, INTERFACE_PREFIX, IPV6, *GATEWAY_MODES)
 _OTHER_MODES = ("routed", "nat-unprotected", "isolated")
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
@@ -37,6 +39,8 @@ def check_options(options: Mapping[str, str], driver: str) -> None:
     for name in options:
         if name.startswith("com.docker.network.") and name not in _KNOWN:
             raise Unimplemented(f"network option {name} is not implemented yet")
+    if options.get(IPV6, "true") not in _BOOLEANS:
+        raise InvalidParameter(f'driver-opt "{IPV6}" is not a valid bool')
     for name in (ICC, MASQUERADE, NO_ADDRESS):
         if options.get(name, "true") not in _BOOLEANS:
             wrong = f'strconv.ParseBool: parsing "{options[name]}": invalid syntax'

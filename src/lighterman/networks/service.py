@@ -344,9 +344,9 @@ class Networks:
         return any(row.name == name for row in self._catalog.rows.values())
 
     @property
-    def host_gateway(self) -> str:
-        """The address by which containers reach the host: that of the default bridge."""
-        return self._config.host_gateway or self._catalog.find(BRIDGE).pools[0].gateway
+    def host_gateways(self) -> Sequence[str]:
+        """The addresses by which containers reach the host: those of the default bridge."""
+        return self._config.host_gateways or [pool.gateway for pool in self._catalog.find(BRIDGE).pools]
 
     def inspect(self, ref: str) -> wire.Network:
         """For NetworkInspect."""
@@ -367,7 +367,13 @@ class Networks:
             await asyncio.wait(self._ending)
         routed = await self._kernel.call(partial(_routed, self._kernel))
         rows = self._rows
-        plan = plan_network(body, rows, network_id=secrets.token_hex(32), now_ns=time.time_ns())
+        plan = plan_network(
+            body,
+            rows,
+            network_id=secrets.token_hex(32),
+            now_ns=time.time_ns(),
+            default_options=self._config.default_options,
+        )
         check_rules(plan.row, iptables=self._config.iptables, ip6tables=self._config.ip6tables)
         taken = [*routed, *(subnet for other in rows for subnet in other.subnets)]
         if plan.row.asks_plugins:
