@@ -103,6 +103,11 @@ def test_a_sandbox_is_wished_from_endpoints_and_ports() -> None:
     )
 
 
+def test_a_host_name_of_its_own_is_a_name_in_users_networks() -> None:
+    (end,) = sandbox_wish(container(HostConfig(network_mode="mine"), hostname="mail")).endpoints
+    assert end.aliases == (ID[:12], "mail")
+
+
 def test_no_name_is_added_on_the_default_bridge() -> None:
     assert sandbox_wish(container()).endpoints == (EndpointWish("bridge"),)
 

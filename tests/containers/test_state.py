@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 from tests.containers.values import HOST, container
 
-from lighterman.apitypes.container import HostConfig
+from lighterman.apitypes.container import EndpointSettings, HostConfig
 from lighterman.apitypes.exec import ExecCreateBody
 from lighterman.containers import Containers, Settings, exec_create, exec_inspect, rename, wait
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer, NoSuchExec, NotRunning
@@ -74,6 +75,18 @@ async def test_a_container_is_found_by_id_then_name_then_prefix(cs: Containers) 
     assert cs.find("aa") is one
     assert cs.find(A[:12]) is three
     assert cs.find("b") is three
+
+
+async def test_a_link_of_the_default_bridge_is_a_name_too(cs: Containers) -> None:
+    store = made(cs, A, "db")
+    web = made(cs, B, "web", endpoints={"bridge": EndpointSettings()})
+    await cs.record(web, host_config=structs.replace(web.host_config, links=[f"{A}:store"]))
+    made(cs, C, "elsewhere", HostConfig(network_mode="net", links=["db:store"]))
+    assert cs.find("web/store") is store
+    assert cs.find("/web/store") is store
+    for ref in ("web/db", "web/store/store", "nobody/store", "elsewhere/store", "web/"):
+        with pytest.raises(NoSuchContainer):
+            cs.find(ref)
 
 
 @pytest.mark.parametrize("ref", ["nope", "", "A" * 12, "/", "c"])

@@ -8,7 +8,14 @@ from msgspec import structs
 
 from lighterman.apitypes.stats import BlkioStatEntry, CpuUsage
 from lighterman.containers.samples import APART_NS, CpuSample, Samples
-from lighterman.containers.stats import NO_SAMPLE, beginning, blkio_stats, cpu_stats, memory_stats
+from lighterman.containers.stats import (
+    NO_SAMPLE,
+    beginning,
+    blkio_stats,
+    cpu_stats,
+    memory_stats,
+    uncompared,
+)
 from lighterman.linux import cgroup
 from lighterman.linux.counters import SystemCpu
 
@@ -68,6 +75,11 @@ def test_a_young_container_is_compared_with_its_own_beginning() -> None:
     assert (first.at_ns, first.cpu.cpu_usage.total_usage) == (9 * SECOND, 0)
     assert first.cpu.cpu_usage.percpu_usage == [0, 0]
     assert CPU.system_cpu_usage - first.cpu.system_cpu_usage == 2 * SECOND  # one second of two processors
+
+
+def test_who_compares_himself_is_told_of_no_sample_before() -> None:
+    told = structs.replace(NO_SAMPLE, cpu_stats=CPU, precpu_stats=CPU, read="later", preread="earlier")
+    assert uncompared(told) == structs.replace(NO_SAMPLE, cpu_stats=CPU, read="later")
 
 
 def sample(at_ns: int) -> CpuSample:

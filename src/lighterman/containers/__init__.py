@@ -31,11 +31,11 @@ from lighterman.containers.reconcile import reconcile
 from lighterman.containers.remove import remove
 from lighterman.containers.rename import rename
 from lighterman.containers.restart import restart
-from lighterman.containers.rootfs import make_directory, read_text
+from lighterman.containers.rootfs import check_mount_points, make_directory, read_text
 from lighterman.containers.signals import parse_signal
 from lighterman.containers.start import start
 from lighterman.containers.state import Container, Containers, Settings
-from lighterman.containers.stats import stats, stats_stream
+from lighterman.containers.stats import stats, stats_stream, uncompared
 from lighterman.containers.stop import stop
 from lighterman.containers.top import top
 from lighterman.containers.unlink import unlink
@@ -55,6 +55,7 @@ __all__ = [
     "archive",
     "attach",
     "changes",
+    "check_mount_points",
     "commit",
     "connect",
     "create",
@@ -92,6 +93,7 @@ __all__ = [
     "stats_stream",
     "stop",
     "top",
+    "uncompared",
     "unlink",
     "unpause",
     "update",

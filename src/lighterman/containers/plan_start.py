@@ -11,7 +11,7 @@ from lighterman.apitypes.container import EndpointIPAMConfig, EndpointSettings
 from lighterman.containers.errors import RunsAlready, UnderRemoval
 from lighterman.containers.ipc import ipc_donor
 from lighterman.containers.life import Created, Exited, Paused, Restarting, Running
-from lighterman.containers.links import Link, check_runs, links_of, parse_link
+from lighterman.containers.links import Link, check_link, links_of, parse_link
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import Mounted, VolumeMount, parse_tmpfs
 from lighterman.containers.ports import exposed_ports, port_wishes
@@ -63,7 +63,7 @@ def prepare(container: Container, peer: Callable[[str], Container]) -> StartPlan
     network_of = _joined(host.network_mode, "network", peer)
     links = tuple(links_of(container, peer)) if "bridge" in container.endpoints else ()
     for link in links:
-        check_runs(link, container)
+        check_link(link, container)
     return StartPlan(
         container=container,
         sandbox=None if network_of else sandbox_wish(container),
@@ -117,8 +117,8 @@ def endpoint_wish(
     aliases = tuple(settings.aliases or ())
     links = list(settings.links or ())
     if network not in PREDEFINED:
-        if container.id[:12] not in aliases:
-            aliases = (*aliases, container.id[:12])
+        known_as = (*aliases, container.id[:12], given(container.config.hostname) or "")
+        aliases = tuple(dict.fromkeys(filter(None, known_as)))
         links += (container.host_config.links or ()) if primary else ()
     return EndpointWish(
         network=network,

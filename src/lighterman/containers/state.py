@@ -201,11 +201,12 @@ class Containers:
         return container_id in self._by_id
 
     def find(self, ref: str) -> Container:
-        """The container with this id, name, or unique beginning of an id; in this order.
+        """The container with this id, name, name of a link ("web/store"), or unique beginning of an id; in
+        this order.
 
         Raises: NoSuchContainer, AmbiguousPrefix. Source: measured; a name beats another's id prefix.
         """
-        known = self._by_id.get(ref) or self._by_id.get(self._by_name.get(ref.removeprefix("/"), ""))
+        known = self._by_id.get(ref) or self._named(ref.removeprefix("/")) or self._linked(ref)
         if known is not None:
             return known
         first = bisect.bisect_left(self._sorted_ids, ref)
@@ -215,6 +216,18 @@ class Containers:
         if len(matching) > 1:
             raise AmbiguousPrefix(ref)
         return self._by_id[matching[0]]
+
+    def _named(self, name: str) -> Container | None:
+        return self._by_id.get(self._by_name.get(name, ""))
+
+    def _linked(self, ref: str) -> Container | None:
+        """What the container before the slash calls so: a link of the default bridge is a name of its own."""
+        name, slash, alias = ref.removeprefix("/").partition("/")
+        parent = self._named(name) if slash else None
+        if parent is None or "bridge" not in parent.endpoints:
+            return None
+        links = (link.rpartition(":") for link in parent.host_config.links or ())
+        return next((self._by_id.get(other) for other, _, called in links if called == alias), None)
 
     def id_map(self, container: Container) -> IdMap | None:
         """Which ids its own are on the host; None: the same. Of one that runs this is a fact of its run."""

@@ -62,6 +62,11 @@ def stats(cs: Containers, ref: str) -> StatsResponse:
     return _sample(cs, cs.find(ref))
 
 
+def uncompared(sample: StatsResponse) -> StatsResponse:
+    """The sample without the one before it: for who compares it himself with what he had asked for."""
+    return structs.replace(sample, preread=ZERO_TIME, precpu_stats=NO_CPU)
+
+
 def stats_stream(cs: Containers, ref: str) -> AsyncIterator[StatsResponse]:
     """The same once a second until the container is removed; while it rests, nothing but its name.
 

@@ -38,7 +38,7 @@ async def list_(request: Request, rooms: Rooms) -> Answer:
 
 async def create(request: Request, rooms: Rooms) -> Answer:
     """ContainerCreate."""
-    body = await request.body(ContainerCreateBody)
+    body = await request.body(ContainerCreateBody, empty="EOF")
     body = gates.gated(body, gates.CONTAINER_CREATE, request.version)
     if rooms.host.cgroup_mode != "v2":
         body = gates.gated(body, gates.CONTAINER_CREATE_ON_V1, request.version)
@@ -88,10 +88,15 @@ def _stream_kind(request: Request, rooms: Rooms, name: str) -> str:
 
 
 async def stats(request: Request, rooms: Rooms) -> Answer:
-    """ContainerStats. `one-shot` (1.41) asks for what is done anyway: nothing is waited for."""
+    """ContainerStats. `one-shot` (1.41) wants nothing to compare with; nothing is waited for anyway."""
     name = request.names["id"]
+    one_shot = request.version >= (1, 41) and request.flag("one-shot")
     if not request.flag("stream", default=True):
-        return reply(containers.stats(rooms.containers, name))
+        sample = containers.stats(rooms.containers, name)
+        return reply(containers.uncompared(sample) if one_shot else sample)
+    if one_shot:
+        rooms.containers.find(name)
+        raise InvalidParameter("cannot have stream=true and one-shot=true")
     return Stream(_lines(containers.stats_stream(rooms.containers, name)))
 
 
@@ -149,7 +154,7 @@ async def kill(request: Request, rooms: Rooms) -> Answer:
 
 async def update(request: Request, rooms: Rooms) -> Answer:
     """ContainerUpdate."""
-    body = await request.body(ContainerUpdateBody)
+    body = await request.body(ContainerUpdateBody, empty="EOF")
     body = gates.gated(body, gates.CONTAINER_UPDATE, request.version)
     return reply(await containers.update(rooms.containers, request.names["id"], body))
 
