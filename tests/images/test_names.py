@@ -77,6 +77,8 @@ async def test_a_tag_is_told_and_remembered_with_its_time(shelf: Shelf) -> None:
     assert ("tag", image_id, {"name": "q.io/b:2"}) in shelf.told()
     with pytest.raises(InvalidParameter, match="repository name must be lowercase"):
         await shelf.images.tag("a:1", "UP")
+    with pytest.raises(InvalidParameter, match="ambiguous tag using digest algorithm as name"):
+        await shelf.images.tag("a:1", "sha256:1")
 
 
 async def test_history_is_newest_first(shelf: Shelf) -> None:

@@ -194,6 +194,8 @@ class Store:
         if reference.digest:
             raise InvalidParameter("refusing to create a tag with a digest reference")
         reference = reference.with_default_tag()
+        if reference.repository().familiar() == "sha256":
+            raise InvalidParameter("refusing to create an ambiguous tag using digest algorithm as name")
         async with self._changing:
             self._need(image.id)
             row = structs.replace(self._rows[image.id], tagged_ns=time.time_ns())
