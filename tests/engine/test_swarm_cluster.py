@@ -209,6 +209,8 @@ def test_a_swarm_outlives_a_killed_engine(alone: Host) -> None:
     alone.init()
     token, node = alone.token("worker"), alone.id
     alone.engine.restart_killed()
+    first_seen = alone.info
+    assert (first_seen["LocalNodeState"], first_seen["ControlAvailable"]) == ("active", True)
     alone.sees(alone, "ready")
     assert (alone.token("worker"), alone.id) == (token, node)
     until(lambda: alone.leader() == alone.address, what="it to lead again")

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -65,6 +66,18 @@ def test_an_overlay_reaches_nobody_that_it_was_not_told_of(hosts: tuple[Host, Ho
     hosts[0].tell({})
     with listening(b.key, 80):
         assert not reaches(a.key, B, 80)
+
+
+def test_a_network_with_nobody_elsewhere_needs_no_tunnel(hosts: tuple[Host, Host]) -> None:
+    one, _two = hosts
+    one.know()
+    other = "ip link add other type vxlan id 4097 dstport 4789 local 192.0.2.1"  # its number is taken
+    subprocess.run(["nsenter", f"--net={one.netns}", *other.split()], check=True)
+    a, b = plugged(one, "a", A), plugged(one, "b", B)
+    one.tell({}, members=(Member("b", B),))
+    with listening(b.key, 80):
+        assert reaches(a.key, B, 80, 2)
+    assert asked(a, "b") == [B]
 
 
 def test_a_container_of_an_overlay_reaches_the_host_and_beyond(hosts: tuple[Host, Host]) -> None:

@@ -14,6 +14,7 @@ from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.certificates import Identity, Pair
 from lighterman.swarm.ca.tokens import (
     BadToken,
+    NeedsToken,
     human_key,
     new_token,
     new_unlock_key,
@@ -124,10 +125,15 @@ def test_a_token_holds_the_digest_of_the_root() -> None:
     assert not same_token("", "")
 
 
-@pytest.mark.parametrize("text", ["", "bad", "SWMTKN-1-x-y", "SWMTKN-2-" + "0" * 50 + "-" + "0" * 25])
+@pytest.mark.parametrize("text", ["bad", "SWMTKN-1-x-y", "SWMTKN-2-" + "0" * 50 + "-" + "0" * 25])
 def test_what_is_no_token_is_refused(text: str) -> None:
     with pytest.raises(BadToken, match="invalid join token"):
         parse_token(text)
+
+
+def test_who_shows_no_token_is_told_that_he_needs_one() -> None:
+    with pytest.raises(NeedsToken, match="A valid join token is necessary to join this cluster"):
+        parse_token("")
 
 
 def test_an_unlock_key_is_read_as_it_is_shown() -> None:

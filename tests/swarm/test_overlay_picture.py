@@ -37,6 +37,11 @@ def test_tunnels_lead_to_what_is_elsewhere_and_to_the_nodes_themselves() -> None
     assert picture.hosts == dict.fromkeys(("10.0.0.6", "10.0.0.7", "10.0.0.8", "10.0.0.3"), "192.0.2.2")
 
 
+def test_no_tunnel_leads_to_a_node_of_the_same_host() -> None:
+    picture = picture_of(network(), "n1", "192.0.2.2")
+    assert picture.hosts == {}
+
+
 def test_only_healthy_tasks_take_part_in_balancing() -> None:
     picture = picture_of(network(), "n1", "192.0.2.1")
     assert picture.services == (Service("web", "10.0.0.4", ("www",), ("10.0.0.5", "10.0.0.6")),)

@@ -89,8 +89,11 @@ class Segments:
     def reach(self, segment: Segment, path: DataPath, hosts: Mapping[str, str]) -> None:
         """Let the others of the network be reached: `hosts` is their address -> the host they are on.
 
-        What was reached before and is not among them is no more. Raises: OSError.
+        What was reached before and is not among them is no more. As long as there is nobody elsewhere there
+        is no tunnel: the kernel has but one of a number for a port. Raises: OSError.
         """
+        if not hosts and segment.tunnel not in self._indexes(self._entered()):
+            return
         index = self._tunnel(segment, path)
         before, missing = self._told.get(segment.bridge, {}), []
         for address in before.keys() - hosts.keys():

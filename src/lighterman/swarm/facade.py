@@ -79,7 +79,7 @@ class Swarm:
         return None if self._node is None else self._node.info()
 
     async def open(self) -> None:
-        """Take up the life in the swarm that the engine was in when it ended, without waiting for it."""
+        """Take up the life in the swarm that the engine was in when it ended."""
         if (self._engine.root / MEMBERSHIP_FILE).exists():
             await _imported()
             from lighterman.swarm.node import Node

@@ -31,8 +31,15 @@ def row_of(network: AssignedNetwork, *, created_ns: int) -> NetworkRow:
 
 
 def picture_of(network: AssignedNetwork, node_id: str, data_path: str) -> Picture:
-    """Who is where in it and what they are called, seen from the node of this id and data path address."""
-    away = {peer.node_id: peer.addr for peer in network.peers if peer.node_id != node_id}
+    """Who is where in it and what they are called, seen from the node of this id and data path address.
+
+    No tunnel leads to a node that has the same address: it is on this very host.
+    """
+    away = {
+        peer.node_id: peer.addr
+        for peer in network.peers
+        if peer.node_id != node_id and peer.addr != data_path
+    }
     hosts = {_bare(end.address): away[end.node_id] for end in network.endpoints if end.node_id in away}
     hosts |= {
         _bare(peer.node_address): peer.addr

@@ -29,6 +29,15 @@ class BadToken(System):
         super().__init__("invalid join token")
 
 
+class NeedsToken(InvalidParameter):
+    """No token, or another swarm's, or an old one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster"
+        )
+
+
 @dataclass(frozen=True)
 class JoinToken:
     """A token taken apart."""
@@ -45,7 +54,9 @@ def new_token(root_digest: str) -> str:
 
 
 def parse_token(token: str) -> JoinToken:
-    """Raises: BadToken."""
+    """Raises: NeedsToken for none, BadToken."""
+    if not token:
+        raise NeedsToken
     if not (match := _TOKEN.fullmatch(token)):
         raise BadToken
     return JoinToken(f"{int(match[1], 36):064x}", match[2])

@@ -182,8 +182,10 @@ class Credentials:
 
     @property
     def others(self) -> list[Peer]:
-        """The managers that it knows, without itself, and without what this host was in an earlier life."""
-        own = self.membership.advertise
+        """The managers that it knows, without itself, and, of a manager, without what this host was in an
+        earlier life: at its address it would find itself. A worker may have a manager's address.
+        """
+        own = self.membership.advertise if self.is_manager else ""
         return [
             peer for peer in self.membership.managers if peer.node_id != self.node_id and peer.addr != own
         ]

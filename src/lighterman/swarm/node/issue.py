@@ -9,10 +9,10 @@ import datetime as dt
 import time
 
 from lighterman.apitypes.swarm import NodeSpec
-from lighterman.errdefs import Forbidden, InvalidParameter, NotFound
+from lighterman.errdefs import InvalidParameter, NotFound
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.ca.certificates import Identity, Pair
-from lighterman.swarm.ca.tokens import same_token
+from lighterman.swarm.ca.tokens import NeedsToken, same_token
 from lighterman.swarm.errors import NotReady
 from lighterman.swarm.identity import new_id
 from lighterman.swarm.state import Authority, Cluster, Kind, Node, Put, State
@@ -68,7 +68,7 @@ def peer_certificate(state: State, request: str, identity: Identity, addresses: 
 async def admit(store: Store, token: str, availability: str) -> Identity:
     """Write down a new node for whoever shows a join token.
 
-    Raises: Forbidden for a wrong token, InvalidParameter, NoLeader.
+    Raises: NeedsToken for a wrong token, InvalidParameter, NoLeader.
     """
     cluster = cluster_of(store.state)
     tokens = cluster.join_tokens
@@ -77,9 +77,7 @@ async def admit(store: Store, token: str, availability: str) -> Identity:
     elif same_token(token, tokens.worker):
         role = "worker"
     else:
-        raise Forbidden(
-            "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster"
-        )
+        raise NeedsToken
     if availability and availability not in AVAILABILITIES:
         raise InvalidParameter(f'invalid Availability: "{availability}"')
     node, now_ns = new_id(), time.time_ns()

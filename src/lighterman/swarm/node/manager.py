@@ -222,7 +222,7 @@ class Manager:
     async def issue(self, wish: IssueWish, who: Identity | None, addr: str) -> IssueAnswer:
         """A certificate for a node that joins (by its token) or for `who` asks.
 
-        Raises: Forbidden, InvalidParameter, NotFound, NoLeader.
+        Raises: InvalidParameter, NotFound, NoLeader.
         """
         if who is None:
             identity = await issue.admit(self.store, wish.token, wish.availability)

@@ -50,6 +50,8 @@ from lighterman.swarm.session import (
 )
 
 JOIN_LIMIT_S = 20.0
+RESUME_LIMIT_S = 10.0
+"""What the start of an engine waits for its node at most; dockerd waits 20 s."""
 _MANAGER_PATIENCE_S = 10.0
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Node:
         self._renews: asyncio.Task[None] | None = None
         self._later = Background()
         self._ready = asyncio.Event()  # a session stands, or stood
+        self._tried = asyncio.Event()  # ... or the first call was in vain
         self._error = ""
         self._session: _OwnFrames | None = None  # the newest one of the agent
         self._changing = asyncio.Lock()  # one change of the certificate at a time
@@ -136,11 +139,25 @@ class Node:
 
     @classmethod
     async def resume(cls, engine: Engine) -> "Node":
-        """Go on after a restart of the engine; nothing of it is waited for."""
+        """Go on after a restart of the engine.
+
+        Whoever asks the engine that has started shall find the node in its place, as with dockerd: that is
+        waited for, but not if nobody answers, and not for long.
+        """
         node = cls(await Credentials.read(engine))
         if not node.credentials.is_locked:
             node._live()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESUME_LIMIT_S):
+                    await node._taken_up()
         return node
+
+    async def _taken_up(self) -> None:
+        if self._error:
+            return
+        await self._tried.wait()
+        if self.is_manager and not self.managing.error:
+            await self.managing.settled.wait()
 
     async def begin(self) -> None:
         """Live, and wait for the first session. Raises: JoinTimeout; the attempt goes on."""
@@ -241,6 +258,7 @@ class Node:
                 return self._own(await connect(peer.addr, await self.credentials.client_context()))
             except ChannelClosed as closed:
                 problem = str(closed)
+        self._tried.set()
         raise ChannelClosed(problem)
 
     async def _dial(self, wanted: CallWanted) -> CallChannel:
@@ -256,6 +274,7 @@ class Node:
         match frame:
             case Welcome(managers=managers):
                 self._ready.set()
+                self._tried.set()
                 self._later.start(self.credentials.know, managers)
                 return False
             case ManagersChanged(managers=managers):
@@ -267,6 +286,7 @@ class Node:
             case Expelled():
                 log.warning(REMOVED)
                 self._error = REMOVED
+                self._tried.set()
                 return False
             case _:
                 return False
