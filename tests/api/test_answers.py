@@ -88,7 +88,7 @@ async def test_a_body_labelled_otherwise_is_refused(serve: Serve, label: str) ->
 async def test_a_body_that_is_not_there_is_the_end_of_input(serve: Serve) -> None:
     async with serve([Route("Echo", "POST", "/echo", echo)]) as peer:
         answer = await peer.ask("POST", "/echo")
-    assert (answer.status, answer.body) == (400, b'{"message":"EOF"}\n')
+    assert (answer.status, answer.body) == (400, b'{"message":"got EOF while reading request body"}\n')
 
 
 async def test_a_body_is_sent_when_100_continue_asks_for_it(serve: Serve) -> None:

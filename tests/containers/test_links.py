@@ -4,8 +4,9 @@ import pytest
 from msgspec import structs
 from tests.containers.values import container
 
+from lighterman.apitypes.container import EndpointSettings
 from lighterman.containers.life import Running
-from lighterman.containers.links import Link, check_runs, names_of, parse_link, variables
+from lighterman.containers.links import Link, check_link, names_of, parse_link, variables
 from lighterman.containers.state import Container
 from lighterman.errdefs import Conflict, InvalidParameter
 
@@ -46,7 +47,14 @@ def test_a_line_of_hosts_names_everything_once() -> None:
 
 
 def test_a_link_wants_the_other_to_run() -> None:
-    link = Link(other(), "db")
+    there = structs.replace(other(), endpoints={"bridge": EndpointSettings()})
+    link = Link(there, "db")
     with pytest.raises(Conflict, match="Cannot link to a non running container: /db AS /web/db"):
-        check_runs(link, container(name="web"))
-    check_runs(Link(structs.replace(link.container, life=Running(7, 1)), "db"), container(name="web"))
+        check_link(link, container(name="web"))
+    check_link(Link(structs.replace(link.container, life=Running(7, 1)), "db"), container(name="web"))
+
+
+def test_a_link_wants_the_other_in_the_default_network() -> None:
+    elsewhere = structs.replace(other(), endpoints={"mine": EndpointSettings()})
+    with pytest.raises(Conflict, match="Cannot link to /db, as it does not belong to the default network"):
+        check_link(Link(elsewhere, "db"), container(name="web"))

@@ -11,6 +11,7 @@ from tests.containers.values import ENGINE, HOST, ID, container, image, namer, n
 
 from lighterman.apitypes.container import (
     ContainerCreateBody,
+    EndpointIPAMConfig,
     EndpointSettings,
     HostConfig,
     LogConfig,
@@ -291,6 +292,20 @@ def test_endpoints_that_are_given_count_instead() -> None:
     wished: dict[str, EndpointSettings | None] = {"mine": EndpointSettings(aliases=["a"])}
     plan = planned(HostConfig(network_mode="mine"), networking_config=NetworkingConfig(wished))
     assert plan.endpoints == wished
+
+
+@pytest.mark.parametrize(
+    ("wish", "text"),
+    [
+        (EndpointIPAMConfig(ipv4_address="fd00::2"), "invalid IPv4 address: fd00::2"),
+        (EndpointIPAMConfig(ipv6_address="10.0.0.2"), "invalid IPv6 address: 10.0.0.2"),
+        (EndpointIPAMConfig(ipv6_address="::ffff:10.0.0.2"), "invalid IPv6 address: ::ffff:10.0.0.2"),
+    ],
+)
+def test_an_address_of_the_other_version_is_refused(wish: EndpointIPAMConfig, text: str) -> None:
+    endpoints: dict[str, EndpointSettings | None] = {"mine": EndpointSettings(ipam_config=wish)}
+    with pytest.raises(InvalidParameter, match=text):
+        planned(HostConfig(network_mode="mine"), networking_config=NetworkingConfig(endpoints))
 
 
 def test_a_container_without_network_of_its_own_has_no_endpoints() -> None:

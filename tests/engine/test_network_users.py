@@ -151,12 +151,31 @@ def test_a_stopped_container_keeps_its_wish(docker: DockerCLI) -> None:
     assert list(ends(docker, "web")) == ["back"]
 
 
+def test_a_container_forgets_a_network_that_is_gone(docker: DockerCLI) -> None:
+    docker("network", "create", "back")
+    docker("create", "--name", "web", "--network", "back", "busybox", "sleep", "600")
+    docker("network", "rm", "back")
+    docker("network", "disconnect", "back", "web")
+    assert ends(docker, "web") == {}
+    again = docker("network", "disconnect", "-f", "back", "web", check=False)
+    assert "is not connected to network back" in again.stderr
+
+
 def test_what_cannot_be_connected_is_refused_in_dockers_words(docker: DockerCLI) -> None:
     docker("network", "create", "back")
     sleeping(docker, "on-host", "--network", "host")
     sleeping(docker, "first")
     sleeping(docker, "joined", "--network", "container:first")
     sleeping(docker, "alone", "--network", "none")
+    sleeping(docker, "left")
+    docker("network", "disconnect", "bridge", "left")
+    host = "container cannot be disconnected from host network or connected to host network"
+    for network, name, words in (
+        ("host", "left", host),
+        ("host", "alone", "network-scoped alias is supported only for containers in user defined networks"),
+    ):
+        alias = ("--alias", "x") if name == "alone" else ()
+        assert words in docker("network", "connect", *alias, network, name, check=False).stderr
     shared = "container sharing network namespace with another container or host cannot be connected to any"
     private = "container cannot be connected to multiple networks with one of the networks in private (none)"
     for name, words in (

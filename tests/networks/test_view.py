@@ -47,6 +47,11 @@ def test_the_bridge_looks_as_dockerd_shows_it() -> None:
     assert msgspec.json.encode(on_the_wire(BRIDGE)).decode() == RECORDED
 
 
+def test_subnets_of_ipv4_are_told_before_those_of_ipv6() -> None:
+    row = NetworkRow("a" * 64, "x", "bridge", 5, pools=(Pool("fd00::/64", ""), Pool("10.1.0.0/24", "")))
+    assert [config.subnet for config in on_the_wire(row).ipam.config or ()] == ["10.1.0.0/24", "fd00::/64"]
+
+
 def test_inspect_names_who_is_in_it() -> None:
     endpoint = Endpoint("e" * 64, BRIDGE.id, "bridge", "eth0", "02:42:ac:11:00:02", "172.17.0.2", 16)
     other = Endpoint("f" * 64, USERS.id, "ref_z")

@@ -74,6 +74,11 @@ async def test_a_call_that_fails_says_why(
         await client(tmp_path).call("X.Do", {}, Answer)
 
 
+async def test_null_is_an_answer_that_tells_nothing(serve: Serve, tmp_path: Path) -> None:
+    await serve(response(b"null\n"))
+    assert await client(tmp_path).call("X.Do", {}, Answer) == Answer()
+
+
 async def test_a_call_waits_for_a_plugin_that_is_just_starting(serve: Serve, tmp_path: Path) -> None:
     async def later() -> None:
         await serve(response(b"{}"))

@@ -80,17 +80,17 @@ async def checked(role: "Role", operation: str, request: "Request", rooms: "Room
     """The request, if its body asks for nothing beyond the container. Raises: Forbidden, InvalidParameter."""
     match operation:
         case "ContainerCreate":
-            body = await request.body(ContainerCreateBody)
+            body = await request.body(ContainerCreateBody, empty="EOF")
             volumes = check_create(role, body)
             _check_used(role, body, volumes, rooms)
             if role.label:
                 body = structs.replace(body, labels=labelled(role, body))
             return request.with_body(encode(body))
         case "ContainerUpdate":
-            update = await request.body(ContainerUpdateBody)
+            update = await request.body(ContainerUpdateBody, empty="EOF")
             check_update(role, update)
             return request.with_body(encode(update))
-    wish = await request.body(ExecCreateBody, empty="got EOF while reading request body")
+    wish = await request.body(ExecCreateBody)
     if wish.privileged:
         raise role.refusal("an exec that is Privileged")
     return request.with_body(encode(wish))

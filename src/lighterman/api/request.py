@@ -151,7 +151,7 @@ class Request:
 
         return replace(self, read=read, chunks=chunks)
 
-    async def body(self, kind: type[T], *, empty: str = "EOF") -> T:
+    async def body(self, kind: type[T], *, empty: str = "got EOF while reading request body") -> T:
         """The JSON body. Raises InvalidParameter: not labelled as JSON, nothing there (`empty`), no fit."""
         self.check_json()
         body = await self.read()

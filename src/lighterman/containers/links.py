@@ -43,8 +43,10 @@ def links_of(container: Container, peer: Callable[[str], Container]) -> Iterator
             continue
 
 
-def check_runs(link: Link, container: Container) -> None:
-    """Raises Conflict for a link to what does not run."""
+def check_link(link: Link, container: Container) -> None:
+    """Raises Conflict for a link to what is elsewhere, or does not run."""
+    if "bridge" not in link.container.endpoints:
+        raise Conflict(f"Cannot link to /{link.container.name}, as it does not belong to the default network")
     if not link.container.runs:
         raise Conflict(
             f"Cannot link to a non running container: /{link.container.name} AS "

@@ -18,6 +18,7 @@ from lighterman.errdefs import Conflict, InvalidParameter
 from lighterman.lib.effects import in_thread, rollback
 from lighterman.networks import NetworkRow, NoSuchNetwork, NotConnected, Sandbox
 
+_HOST = "container cannot be disconnected from host network or connected to host network"
 _SHARED = (
     "container sharing network namespace with another container or host cannot be connected to any other "
     "network"
@@ -36,19 +37,21 @@ async def connect(cs: Containers, network: str, body: NetworkConnectBody) -> Non
     settings = body.endpoint_config or EndpointSettings()
     async with cs.locked(body.container) as container:
         name = _name_of(cs, network)
+        check_endpoint(settings)
+        wish = endpoint_wish(container, name, settings)
+        cs.networks.check(wish)
         _check(
             container,
             cs.networks.find(name) if name in cs.networks else None,
             [cs.networks.find(each) for each in container.endpoints if each in cs.networks],
         )
-        check_endpoint(settings)
         if not container.runs:
             endpoints = {**container.endpoints, name: settings}
             await cs.record(container, durable=True, endpoints=endpoints)
             return
         before = _running(cs, container)
         async with rollback() as undo:
-            after = await cs.networks.join(container.id, endpoint_wish(container, name, settings))
+            after = await cs.networks.join(container.id, wish)
             row = cs.networks.find(network)  # one of the swarm may be known only now
             undo.push_async_callback(cs.networks.leave, container.id, row.id)
             await in_thread(rewrite_files, cs.settings, container, before, after)
@@ -63,17 +66,21 @@ async def disconnect(cs: Containers, network: str, body: NetworkDisconnectBody) 
     """
     async with cs.locked(body.container) as container:
         _refuse_the_removed(container)
-        row = cs.networks.find(network)
-        rest = {name: wish for name, wish in container.endpoints.items() if name != row.name}
-        if not container.runs:
-            if row.name not in container.endpoints:
-                raise NotConnected(container.id, row.name)
+        try:
+            row = cs.networks.find(network)
+        except NoSuchNetwork:
+            if container.runs and not body.force:
+                raise
+            row = None  # it may be gone, and the container rests with its name
+        name = row.name if row is not None else network
+        rest = {each: wish for each, wish in container.endpoints.items() if each != name}
+        if row is None or not container.runs:
+            if name not in container.endpoints:
+                raise NotConnected(container.id, name)
             await cs.record(container, durable=True, endpoints=rest)
             return
         if row.driver == "host" and container.host_config.network_mode == "host":
-            raise InvalidParameter(
-                "container cannot be disconnected from host network or connected to host network"
-            )
+            raise InvalidParameter(_HOST)
         before = _running(cs, container)
         after = await cs.networks.leave(container.id, row.id)
         await in_thread(rewrite_files, cs.settings, container, before, after)
@@ -112,6 +119,8 @@ def _check(container: Container, row: NetworkRow | None, others: list[NetworkRow
     _refuse_the_removed(container)
     if container.host_config.network_mode.startswith("container:"):
         raise InvalidParameter(_SHARED)
+    if row is not None and row.driver == "host" and container.host_config.network_mode != "host":
+        raise InvalidParameter(_HOST)
     driver = row.driver if row is not None else "overlay"
     for other in (other for other in others if row is None or other.id != row.id):
         if "host" in (driver, other.driver):

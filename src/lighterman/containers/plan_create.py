@@ -390,9 +390,12 @@ def _check_names(wish: HostConfig) -> None:
 
 def _is_address(text: str, version: int = 0) -> bool:
     try:
-        return ipaddress.ip_address(text.strip("[]")).version in ((version,) if version else (4, 6))
+        address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:  # it is the other's, as Go sees it
+        return version != 6
+    return version in (0, address.version)
 
 
 _IPC_SYSCTLS = frozenset(

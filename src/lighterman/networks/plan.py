@@ -49,8 +49,7 @@ def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
 
 
 def _is_configured(row: NetworkRow, version: int) -> bool:
-    pools = [pool for pool in row.pools if pool.version == version]
-    return not pools or any(pool.wished for pool in pools)  # none at all is told as out of its subnets
+    return any(pool.wished for pool in row.pools if pool.version == version)
 
 
 def _is_link_local(text: str) -> bool:

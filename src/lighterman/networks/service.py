@@ -44,7 +44,7 @@ from lighterman.networks.ipam import Subnet
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.names import Names
 from lighterman.networks.overlays import Overlays
-from lighterman.networks.plan import Ours
+from lighterman.networks.plan import Ours, check_wish
 from lighterman.networks.ports import Ports, ephemeral_ports
 from lighterman.networks.row import Lease, NetworkRow
 from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
@@ -257,6 +257,15 @@ class Networks:
             await self._remote.give_back(sandbox_id, network_id)
         if self.attacher is not None:
             self.attacher.detach(sandbox_id, network_id)
+
+    def check(self, wish: EndpointWish) -> None:
+        """Whether its network offers all that `wish` asks for; one that is not known here may.
+
+        Raises: InvalidParameter.
+        """
+        row = self._catalog.get(wish.network)
+        if row is not None:
+            check_wish(row, wish)
 
     async def connect(self, sandbox: Sandbox) -> None:
         """Make the reserved `sandbox` in the kernel; undoes itself on failure, and `disconnect` the rest.

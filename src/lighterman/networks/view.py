@@ -22,6 +22,7 @@ def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Netw
         for endpoint in sandbox.endpoints
         if endpoint.network_id == row.id
     }
+    pools = sorted((*row.pools, *row.idle_pools), key=lambda pool: pool.version)
     return wire.Network(
         name=row.name,
         id=row.id,
@@ -29,9 +30,7 @@ def on_the_wire(row: NetworkRow, sandboxes: Iterable[Sandbox] = ()) -> wire.Netw
         scope=row.scope,
         driver=row.driver,
         enable_ipv6=row.ipv6,
-        ipam=wire.IPAM(
-            row.ipam_driver, row.ipam_options, [_pool(pool) for pool in (*row.pools, *row.idle_pools)]
-        ),
+        ipam=wire.IPAM(row.ipam_driver, row.ipam_options, [_pool(pool) for pool in pools]),
         internal=row.internal,
         attachable=row.attachable,
         ingress=row.ingress,

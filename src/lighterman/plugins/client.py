@@ -75,6 +75,8 @@ class PluginClient:
                 f'Post "{self.address.url(method)}": context deadline exceeded '
                 f"(the plugin {self.name} did not answer within {limit_s:g} s)"
             ) from error
+        if answer.strip() == b"null":  # as Go's encoder writes nothing: plugins answer so
+            answer = b"{}"
         try:
             told = msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, RecursionError) as error:

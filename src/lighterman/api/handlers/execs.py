@@ -13,7 +13,7 @@ from lighterman.runtime import Client
 
 async def create(request: Request, rooms: Rooms) -> Answer:
     """ContainerExec."""
-    body = await request.body(ExecCreateBody, empty="got EOF while reading request body")
+    body = await request.body(ExecCreateBody)
     body = gates.gated(body, gates.EXEC_CREATE, request.version)
     ref = request.names["id"]
     here = containers.exec_create(rooms.containers, ref, body)

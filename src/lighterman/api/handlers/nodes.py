@@ -1,6 +1,6 @@
 """Nodes of the swarm. Everything heavy comes with the first request to a manager."""
 
-from lighterman.api.handlers.swarm import NO_BODY, version
+from lighterman.api.handlers.swarm import version
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
 
@@ -27,7 +27,7 @@ async def update(request: Request, rooms: Rooms) -> Answer:
     from lighterman.apitypes.swarm import NodeSpec
     from lighterman.swarm.control import nodes
 
-    spec = await request.body(NodeSpec, empty=NO_BODY)
+    spec = await request.body(NodeSpec)
     await nodes.update(store, request.names["id"], spec, version=version(request, "node"))
     return Reply(200)
 

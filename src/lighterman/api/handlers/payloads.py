@@ -1,6 +1,6 @@
 """Secrets and configs of the swarm. Everything heavy comes with the first request to a manager."""
 
-from lighterman.api.handlers.swarm import NO_BODY, version
+from lighterman.api.handlers.swarm import version
 from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
 from lighterman.errdefs import InvalidParameter
@@ -29,7 +29,7 @@ async def create_secret(request: Request, rooms: Rooms) -> Answer:
     from lighterman.apitypes.service import IdResponse, SecretSpec
     from lighterman.swarm.control import payloads
 
-    spec = await request.body(SecretSpec, empty=NO_BODY)
+    spec = await request.body(SecretSpec)
     spec = gates_swarm.secret(spec, request.version)
     return reply(IdResponse(await payloads.create_secret(store, spec)), 201)
 
@@ -48,7 +48,7 @@ async def update_secret(request: Request, rooms: Rooms) -> Answer:
     from lighterman.apitypes.service import SecretSpec
     from lighterman.swarm.control import payloads
 
-    spec = await request.body(SecretSpec, empty=NO_BODY)
+    spec = await request.body(SecretSpec)
     index = _version(request, "secret")
     await payloads.update_secret(store, request.names["id"], spec, version=index)
     return Reply(200)
@@ -78,7 +78,7 @@ async def create_config(request: Request, rooms: Rooms) -> Answer:
     from lighterman.apitypes.service import ConfigSpec, IdResponse
     from lighterman.swarm.control import payloads
 
-    spec = await request.body(ConfigSpec, empty=NO_BODY)
+    spec = await request.body(ConfigSpec)
     spec = gates_swarm.config(spec, request.version)
     return reply(IdResponse(await payloads.create_config(store, spec)), 201)
 
@@ -97,7 +97,7 @@ async def update_config(request: Request, rooms: Rooms) -> Answer:
     from lighterman.apitypes.service import ConfigSpec
     from lighterman.swarm.control import payloads
 
-    spec = await request.body(ConfigSpec, empty=NO_BODY)
+    spec = await request.body(ConfigSpec)
     index = _version(request, "config")
     await payloads.update_config(store, request.names["id"], spec, version=index)
     return Reply(200)

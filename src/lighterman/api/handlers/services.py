@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from lighterman.api.credentials import registry_auth
-from lighterman.api.handlers.swarm import NO_BODY, exact_flag, version
+from lighterman.api.handlers.swarm import exact_flag, version
 from lighterman.api.request import (
     MULTIPLEXED_STREAM,
     RAW_STREAM,
@@ -92,7 +92,7 @@ async def _spec(request: Request, rooms: Rooms) -> "tuple[ServiceSpec, list[str]
     from lighterman.api import gates_swarm
     from lighterman.apitypes.service import ServiceSpec
 
-    spec = gates_swarm.service(await request.body(ServiceSpec, empty=NO_BODY), request.version)
+    spec = gates_swarm.service(await request.body(ServiceSpec), request.version)
     container = spec.task_template.container_spec
     if request.version >= (1, 30) or container is None:
         return spec, None

@@ -7,8 +7,6 @@ from lighterman.api.request import Answer, Reply, Request, reply
 from lighterman.api.rooms import Rooms
 from lighterman.errdefs import InvalidParameter
 
-NO_BODY = "got EOF while reading request body"
-
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:
     """SwarmInspect."""
@@ -23,7 +21,7 @@ async def init(request: Request, rooms: Rooms) -> Answer:
     from lighterman.api import gates_swarm
     from lighterman.apitypes.swarm import SwarmInitBody
 
-    body = await request.body(SwarmInitBody, empty=NO_BODY)
+    body = await request.body(SwarmInitBody)
     return reply(await rooms.swarm.init(gates_swarm.init(body, request.version)))
 
 
@@ -31,7 +29,7 @@ async def join(request: Request, rooms: Rooms) -> Answer:
     """SwarmJoin."""
     from lighterman.apitypes.swarm import SwarmJoinBody
 
-    await rooms.swarm.join(await request.body(SwarmJoinBody, empty=NO_BODY))
+    await rooms.swarm.join(await request.body(SwarmJoinBody))
     return Reply(200)
 
 
@@ -50,7 +48,7 @@ async def update(request: Request, rooms: Rooms) -> Answer:
 
     await cluster.update(
         manager,
-        await request.body(SwarmSpec, empty=NO_BODY),
+        await request.body(SwarmSpec),
         version=index,
         rotate_worker_token=exact_flag(request, "rotateWorkerToken"),
         rotate_manager_token=exact_flag(request, "rotateManagerToken"),
@@ -72,7 +70,7 @@ async def unlock(request: Request, rooms: Rooms) -> Answer:
     """SwarmUnlock."""
     from lighterman.apitypes.swarm import SwarmUnlockBody
 
-    await rooms.swarm.unlock((await request.body(SwarmUnlockBody, empty=NO_BODY)).unlock_key)
+    await rooms.swarm.unlock((await request.body(SwarmUnlockBody)).unlock_key)
     return Reply(200)
 
 

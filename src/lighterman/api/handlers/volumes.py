@@ -17,7 +17,7 @@ async def inspect(request: Request, rooms: Rooms) -> Answer:
 
 async def create(request: Request, rooms: Rooms) -> Answer:
     """VolumeCreate."""
-    body = await request.body(VolumeCreateBody, empty="got EOF while reading request body")
+    body = await request.body(VolumeCreateBody)
     return reply(await rooms.volumes.create(body), 201)
 
 
