@@ -55,6 +55,16 @@ def test_an_update_is_complete_when_its_last_task_was_watched() -> None:
     assert world.think() == []
 
 
+def test_an_update_before_there_is_any_task_is_complete_at_once() -> None:
+    world = World(1)
+    world.create(wish("old"))
+    world.update("web", wish("new"))
+    world.think()
+    assert world.images("web") == []
+    world.settle()
+    assert (world.images("web"), world.update_state("web")) == (["new"] * 4, "completed")
+
+
 def test_the_delay_lies_between_two_tasks() -> None:
     world = updated(delay=10 * SECOND)
     world.settle()

@@ -85,8 +85,10 @@ def _keep(round: Round, service: Service, record: Update) -> Update:
 
 
 def _begin(round: Round, service: Service, dirty: dict[Place, list[Task]]) -> Update | None:
-    """The record of an update that is needed; a rollback is told of even when nothing has to change."""
-    if not dirty and not service.rollback:
+    """The record of an update that is needed. A rollback, and another template, are told of even when nothing
+    has to change: the service may have been updated before it had any task, and clients wait for the word.
+    """
+    if not dirty and not service.rollback and not _has_other_template(service):
         return None
     return _keep(
         round,
@@ -101,6 +103,10 @@ def _begin(round: Round, service: Service, dirty: dict[Place, list[Task]]) -> Up
             slots=len(dirty),
         ),
     )
+
+
+def _has_other_template(service: Service) -> bool:
+    return service.previous is not None and template_of(service.previous).id != service.template_id
 
 
 # Failures
