@@ -97,6 +97,12 @@ def test_logs_and_stream_together_give_the_past_and_what_follows(http: Http, doc
         assert joined(read_all(sock), STDOUT) == b"past\nnow\n"
 
 
+def test_who_attaches_to_what_has_ended_sees_the_next_run(http: Http, docker: DockerCLI) -> None:
+    docker("run", "--name", "twice", "busybox", "echo", "again")
+    http.hijack("/containers/twice/attach?stream=1&stdout=1")[1].close()  # gone before there is anything
+    assert docker.out("start", "-a", "twice") == "again"
+
+
 def test_a_client_that_hangs_up_does_not_hurt_the_container(http: Http, docker: DockerCLI) -> None:
     cid = made(http, "head -c 3000000 /dev/urandom | md5sum; sleep 600", StdinOnce=False)
     _, sock = http.hijack(f"/containers/{cid}/attach?{ALL}")

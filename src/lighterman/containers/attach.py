@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from lighterman.containers.errors import NotRunning
-from lighterman.containers.life import Created, Paused, Restarting
+from lighterman.containers.life import Created, Exited, Paused, Restarting
 from lighterman.containers.logs import LogOptions, kept_log, logs
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import Conflict
@@ -32,8 +32,8 @@ class AttachOptions:
 async def attach(cs: Containers, ref: str, options: AttachOptions, take: Take) -> None:
     """Connect a client's stream: validate, then `take` it, then hand it to the container's monitor.
 
-    To a container that has not begun, it is kept until the start; of one that has ended only the log can be
-    had. Raises (before the stream is taken): NoSuchContainer, InvalidParameter, Conflict.
+    To a container that does not run, it is kept until the next start; of one that ends meanwhile only the log
+    can be had. Raises (before the stream is taken): NoSuchContainer, InvalidParameter, Conflict.
     Source: ContainerAttach.
     """
     container = cs.find(ref)
@@ -49,7 +49,7 @@ async def attach(cs: Containers, ref: str, options: AttachOptions, take: Take) -
     if not options.stream or not (options.stdin or options.stdout or options.stderr):
         await finish(client)
         return
-    await _hand_over(cs, container.id, client, to)
+    await _hand_over(cs, container, client, to)
 
 
 def attach_to(container: Container, options: AttachOptions) -> AttachTo:
@@ -68,19 +68,22 @@ def attach_to(container: Container, options: AttachOptions) -> AttachTo:
     )
 
 
-async def _hand_over(cs: Containers, container_id: str, client: Client, to: AttachTo) -> None:
-    """By the container's life as it is now: to its monitor, to those who wait for a start, or to the end."""
-    if container_id not in cs:
+async def _hand_over(cs: Containers, asked: Container, client: Client, to: AttachTo) -> None:
+    """By the container's life as it is now: to its monitor, to those who wait for a start, or to the end.
+
+    `asked` is the container as the client found it: who wanted to see a run that is over waits for no other.
+    """
+    if asked.id not in cs:
         await finish(client)
         return
-    async with cs.locked(container_id) as container:
-        if isinstance(container.life, Created):
+    async with cs.locked(asked.id) as container:
+        if isinstance(container.life, Created | Exited) and not asked.runs:
             await send(client, client.head)  # the client starts the container when it has seen this
-            cs.live(container_id).waiting.append((replace(client, head=b""), to))
+            cs.live(asked.id).keep_waiting(replace(client, head=b""), to)
             return
         if container.runs:
             try:
-                await cs.runtime.attach(container_id, client, to)
+                await cs.runtime.attach(asked.id, client, to)
                 return
             except ProcessGone:  # it ended just now
                 pass

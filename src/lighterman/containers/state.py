@@ -6,10 +6,12 @@ A `Container` is frozen: whoever holds one sees it as it was when it was looked 
 
 import asyncio
 import bisect
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
@@ -127,6 +129,15 @@ class Live:
     commits: int = 0  # that read its files just now
     restarting: bool = False  # `restart` stops it: it is not to be removed for that
 
+    def keep_waiting(self, client: Client, to: AttachTo) -> None:
+        """Attach this client at the next start; those who have hung up since they came are let go."""
+        self.waiting, waiting = [(client, to)], self.waiting
+        for other in waiting:
+            if hung_up(other[0].sock):
+                other[0].sock.close()
+            else:
+                self.waiting.append(other)
+
     def turn_away(self) -> None:
         """Close the streams of those who wait for a start that failed."""
         for client, _ in self.waiting:
@@ -137,6 +148,13 @@ class Live:
         """Wake all who wait for the end of this run."""
         ended, self.next_exit = self.next_exit, _future()
         ended.set_result(code)
+
+
+def hung_up(sock: socket) -> bool:
+    """Whether nobody is at the other end any more, neither to read nor to write."""
+    look = select.poll()
+    look.register(sock, 0)
+    return bool(look.poll(0))
 
 
 def _future() -> "asyncio.Future[int]":
