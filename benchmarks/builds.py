@@ -4,7 +4,8 @@ import io
 import random
 import tarfile
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from benchmarks.rows import Bench, Numbers, timed
 

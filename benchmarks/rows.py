@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 from tests.support.engines import Daemon
 from tests.support.leaks import processes
 from tests.support.registry import Registry
@@ -19,8 +19,7 @@ LISTED = 500
 CROWD = 30
 
 
-@dataclass
-class Bench:
+class Bench(Struct):
     """One engine with its client, its registry, and what a row has prepared for itself."""
 
     engine: Daemon
@@ -34,8 +33,7 @@ class Bench:
 Numbers = Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct, frozen=True):
     """A group of numbers measured together, `rounds` times by default."""
 
     name: str

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from statistics import median
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.table import Table
 
@@ -38,8 +39,7 @@ AIMS = {
 """How many times better than dockerd each number is meant to be at least."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """One number of both engines. `better` is how many times ours is better."""
 
     name: str

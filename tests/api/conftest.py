@@ -1,7 +1,6 @@
 """A real server on a unix socket, under uvloop as in the daemon."""
 
 import asyncio
-import dataclasses
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -39,7 +38,7 @@ def serve(tmp_path: Path) -> Serve:
         **options: Any,
     ) -> AsyncIterator[Peer]:
         outside = swarm.Engine(tmp_path, tmp_path, cast(Any, None), "26.11.0")  # of any swarm
-        absent = dict.fromkeys({field.name for field in dataclasses.fields(api.Rooms)} - {"host", "engine"})
+        absent = dict.fromkeys(set(api.Rooms.__struct_fields__) - {"host", "engine"})
         served = api.Rooms(
             **cast(Any, {**absent, "swarm": swarm.Swarm(outside), **(rooms or {})}),
             host=probe_host(),

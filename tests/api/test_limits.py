@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.api.peer import Serve
 
 from lighterman.api import hijack

@@ -1,12 +1,12 @@
 """Listeners with a role: the whole table of operations by role, what bodies may ask for, and what is seen."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from msgspec import UNSET, structs
+from msgspec.structs import replace
 from multidict import CIMultiDict, MultiDict
 
 from lighterman.api import confined
@@ -277,15 +277,13 @@ async def test_without_exec_nothing_more_is_published() -> None:
 # What is seen
 
 
-@dataclass
 class Rooms:
     """As much of an engine as roles look at."""
 
     mine: str = "1" * 64
     other: str = "2" * 64
-    execs: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         by_ref = {self.mine: {"team": "a"}, "mine": {"team": "a"}, self.other: {"team": "b"}, "other": {}}
         ids = {"mine": self.mine, "other": self.other}
 

@@ -1,13 +1,13 @@
 """The engine about itself, and its events as they go over the wire."""
 
 import asyncio
-import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.api.peer import Peer, Serve
 
 from lighterman.api import EngineInfo
@@ -19,7 +19,7 @@ from lighterman.linux.host import LimitSupport, probe_host
 
 ENGINE = EngineInfo(id="e1", version="26.11.0", data_root="/nowhere", build_time="2026-11-24T00:00:00Z")
 HOST = probe_host()
-ALL_LIMITS = LimitSupport(**{field.name: True for field in dataclasses.fields(LimitSupport)})
+ALL_LIMITS = LimitSupport(**dict.fromkeys(LimitSupport.__struct_fields__, True))
 
 
 def test_the_version_tells_what_the_engine_is_made_of() -> None:
@@ -34,7 +34,7 @@ def test_the_version_tells_what_the_engine_is_made_of() -> None:
 
 def test_what_the_host_cannot_limit_is_a_warning() -> None:
     assert limit_warnings(ALL_LIMITS, forwarding=True) == []
-    poor = dataclasses.replace(ALL_LIMITS, swap_limit=False, pids_limit=False)
+    poor = structs.replace(ALL_LIMITS, swap_limit=False, pids_limit=False)
     assert limit_warnings(poor, forwarding=False) == [
         "WARNING: No swap limit support",
         "WARNING: No pids limit support",
@@ -43,14 +43,14 @@ def test_what_the_host_cannot_limit_is_a_warning() -> None:
 
 
 def test_security_options_are_those_of_the_host() -> None:
-    features = dataclasses.replace(HOST.features, apparmor=True, seccomp=True)
-    host = dataclasses.replace(HOST, features=features, cgroup=dataclasses.replace(HOST.cgroup, mode="v2"))
+    features = structs.replace(HOST.features, apparmor=True, seccomp=True)
+    host = structs.replace(HOST, features=features, cgroup=structs.replace(HOST.cgroup, mode="v2"))
     assert security_options(host, ENGINE) == [
         "name=apparmor",
         "name=seccomp,profile=default",
         "name=cgroupns",
     ]
-    strict = dataclasses.replace(ENGINE, seccomp_profile="/etc/own.json", no_new_privileges=True)
+    strict = structs.replace(ENGINE, seccomp_profile="/etc/own.json", no_new_privileges=True)
     assert security_options(host, strict)[1:] == [
         "name=seccomp,profile=/etc/own.json",
         "name=cgroupns",
@@ -59,7 +59,7 @@ def test_security_options_are_those_of_the_host() -> None:
 
 
 def test_insecure_registries_are_networks_or_hosts() -> None:
-    engine = dataclasses.replace(ENGINE, insecure_registries=("127.0.0.0/8", "registry.lan:5000"))
+    engine = structs.replace(ENGINE, insecure_registries=("127.0.0.0/8", "registry.lan:5000"))
     told = registries(engine)
     assert told.insecure_registry_cidrs == ["127.0.0.0/8"]
     assert told.index_configs["registry.lan:5000"] == IndexInfo("registry.lan:5000", [], False, False)

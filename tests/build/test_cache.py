@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 from tests.images.shelf import Shelf, opened
 
 from lighterman.apitypes.container import ContainerConfig, HealthConfig

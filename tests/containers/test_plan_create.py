@@ -1,12 +1,12 @@
 """What a container becomes, and what is refused: dockerd's recorded answers, and where we say no earlier."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import UNSET, convert, structs
+from msgspec.structs import replace
 from tests.containers.values import ENGINE, HOST, ID, container, image, namer, nobody, planned
 
 from lighterman.apitypes.container import (

@@ -1,11 +1,11 @@
 """What is prepared for a start, and what the OCI runtime is told of it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 from tests.containers.values import HOST, ID, container, nobody
 
 from lighterman.apitypes.container import (
@@ -304,7 +304,7 @@ def test_a_container_survives_its_row() -> None:
 
 
 def _with(**changes: object) -> Prepared:
-    return Prepared(**{**{name: getattr(FACTS, name) for name in Prepared.__dataclass_fields__}, **changes})
+    return Prepared(**{**{name: getattr(FACTS, name) for name in Prepared.__struct_fields__}, **changes})
 
 
 def test_another_containers_ipc_is_joined_with_its_memory() -> None:

@@ -1,9 +1,8 @@
 """What is shown of a container, beside dockerd's recorded answers."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.containers.values import ID, container
 
 from lighterman.apitypes.container import PortBinding

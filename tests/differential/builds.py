@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from tests.differential.dockerfiles import Case
 from tests.differential.pair import Pair
 from tests.differential.trees import Tree, tree
@@ -19,8 +20,7 @@ _CONTAINER = re.compile(r"( ---> Running in |Removing intermediate container )[0
 """dockerd makes a container for each step, we only for programs."""
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct, frozen=True):
     """What came of one build."""
 
     status: int

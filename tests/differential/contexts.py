@@ -3,13 +3,13 @@
 import io
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 MTIME = 1_600_000_000
 
 
-@dataclass(frozen=True)
-class File:
+class File(Struct, frozen=True):
     """A regular file."""
 
     data: bytes = b""
@@ -19,8 +19,7 @@ class File:
     xattrs: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Dir:
+class Dir(Struct, frozen=True):
     """A directory."""
 
     mode: int = 0o755
@@ -28,22 +27,19 @@ class Dir:
     gid: int = 0
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(Struct, frozen=True):
     """A symbolic link."""
 
     target: str
 
 
-@dataclass(frozen=True)
-class HardLink:
+class HardLink(Struct, frozen=True):
     """Another name of a file that came before."""
 
     target: str
 
 
-@dataclass(frozen=True)
-class Fifo:
+class Fifo(Struct, frozen=True):
     """A named pipe."""
 
 

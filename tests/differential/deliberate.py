@@ -1,11 +1,11 @@
 """Where we answer otherwise than dockerd 20.10 on purpose, and why. Everything else is a failure."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """Lines of `Pair.ask` that match `line`, in scenarios whose name matches `scenario`."""
 
     scenario: str

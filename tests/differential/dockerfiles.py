@@ -7,17 +7,16 @@ where files are enough they come from COPY.
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from msgspec import Struct, field
 from tests.differential.contexts import Dir, Fifo, File, HardLink, Link, Member, context
 from tests.differential.site import SITE
 
 B = "FROM busybox\n"
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """One build."""
 
     dockerfile: str | bytes | None

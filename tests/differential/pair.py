@@ -8,9 +8,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from tests.replay.normal import differences, normal, parsed, same_status
 from tests.support.engines import Daemon
 from tests.support.http import Answer
@@ -24,8 +24,7 @@ VALUES = ("content-type", "docker-experimental", "ostype", "location")
 """Headers whose values are compared; of the others only that they are there."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """One request of a scenario."""
 
     method: str

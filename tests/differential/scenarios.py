@@ -1,10 +1,10 @@
 """What both engines are asked. Each scenario begins on engines that hold busybox and nothing else."""
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
 from tests.differential.pair import Step
 
 

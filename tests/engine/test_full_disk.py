@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from tests.engine.test_faults import small_disk
 from tests.support.contexts import build
 from tests.support.engines import Engine
@@ -22,8 +22,7 @@ BOOKS_BYTES = 300_000
 """What the rows may have grown by."""
 
 
-@dataclass
-class Small:
+class Small(Struct):
     """An engine on a small disk, a registry beside it, and an archive of an image of 3 MB in three layers."""
 
     engine: Engine

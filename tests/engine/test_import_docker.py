@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import Struct, field
 from tests.support.engines import Engine, Reference
 from tests.support.images import BUSYBOX, entry, saved, tarball
 from tests.support.registry import Registry
@@ -21,8 +21,7 @@ CMD ["cat", "/a/b/d"]
 """
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(Struct, frozen=True):
     """A dockerd that has been stopped, what it said of itself before, and an engine of ours."""
 
     reference: Reference

@@ -3,12 +3,12 @@ for each interface, and for each step that asks a plugin."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct, field
 from tests.support.engines import Daemon
 from tests.support.http import Answer
 from tests.support.plugins import HostPlugin
@@ -20,8 +20,7 @@ TIMEOUT_S = 3
 Plugins = dict[str, HostPlugin]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """What a user wants, and the call of a plugin that it takes."""
 
     call: str
@@ -61,8 +60,7 @@ FORGETS = "IpamDriver.RequestAddress"
 HANGING = [step for step in STEPS if step.call != "NetworkDriver.CreateEndpoint"]  # Join comes behind it
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How it went with the plugin as it was, and then with one that behaves; what was there before and
     between."""
 

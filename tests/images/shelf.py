@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from tests.content.archives import archive, file
 from tests.snapshots.rooms import Rooms, started
 
@@ -21,8 +21,7 @@ from lighterman.registry import Registry
 CREATED = "2026-01-0{}T00:00:00Z"
 
 
-@dataclass
-class Shelf:
+class Shelf(Struct):
     """Images, their events and their users."""
 
     rooms: Rooms

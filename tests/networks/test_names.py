@@ -1,10 +1,10 @@
 """Who is called what in which network, and what a name server says of it."""
 
 import struct
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from lighterman.lib import dns_message as dns
 from lighterman.networks.name_server import respond

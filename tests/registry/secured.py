@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -22,14 +21,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
+from msgspec import Struct, field
 from tests.support.net import Neighbourhood
 
 SECRET_HASHED = "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 """bcrypt of "secret"."""
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A key and the certificate for it, self-signed."""
 
     key: ec.EllipticCurvePrivateKey
@@ -146,8 +145,7 @@ def htpasswd(directory: Path) -> dict[str, Any]:
     return {"htpasswd": {"realm": "r", "path": str(directory / "htpasswd")}}
 
 
-@dataclass
-class TokenServer:
+class TokenServer(Struct):
     """Gives tokens to `me`: by a password, or by the identity token that it gave for one."""
 
     who: Identity

@@ -4,9 +4,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 VARIABLE = "LIGHTERMAN_RECORDED_ANSWERS"
 """The environment variable that names the file; without it there is nothing to replay."""
@@ -14,8 +15,7 @@ VARIABLE = "LIGHTERMAN_RECORDED_ANSWERS"
 _ID = re.compile(r"[0-9a-f]{64}|\b[0-9a-z]{25}\b")
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(Struct, frozen=True):
     """One request and what dockerd answered."""
 
     label: str

@@ -4,9 +4,9 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from tests.content.archives import Member, archive
 
 from lighterman.content import Content, OpenFile, UnpackLayer, Workers
@@ -14,8 +14,7 @@ from lighterman.db import Database
 from lighterman.snapshots import NewLayer, Snapshots
 
 
-@dataclass
-class Rooms:
+class Rooms(Struct):
     """One start of an engine's lower rooms."""
 
     root: Path

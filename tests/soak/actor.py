@@ -10,9 +10,9 @@ import random
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from tests.support.http import STDOUT, Answer, Http, joined, read_all
 from tests.support.waiting import until
 
@@ -29,8 +29,7 @@ class CutOff(Exception):
     """The engine was killed amid a request: nobody knows what became of it."""
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(Struct, frozen=True):
     """A container that was started and has to run."""
 
     name: str

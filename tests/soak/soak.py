@@ -7,9 +7,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 from tests.soak.actor import Actor, Wrong
 from tests.support.engines import Engine
 from tests.support.http import Http
@@ -20,8 +20,7 @@ ANSWER_WITHIN_S = 120
 GONE_WITHIN_S = 20
 
 
-@dataclass
-class Outcome:
+class Outcome(Struct):
     """What a soak has seen."""
 
     seed: int

@@ -3,17 +3,16 @@
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pexpect
+from msgspec import Struct
 
 DOCKER = os.environ.get("LIGHTERMAN_DOCKER", "docker")
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True):
     """How a command ended."""
 
     stdout: str
@@ -33,8 +32,7 @@ class Beside(subprocess.Popen[bytes]):
         super().__exit__(*raised)
 
 
-@dataclass(frozen=True)
-class DockerCLI:
+class DockerCLI(Struct, frozen=True):
     """docker with DOCKER_HOST set to `socket`, and with no configuration of the user who runs the tests."""
 
     socket: Path

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from tests.support.http import Http
 from tests.support.images import entry, tarball
 
@@ -15,8 +15,7 @@ def context(dockerfile: str, files: Mapping[str, bytes] | None = None) -> bytes:
     return tarball([(entry(name, mode=0o644), data) for name, data in members.items()])
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct, frozen=True):
     """What a client has read of a build."""
 
     status: int

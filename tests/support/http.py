@@ -4,17 +4,17 @@ import http.client
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as Socket
 from typing import Any
 
+from msgspec import Struct
+
 STDOUT, STDERR = 1, 2
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A whole answer; `headers` as they came: in order, with their case."""
 
     status: int
@@ -52,8 +52,7 @@ def encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
     return json.dumps(body).encode(), {"Content-Type": "application/json"}
 
 
-@dataclass(frozen=True)
-class Http:
+class Http(Struct, frozen=True):
     """Requests to the engine at `socket`. `prefix` (as "/v1.36") is put before each path."""
 
     socket: Path

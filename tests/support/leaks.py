@@ -5,16 +5,16 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 
+from msgspec import Struct
+from msgspec.structs import fields
 from tests.support.net import Neighbourhood
 
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
-class Traces:
+class Traces(Struct, frozen=True):
     """One look at everything an engine can leave behind, each as readable lines."""
 
     mounts: frozenset[str]

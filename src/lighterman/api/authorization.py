@@ -12,8 +12,9 @@ for bodies lets larger ones pass unseen (CVE-2024-41110 and CVE-2026-34040 are o
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from lighterman.api.request import JSON, Answer, Reply, Request, Stream
 from lighterman.api.routes import Route

@@ -5,8 +5,9 @@ tests/api/test_openapi.py holds it to the table of routes and to what the handle
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from lighterman.apitypes import (
     archive,
@@ -32,8 +33,7 @@ RAW = "application/vnd.docker.raw-stream"
 TEXT = "text/plain"
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(Struct, frozen=True):
     """One operation."""
 
     gives: Any = None

@@ -6,10 +6,9 @@ query or to the kind of a stream stands where that is read, in `handlers`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from lighterman.api.versions import Version
@@ -31,8 +30,7 @@ from lighterman.errdefs import InvalidParameter
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Gate(Generic[T]):
+class Gate(Struct, Generic[T], frozen=True):
     """Below `since`, `apply` takes back what that version brought."""
 
     since: Version

@@ -20,12 +20,12 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import StreamReader
 from aiohttp.streams import EMPTY_PAYLOAD
+from msgspec import Struct
 
 from lighterman.api import web
 from lighterman.api.request import RAW_STREAM
@@ -92,8 +92,7 @@ def body_end(data: bytes, start: int) -> int | None:
     return None
 
 
-@dataclass
-class Hijack:
+class Hijack(Struct):
     """A request that may take its connection, with what came behind it."""
 
     upgrades: bool
@@ -288,8 +287,7 @@ class Connection(web.RequestHandler):
         return Client(sock, bytes(self.hijack.early), head)
 
 
-@dataclass
-class Crowd:
+class Crowd(Struct):
     """How many clients are connected to all listeners, and how many may be."""
 
     most: int = 10000
@@ -300,8 +298,7 @@ class Crowd:
         return self.connected < self.most
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a connection came in."""
 
     address: str = ""
@@ -314,8 +311,7 @@ class Place:
     """It is for browsers: the status page is served there, and nothing else."""
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """Who sends, as far as the kernel or a certificate tells it."""
 
     uid: int | None = None
@@ -336,7 +332,7 @@ class Server(web.Server):
         handler: _Handler,
         *,
         name: str,
-        place: Place = Place(),
+        place: Place = Place(),  # noqa: B008 it is frozen
         crowd: Crowd | None = None,
         **options: Any,
     ) -> None:

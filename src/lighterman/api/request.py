@@ -8,9 +8,10 @@ an answer of its own kind: it speaks for as long as both ends do.
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from multidict import MultiDict, MultiMapping
 
 from lighterman.api import queries
@@ -30,8 +31,7 @@ RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A whole answer."""
 
     status: int = 200
@@ -41,8 +41,7 @@ class Reply:
     close: bool = False
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """An answer whose body comes as it is made."""
 
     chunks: AsyncIterator[bytes]
@@ -57,8 +56,7 @@ class Stream:
     """How long a client that has so much to read may read nothing, then it is cut off; None: for ever."""
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """No answer: the connection belongs to somebody else now."""
 
 
@@ -80,8 +78,7 @@ def reply(value: object, status: int = 200) -> Reply:
     return Reply(status, encode(value), JSON)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """What was asked: everything of HTTP that a handler may know."""
 
     version: Version

@@ -15,9 +15,11 @@ table is refused.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.api.acts import ACTS, Act, Of
 from lighterman.errdefs import Forbidden, InvalidParameter, NotFound
@@ -57,8 +59,7 @@ _ATTRIBUTES = frozenset(
 """What events tell of containers beside their labels: no key of a role, or all events would match it."""
 
 
-@dataclass(frozen=True)
-class Role:
+class Role(Struct, frozen=True):
     """What a listener's clients may do; the default is a role that takes nothing away."""
 
     read_only: bool = False

@@ -1,8 +1,9 @@
 """What the handlers call: the services of this engine, brought together once by the wiring."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from lighterman.api.versions import ALL, Span
 from lighterman.containers import Containers
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from lighterman.build import Builds
 
 
-@dataclass(frozen=True)
-class EngineInfo:
+class EngineInfo(Struct, frozen=True):
     """Facts and settings of this engine that `/info` and `/version` tell and that no room owns."""
 
     id: str
@@ -55,8 +55,7 @@ class EngineInfo:
     """About the configuration: what an operator should not have done."""
 
 
-@dataclass(frozen=True)
-class Rooms:
+class Rooms(Struct, frozen=True):
     """The services that handlers call."""
 
     containers: Containers

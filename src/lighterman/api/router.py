@@ -7,16 +7,16 @@ A path without open parts wins over one with them, and among these the one with 
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from lighterman.api.routes import Route
 
 _OPEN_PART = re.compile(r"\{(\w+)(:\.\*)?\}")
 
 
-@dataclass(frozen=True)
-class _Pattern:
+class _Pattern(Struct, frozen=True):
     matcher: re.Pattern[str]
     fixed: int
     route: Route

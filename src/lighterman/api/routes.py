@@ -7,7 +7,8 @@ path that may hold slashes (`{name:.*}`, image names do) is written as in Docker
 
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.api import debug, versions
 from lighterman.api.handlers import (
@@ -52,8 +53,7 @@ class Flow(enum.Enum):
     """The connection speaks frames for as long as both ends do."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """One row: what is asked for, and who answers."""
 
     operation: str

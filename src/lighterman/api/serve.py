@@ -15,9 +15,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.api import errors, versions, web
 from lighterman.api.browsers import refuse_browsers
@@ -48,8 +50,7 @@ BODY_LIMIT_S = 60.0
 """How long a client may take to send a body that is read as a whole."""
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """A bound and listening socket, unix or TCP; with `tls` its clients are met in TLS."""
 
     sock: socket.socket
@@ -68,8 +69,7 @@ Observe = Callable[[str, int, float], None]
 """Hears of each answer: the operation ("" for none), its status, the seconds that it took."""
 
 
-@dataclass(frozen=True)
-class Deed:
+class Deed(Struct, frozen=True):
     """Something that was asked to be changed, for an audit."""
 
     operation: str

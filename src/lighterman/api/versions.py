@@ -5,7 +5,8 @@ learn the newest of the `Span` and ask for that. What differs between the versio
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 
@@ -25,8 +26,7 @@ class TooOld(InvalidParameter):
     """Told as plain text below 1.24, where clients did not know JSON errors. Source: dockerd 20.10.24."""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(Struct, frozen=True):
     """The versions that this engine serves, both ends among them."""
 
     oldest: Version = OLDEST

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -37,8 +36,7 @@ class CacheDirectory(Struct, frozen=True):
     uses: int = 0
 
 
-@dataclass(frozen=True)
-class Beginning:
+class Beginning(Struct, frozen=True):
     """The files that a new cache begins with."""
 
     digest: str

@@ -7,8 +7,9 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.build.ignore import GENERAL, Ignored, ignore_files, read_patterns
 from lighterman.content import Content, JobFailed, UnpackContext, Workers, fed, open_in_root, readable
@@ -19,8 +20,7 @@ DEFAULT_DOCKERFILE = "Dockerfile"
 DOCKERFILE_MAX_BYTES = 8 << 20
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Struct, frozen=True):
     """A directory that COPY and ADD take from."""
 
     root: Path

@@ -16,7 +16,8 @@ directories above as moby/patternmatcher has them.
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.dockerfile.words import SPACES
@@ -65,8 +66,7 @@ class Ignored:
         return taken and path != "."
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(Struct, frozen=True):
     """A place in a pattern."""
 
     leaves: Callable[[str], bool]
@@ -79,8 +79,7 @@ class _Token:
     """How many places further one may be without any character."""
 
 
-@dataclass(frozen=True)
-class _Pattern:
+class _Pattern(Struct, frozen=True):
     matches: Callable[[str], object]
     """Tells of a path whether it or a directory above it is meant."""
     brings_back: bool

@@ -9,8 +9,9 @@ import os
 import posixpath
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.apitypes.container import Mount
 from lighterman.build import lent
@@ -26,8 +27,7 @@ LENT = ("secret", "ssh")
 """Kinds that come from the client."""
 
 
-@dataclass(frozen=True)
-class MountPlan:
+class MountPlan(Struct, frozen=True):
     """What the container of a step is given, and what the cache has to know of it."""
 
     mounts: list[Mount]

@@ -5,7 +5,9 @@ before it in the Dockerfile, so there are no circles. What the wanted stage does
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.apitypes.registry import Platform
 from lighterman.build.dockerfile import BuildArguments
@@ -14,8 +16,7 @@ from lighterman.lib.dockerfile import Copy, Dockerfile, From, Instruction, Run, 
 from lighterman.registry import format_platform
 
 
-@dataclass(frozen=True)
-class PlannedStage:
+class PlannedStage(Struct, frozen=True):
     """A stage that will be built."""
 
     place: int
@@ -31,8 +32,7 @@ class PlannedStage:
     needs: frozenset[int]
 
 
-@dataclass(frozen=True)
-class Outline:
+class Outline(Struct, frozen=True):
     """A whole build."""
 
     arguments: tuple[Instruction, ...]

@@ -9,7 +9,8 @@ will run again.
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.build import BuildCache, BuildPruned
 from lighterman.build.cache import CachedStep, StepCache
@@ -24,8 +25,7 @@ FILTERS = ("until", "unused-for", "id", "type", "description", "inuse", "shared"
 STEP, MOUNT = "regular", "exec.cachemount"
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """One record."""
 
     key: str

@@ -7,10 +7,10 @@ text. Everything that touches files is a worker's job.
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.build.context import Context
@@ -24,8 +24,7 @@ from lighterman.snapshots import Draft
 _CHOWN = "unable to convert uid/gid chown string to host mapping:"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """The sources of one place."""
 
     root: Path

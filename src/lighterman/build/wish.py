@@ -1,7 +1,8 @@
 """What a client asks a build for, as values. Source: ImageBuild; the rest of its query as moby reads it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lighterman.apitypes.container import HostConfig
 from lighterman.apitypes.registry import AuthConfig
@@ -12,8 +13,7 @@ HUB = "https://index.docker.io/v1/"
 """What credentials of Docker's own registry are filed under."""
 
 
-@dataclass(frozen=True)
-class BuildWish:
+class BuildWish(Struct, frozen=True):
     """One build."""
 
     dockerfile: str = "Dockerfile"
@@ -35,7 +35,7 @@ class BuildWish:
     labels: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     platform: str = ""
-    host: HostConfig = HostConfig()  # noqa: RUF009 it is frozen
+    host: HostConfig = HostConfig()
     """How the containers of steps run: limits, network, further hosts."""
     auths: Mapping[str, AuthConfig] = field(default_factory=dict)
     """By registry, as clients keep them."""

@@ -9,10 +9,11 @@ import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.apitypes.archive import ContainerPathStat
 from lighterman.containers.container_path import absolute, base
@@ -46,8 +47,7 @@ _RUNTIMES_PLACES = ("/proc", "/dev", "/sys")
 _NETWORK_FILES = ("hosts", "hostname", "resolv.conf")
 
 
-@dataclass(frozen=True)
-class _Root:
+class _Root(Struct, frozen=True):
     """A container's root: what a job needs of it."""
 
     view: View

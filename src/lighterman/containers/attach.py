@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.containers.errors import NotRunning
 from lighterman.containers.life import Created, Exited, Paused, Restarting
@@ -16,8 +18,7 @@ Take = Callable[[], Awaitable[Client]]
 """Gives the client's connection; after that no failure can be told as an HTTP answer."""
 
 
-@dataclass(frozen=True)
-class AttachOptions:
+class AttachOptions(Struct, frozen=True):
     """What a client wants to see and to send."""
 
     logs: bool = False

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.containers.errors import NoSuchContainer
@@ -15,8 +16,7 @@ from lighterman.images import CommitWish, changed, tagged_reference
 from lighterman.lib.effects import to_end
 
 
-@dataclass(frozen=True)
-class CommitOptions:
+class CommitOptions(Struct, frozen=True):
     """What ImageCommit asks for beside the container."""
 
     repo: str = ""

@@ -1,13 +1,12 @@
 """What the operator decided for containers that say nothing of it: each is resolved when one is made."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from lighterman.apitypes.container import Ulimit
 from lighterman.oci.defaults import DEFAULT_SHM_BYTES
 
 
-@dataclass(frozen=True)
-class Defaults:
+class Defaults(Struct, frozen=True):
     """dockerd's options default-*, no-new-privileges and init. A container keeps what it was made with."""
 
     shm_bytes: int = DEFAULT_SHM_BYTES

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from lighterman.apitypes.exec import (
     ExecCreateBody,

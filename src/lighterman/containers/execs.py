@@ -1,10 +1,9 @@
 """What an exec is: its wish, and one of three lives. It lives in memory only, as dockerd's do."""
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lighterman.apitypes.exec import ExecCreateBody, ExecInspectResponse, ExecProcessConfig
 
@@ -28,8 +27,7 @@ class ExecEnded(Struct, frozen=True):
 ExecLife: TypeAlias = Prepared | ExecRunning | ExecEnded
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exec:
+class Exec(Struct, frozen=True, kw_only=True):
     """A further process in a container; `started` and `ended` wake those who wait for the next life."""
 
     id: str

@@ -5,15 +5,15 @@ Source: GetExecUser of runc's libcontainer/user, in whose words the failures are
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 
 MAX_ID = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What a process runs as."""
 
     uid: int = 0
@@ -22,16 +22,14 @@ class Identity:
     home: str = "/"
 
 
-@dataclass(frozen=True)
-class _Account:
+class _Account(Struct, frozen=True):
     name: str
     uid: int
     gid: int
     home: str
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(Struct, frozen=True):
     name: str
     gid: int
     members: tuple[str, ...]

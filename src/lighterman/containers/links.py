@@ -6,8 +6,9 @@ link is kept as `id:alias`, so that a new name of the other does not matter. Sou
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from lighterman.containers.merge import given
 from lighterman.containers.ports import exposed_ports
@@ -15,8 +16,7 @@ from lighterman.containers.state import Container
 from lighterman.errdefs import Conflict, InvalidParameter, NotFound
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(Struct, frozen=True):
     """Another container, and what this one calls it."""
 
     container: Container

@@ -3,7 +3,8 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.container import ContainerSummary
 from lighterman.containers.health import status_of
@@ -130,16 +131,14 @@ def _tests(cs: Containers, filters: Filters) -> Iterator[Asked]:
         yield _Newer(_known(cs, name).created_ns)
 
 
-@dataclass(frozen=True)
-class _Older:
+class _Older(Struct, frozen=True):
     than_ns: int
 
     def __call__(self, container: Container) -> bool:
         return container.created_ns < self.than_ns
 
 
-@dataclass(frozen=True)
-class _Newer:
+class _Newer(Struct, frozen=True):
     than_ns: int
 
     def __call__(self, container: Container) -> bool:

@@ -6,10 +6,10 @@ refuses in Docker's words what cannot be: called without a container, it checks 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import SplitResult
 
 import msgspec
+from msgspec import Struct, field
 
 from lighterman.containers.log_facts import LogFacts, attributes, tag
 from lighterman.containers.log_values import (
@@ -51,8 +51,7 @@ _FACILITIES = {
 }
 
 
-@dataclass(frozen=True)
-class LogDriver:
+class LogDriver(Struct, frozen=True):
     """A driver that sends. `unknown` is how it refuses an option that it does not have."""
 
     settings: Callable[[Options, LogFacts], Settings]

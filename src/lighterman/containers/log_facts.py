@@ -3,7 +3,8 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lighterman.containers.state import Container
 from lighterman.errdefs import InvalidParameter
@@ -12,8 +13,7 @@ JOURNAL = os.environ.get("LIGHTERMAN_JOURNAL_SOCKET", "/run/systemd/journal/sock
 """Where systemd's journal listens."""
 
 
-@dataclass(frozen=True)
-class LogFacts:
+class LogFacts(Struct, frozen=True):
     """Of one container; without arguments those of none, to check options with."""
 
     id: str = ""

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.apitypes.container import LogConfig
 from lighterman.containers.log_drivers import COMMON, DRIVERS
@@ -29,8 +30,7 @@ JSON_BYTES, JSON_FILES = 100 * 10**6, 5
 NO_LIMIT = "-1"
 
 
-@dataclass(frozen=True)
-class LogPlaces:
+class LogPlaces(Struct, frozen=True):
     """Where the logs of one container are kept."""
 
     json: Path

@@ -8,7 +8,7 @@ import os
 import posixpath
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from lighterman.containers.log_facts import LogFacts
@@ -38,10 +38,11 @@ async def check_driver(cs: Containers, driver: str) -> None:
             raise InvalidParameter(f"error looking up logging plugin {driver}: {error}") from error
 
 
-async def begin(cs: Containers, container: Container, facts: LogFacts) -> str:
+async def begin(cs: Containers, container: Container, facts: LogFacts, held: ExitStack) -> str:
     """The fifo of this run, which the plugin reads already; "" where no plugin takes the log.
 
-    Raises: System in Docker's words.
+    It is kept open by `held`, until the monitor has it: a plugin may wait for a writer before it answers, and
+    takes the last one's going for the end. Raises: System in Docker's words.
     """
     log = container.host_config.log_config
     if log.type in OFFERED:
@@ -49,7 +50,7 @@ async def begin(cs: Containers, container: Container, facts: LogFacts) -> str:
     try:
         driver = await cs.log_driver(log.type)
         path = driver.host_path(_fifo(container))
-        await in_thread(_make_fifo, path)
+        held.callback(os.close, await in_thread(_make_fifo, path))
         await driver.start_logging(_fifo(container), info(log.config or {}, facts))
     except (EngineError, OSError) as error:
         raise System(f"failed to initialize logging driver: error creating logger: {error}") from error
@@ -73,11 +74,12 @@ def _fifo(container: Container) -> str:
     return posixpath.join(DIRECTORY, container.id)
 
 
-def _make_fifo(path: str) -> None:
+def _make_fifo(path: str) -> int:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     with suppress(FileNotFoundError):
         os.unlink(path)
     os.mkfifo(path, 0o700)
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
 
 def info(options: Mapping[str, str], facts: LogFacts) -> dict[str, Any]:

@@ -8,8 +8,9 @@ where it is by the file's inode; a compressed file tells the inode of the file t
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.containers.log_forms import BLOCK_BYTES, LogForm
 
@@ -17,8 +18,7 @@ _HEADER_BYTES = 32
 _TRIES = 100
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(Struct, frozen=True):
     """One file of a log. `origin`: its inode before it was compressed, and its last change."""
 
     path: Path

@@ -5,10 +5,11 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote_plus
+
+from msgspec import Struct
 
 from lighterman.containers import log_plugins
 from lighterman.containers.log_facts import LogFacts, facts_of
@@ -27,8 +28,7 @@ from lighterman.linux import inotify
 _CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
-@dataclass(frozen=True)
-class LogOptions:
+class LogOptions(Struct, frozen=True):
     """What a client asks for."""
 
     stdout: bool = False
@@ -43,8 +43,7 @@ class LogOptions:
     each_framed: bool = False  # one frame for each entry, with a terminal too: for who takes them apart
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """`LogOptions`, understood. Instants are RFC3339Nano without the Z, which compare as texts."""
 
     streams: frozenset[str]
@@ -95,8 +94,7 @@ async def _read_plugin(
         yield render_records(entries, wished, attributes)
 
 
-@dataclass(frozen=True)
-class KeptLog:
+class KeptLog(Struct, frozen=True):
     """The log of a container that can be read here."""
 
     path: Path

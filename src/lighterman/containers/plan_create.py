@@ -11,10 +11,9 @@ import ipaddress
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
 from lighterman.apitypes.container import (
     ContainerConfig,
@@ -61,8 +60,7 @@ class Peer(Protocol):
     def host_config(self) -> HostConfig: ...
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """What of the engine's configuration decides about a container."""
 
     runtimes: frozenset[str]
@@ -71,11 +69,10 @@ class Engine:
     default_runtime: str = ""
     has_init: bool = False
     remaps: bool = False  # containers get user namespaces of their own
-    defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
+    defaults: Defaults = Defaults()
 
 
-@dataclass(frozen=True)
-class CreatePlan:
+class CreatePlan(Struct, frozen=True):
     """A container as it will be: the wish with its defaults, and what must be made for it."""
 
     config: ContainerConfig

@@ -5,7 +5,8 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.container import EndpointIPAMConfig, EndpointSettings
 from lighterman.containers.errors import RunsAlready, UnderRemoval
@@ -22,8 +23,7 @@ from lighterman.networks import EndpointWish, SandboxWish
 PREDEFINED = ("bridge", "host", "none", "default")
 
 
-@dataclass(frozen=True)
-class StartPlan:
+class StartPlan(Struct, frozen=True):
     """What is to be prepared for a container that may start."""
 
     container: Container

@@ -6,15 +6,15 @@ system's time in steps of 10 ms), `before` gives the one to compare with.
 """
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.stats import CpuStats, StatsResponse
 
 APART_NS = 500_000_000
 
 
-@dataclass(frozen=True)
-class CpuSample:
+class CpuSample(Struct, frozen=True):
     at_ns: int
     cpu: CpuStats
 

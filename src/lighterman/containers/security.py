@@ -1,7 +1,8 @@
 """SecurityOpt: what a container may be refused or allowed beyond its capabilities. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.host import Features
@@ -10,8 +11,7 @@ from lighterman.oci.apparmor import DEFAULT_PROFILE
 UNCONFINED = "unconfined"
 
 
-@dataclass(frozen=True)
-class Security:
+class Security(Struct, frozen=True):
     """The options, read."""
 
     no_new_privileges: bool = False

@@ -5,9 +5,10 @@ could have got wrong: that was refused before.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from lighterman.apitypes.container import HostConfig, Resources
 from lighterman.containers.identity import Identity
@@ -30,8 +31,7 @@ NANO = 10**9
 PERIOD_US = 100_000
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """What the preparation found and made."""
 
     root: Path  # the merged root file system

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from lighterman.apitypes.container import HostConfig
 from lighterman.containers import log_plugins
@@ -230,8 +230,7 @@ def _userns(plan: StartPlan, facts: Prepared, held: ExitStack) -> str:
     return f"/proc/{os.getpid()}/fd/{fd}"
 
 
-@dataclass(frozen=True)
-class _LookedUp:
+class _LookedUp(Struct, frozen=True):
     """What only the mounted root and the host's devices can tell."""
 
     user: Identity
@@ -301,21 +300,21 @@ async def _run(cs: Containers, plan: StartPlan, facts: Prepared, undo: AsyncExit
     rows, columns = wish.console_size
     told = log_facts(cs, container)
     undo.push_async_callback(log_plugins.end, cs, container)
-    fifo = await log_plugins.begin(cs, container, told)
-    io = ProcessIO(
-        tty=config.tty,
-        stdin=config.open_stdin,
-        stdin_once=config.stdin_once,
-        log=kept_file(wish.log_config, told, places_in(cs.settings.home(container.id), container.id)),
-        shipped=shipped(wish.log_config, told, fifo),
-        size=(rows, columns) if config.tty and rows and columns else None,
-        owner=facts.id_map.root if facts.id_map else (0, 0),
-    )
     if wish.cpu_realtime_runtime:
         await in_thread(_grant_realtime, cs.host, wish, cgroup_path(container.id, facts.cgroup_parent))
     undo.push_async_callback(cs.runtime.delete, container.id)
     live = cs.live(container.id)
     with ExitStack() as held:
+        fifo = await log_plugins.begin(cs, container, told, held)
+        io = ProcessIO(
+            tty=config.tty,
+            stdin=config.open_stdin,
+            stdin_once=config.stdin_once,
+            log=kept_file(wish.log_config, told, places_in(cs.settings.home(container.id), container.id)),
+            shipped=shipped(wish.log_config, told, fifo),
+            size=(rows, columns) if config.tty and rows and columns else None,
+            owner=facts.id_map.root if facts.id_map else (0, 0),
+        )
         facts = replace(facts, userns=_userns(plan, facts, held))
         running = await cs.runtime.run(
             container.id,

@@ -9,12 +9,12 @@ import bisect
 import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
+from msgspec.structs import replace
 
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
 from lighterman.containers.defaults import Defaults
@@ -85,8 +85,7 @@ class Container(Struct, frozen=True, kw_only=True):
         return self.life.pid if isinstance(self.life, Running | Paused) else 0
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What the operator decided about containers."""
 
     data_root: Path
@@ -101,7 +100,7 @@ class Settings:
     init_path: str = ""  # of tini or docker-init; "": none is installed
     seccomp_profile: str = ""  # of containers that name none: "" is ours, "unconfined", or JSON
     id_map: IdMap | None = None  # of containers that do not want to be in the host's user namespace
-    defaults: Defaults = Defaults()  # noqa: RUF009 it is frozen
+    defaults: Defaults = Defaults()
     stop_timeout_s: int = 10  # between signal and force, for containers that name none
 
     def home(self, container_id: str) -> Path:
@@ -113,8 +112,7 @@ class Settings:
         return self.home(container_id) / f"{container_id}-json.log"
 
 
-@dataclass
-class Live:
+class Live(Struct):
     """What of a container lives in memory only."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -236,7 +236,7 @@ def _networks(cs: Containers, container: Container) -> dict[str, NetworkStats]:
     if not wanted:
         return {}
     counted = links_of(container.pid)
-    return {name: NetworkStats(**vars(counted[name])) for name in sorted(wanted) if name in counted}
+    return {name: NetworkStats(**structs.asdict(counted[name])) for name in sorted(wanted) if name in counted}
 
 
 def _links(cs: Containers, container: Container) -> set[str]:

@@ -10,7 +10,8 @@ Sources: OCI image-spec layer.md (whiteouts); overlayfs of the kernel; dockerd 2
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.content.tree import DIRECTORY, Refused, Tree, check_size, facts_of, shown
 from lighterman.lib import tar
@@ -24,8 +25,7 @@ _OPAQUE_XATTR = "trusted.overlay.opaque"
 ENTRIES_MAX = 10_000_000
 
 
-@dataclass(frozen=True)
-class Unpacked:
+class Unpacked(Struct, frozen=True):
     """What a layer holds: bytes of its files and links, and entries."""
 
     size_bytes: int

@@ -13,8 +13,9 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
+
+from msgspec import Struct
 
 from lighterman.content.connection import BadAddress, BadCertificates, Connection
 from lighterman.content.download import DownloadFailed
@@ -34,8 +35,7 @@ class UploadFailed(DownloadFailed):
     """The registry does not have the blob. `status` is its last word, 0 when it said nothing."""
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     status: int
     reason: str
     location: str

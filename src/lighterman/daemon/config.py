@@ -8,19 +8,18 @@ tells what this engine does anyway (`FIXED`), since daemon.json files in the wil
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 
 DEFAULT_CONFIG_FILE = Path("/etc/docker/daemon.json")
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """How the command line calls an option."""
 
     name: str  # without the dashes
@@ -358,8 +357,7 @@ LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
 """dockerd's names of log levels, as the standard library counts them."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Struct, frozen=True):
     """One field of `EngineConfig` as the command line and the documents see it."""
 
     key: str  # in daemon.json

@@ -16,9 +16,10 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from lighterman.api import Listener
 from lighterman.api.roles import Role, parse_role
@@ -39,16 +40,14 @@ _EXPOSED = (
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class UnixHost:
+class UnixHost(Struct, frozen=True):
     path: str
 
     def __str__(self) -> str:
         return f"unix://{self.path}"
 
 
-@dataclass(frozen=True)
-class TcpHost:
+class TcpHost(Struct, frozen=True):
     address: str
     port: int
 
@@ -60,8 +59,7 @@ class TcpHost:
         )
 
 
-@dataclass(frozen=True)
-class FdHost:
+class FdHost(Struct, frozen=True):
     fd: int | None  # None: all that systemd handed over
 
     def __str__(self) -> str:
@@ -102,8 +100,7 @@ def parse_hosts(config: EngineConfig, environment: Mapping[str, str] = os.enviro
     return _parsed(config, config.hosts)
 
 
-@dataclass(frozen=True)
-class Restricted:
+class Restricted(Struct, frozen=True):
     """An address for clients that may do less."""
 
     host: UnixHost | TcpHost

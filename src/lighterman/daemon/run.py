@@ -11,12 +11,12 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
+from msgspec.structs import replace
 
 from lighterman import __version__, api
 from lighterman.api import Listener, Rooms

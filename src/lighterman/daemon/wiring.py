@@ -15,9 +15,10 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from lighterman import __version__, containers
 from lighterman.api import EngineInfo, Rooms, versions

@@ -7,8 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.db.migrations import MIGRATIONS, Migration, migrate
 from lighterman.errdefs import System
@@ -37,8 +38,7 @@ _ROOM_PAGES = 256
 """Of 4 KiB: a full disk stops no removal of a few hundred containers."""
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(Struct, frozen=True):
     """Insert or replace a row."""
 
     table: str
@@ -46,8 +46,7 @@ class Put:
     doc: bytes
 
 
-@dataclass(frozen=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Remove the rows whose key is `key`, or with `up_to` all whose key is not greater."""
 
     table: str
@@ -58,8 +57,7 @@ class Delete:
 Change = Put | Delete
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(Struct, frozen=True):
     changes: Sequence[Change]
     durable: bool
     done: asyncio.Future[None] | None

@@ -9,11 +9,11 @@ and the file as it was is kept beside it, so that the older engine can be starte
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.db.errors import BadRow
 from lighterman.errdefs import System
@@ -22,8 +22,7 @@ FIRST_VERSION = 1
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Migration:
+class Migration(Struct, frozen=True):
     """One step: what becomes of each row of `table`."""
 
     table: str

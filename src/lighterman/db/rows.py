@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Rows(Generic[T]):
-    """The rows of one table as values of `T` (a Struct or dataclass), encoded with msgpack."""
+    """The rows of one table as values of `T` (a Struct), encoded with msgpack."""
 
     def __init__(self, table: str, kind: type[T]) -> None:
         self._table = table

@@ -5,8 +5,9 @@ configuration names. What is here already is not read again.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.content import NOT_THE_CONFIGS, JobFailed, Workers
 from lighterman.content import Layer as Unpacked
@@ -21,8 +22,7 @@ from lighterman.reference import Reference, is_digest
 from lighterman.registry import LAYERS_MAX
 
 
-@dataclass(frozen=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """An image as the other engine has it."""
 
     raw: bytes
@@ -34,8 +34,7 @@ class Offered:
     parent: str = ""
 
 
-@dataclass(frozen=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """What has come of it."""
 
     id: str

@@ -7,7 +7,6 @@ image-layout.md.
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,16 +25,14 @@ _NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
 
-@dataclass(frozen=True)
-class LayerFile:
+class LayerFile(Struct, frozen=True):
     """A layer in an archive; an empty digest is not known."""
 
     member: str
     digest: str = ""
 
 
-@dataclass(frozen=True)
-class ArchivedImage:
+class ArchivedImage(Struct, frozen=True):
     """An image of an archive."""
 
     raw: bytes

@@ -5,10 +5,10 @@ complained of.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.content import Content
 from lighterman.db import Reading
@@ -21,8 +21,7 @@ from lighterman.snapshots.layer import ROWS as LAYERS
 from lighterman.snapshots.layer import Layer
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """How many there are of each, and what is wrong, a line each."""
 
     layers: int

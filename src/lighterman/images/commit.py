@@ -8,10 +8,10 @@ Source: ImageCommit; the configuration as dockerd 20.10.24 writes it (NewChildIm
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.content import JobFailed, OpenFile, PackLayer, UnpackLayer, Workers
@@ -29,8 +29,7 @@ EMPTY_DIFF_ID = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10
 """A tar of nothing: who commits it adds to the history, and no layer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """What leads from an image to the next."""
 
     parent: str
@@ -38,13 +37,12 @@ class Step:
     config: ContainerConfig
     """Of the image."""
     container_id: str = ""
-    container_config: ContainerConfig = ContainerConfig()  # noqa: RUF009 it is frozen
+    container_config: ContainerConfig = ContainerConfig()
     author: str = ""
     comment: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommitWish(Step):
+class CommitWish(Step, frozen=True, kw_only=True):
     """What an image is to be made of."""
 
     upper: Path

@@ -4,7 +4,6 @@ Sources: OCI image-spec config.md; the image configuration of Docker's image spe
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -49,8 +48,7 @@ class Document(Struct, frozen=True, omit_defaults=True):
     variant: str = ""
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image whose layers are all here."""
 
     id: str
@@ -95,8 +93,7 @@ class Image:
         return self.document.variant
 
 
-@dataclass(frozen=True)
-class ImageUser:
+class ImageUser(Struct, frozen=True):
     """A container made from an image."""
 
     container_id: str

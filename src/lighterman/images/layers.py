@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from msgspec import Struct
+
 from lighterman.content import Content, Step
 from lighterman.content import Layer as Unpacked
 from lighterman.errdefs import EngineError
@@ -32,8 +34,7 @@ Unpack = Callable[[int, OnStep], Awaitable[Unpacked]]
 """Fill the open ingest directory. Raises: EngineError."""
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """A layer that is not here. `id` is what progress messages call it."""
 
     id: str
@@ -46,8 +47,7 @@ class Wish:
     """It comes from a registry: only so many do at a time."""
 
 
-@dataclass(eq=False)
-class _User:
+class _User(Struct, eq=False):
     """One operation that waits for a fetch."""
 
     wish: Wish

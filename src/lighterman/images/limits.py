@@ -1,13 +1,13 @@
 """How much is transferred at a time, as dockerd's options of these names say."""
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _NO_LIMIT = 1 << 20
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """0 is no limit. Source: max-concurrent-downloads, max-concurrent-uploads, max-download-attempts."""
 
     downloads: int = 3

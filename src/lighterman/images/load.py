@@ -3,10 +3,11 @@
 import os
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.apitypes.image import Progress
@@ -47,8 +48,7 @@ from lighterman.snapshots import NewLayer
 REPORT_EVERY_S = 0.1
 
 
-@dataclass(frozen=True)
-class ImportWish:
+class ImportWish(Struct, frozen=True):
     """What is to become of an imported root file system."""
 
     repo: str = ""

@@ -5,7 +5,8 @@ never mixes two images. Nothing is visible before all layers are here, verified 
 """
 
 import logging
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.registry import AuthConfig, Descriptor, Platform
 from lighterman.content import JobFailed, Step, UnpackLayer, Workers
@@ -37,8 +38,7 @@ from lighterman.registry import (
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PullWish:
+class PullWish(Struct, frozen=True):
     """What a client asked for. `platform` None: that of the host, and no warning for another."""
 
     reference: Reference

@@ -10,9 +10,9 @@ Source: OCI distribution-spec, pushing; texts and their order as dockerd 20.10.2
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.apitypes.image import Progress, ProgressDetail
 from lighterman.apitypes.registry import AuthConfig
@@ -49,8 +49,7 @@ _NO_CHUNKS = (400, 405, 411, 416, 501)
 """What registries say that want a blob at once."""
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """A layer on its way."""
 
     id: str

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MAGIC, VERSION = 0xED0CDAED, 2
 _BRANCH, _LEAF, _META = 0x01, 0x02, 0x04
@@ -31,8 +32,7 @@ class BoltError(ValueError):
     """The file is none of BoltDB's, or it is damaged."""
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """A bucket: the page of its root, or 0 and the page itself where it lies inside of its parent."""
 
     file: File

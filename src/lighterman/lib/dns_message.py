@@ -8,7 +8,8 @@ Source: RFC 1035 section 4, RFC 3596 (AAAA), RFC 6891 (EDNS), RFC 8482.
 import ipaddress
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 A, PTR, AAAA, OPT = 1, 12, 28, 41
 IN = 1
@@ -31,8 +32,7 @@ class NotAQuery(ValueError):
     """Bytes that are no query; there is nobody to answer."""
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(Struct, frozen=True):
     """A query with one question; `name` in small letters without its last dot ("" is the root).
 
     `complaint` is the code of an answer that says only what is wrong, OK (0) when nothing is.

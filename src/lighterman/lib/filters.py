@@ -6,14 +6,14 @@ Several values of one name are alternatives, several names must all match. Sourc
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.go_time import parse_timestamp
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(Struct, frozen=True):
     """What was asked for: name -> values, in the order given."""
 
     wanted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

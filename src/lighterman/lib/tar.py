@@ -9,7 +9,8 @@ Sources: POSIX.1 pax interchange format; GNU tar manual, "Basic Tar Format"; tar
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 BLOCK = 512
 RECORD_MAX = 1 << 20
@@ -35,8 +36,7 @@ class TarError(ValueError):
     """The bytes are no tar archive, or one that nobody should believe."""
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One member. `kind` is one of the constants of this module."""
 
     name: bytes

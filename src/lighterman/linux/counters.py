@@ -3,22 +3,20 @@
 They are small files of /proc, read in tens of us.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 TICK_NS = 10_000_000
 """The unit of /proc/stat: USER_HZ is 100 on every architecture that containers run on."""
 
 
-@dataclass(frozen=True)
-class SystemCpu:
+class SystemCpu(Struct, frozen=True):
     """The time of all processors together, idle time included, since boot; and how many are online."""
 
     total_ns: int
     online: int
 
 
-@dataclass(frozen=True)
-class LinkCounters:
+class LinkCounters(Struct, frozen=True):
     rx_bytes: int
     rx_packets: int
     rx_errors: int

@@ -3,15 +3,15 @@
 import os
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class NotADevice(Exception):
     """The path exists and is no device node."""
 
 
-@dataclass(frozen=True)
-class HostDevice:
+class HostDevice(Struct, frozen=True):
     path: str
     type: str  # c or b
     major: int

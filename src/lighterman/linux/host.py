@@ -2,14 +2,15 @@
 
 `Host` is a value that planners get as an argument; `probe_host` makes it by reading files of `/proc`, `/sys`
 and `/etc` and nothing else (no mount, no link, no process: trying for real is `lighterman check`'s business).
-Tests make one with `dataclasses.replace`.
+Tests make one with `msgspec.structs.replace`.
 """
 
 import gzip
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.linux import apparmor
 from lighterman.linux.capabilities import bounding_capabilities
@@ -32,8 +33,7 @@ ARCHITECTURES = {
 """The kernel's name of a machine -> Go's, which images and the API use."""
 
 
-@dataclass(frozen=True)
-class LimitSupport:
+class LimitSupport(Struct, frozen=True):
     """Which limits the cgroups of this host can hold; the words of `/info` and of create's warnings."""
 
     memory_limit: bool = False
@@ -54,8 +54,7 @@ class LimitSupport:
     devices: bool = False
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(Struct, frozen=True):
     """What the kernel has, built in or as a module that it can load."""
 
     seccomp: bool = False
@@ -78,8 +77,7 @@ class Features:
     vxlan: bool = False
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Struct, frozen=True):
     """All facts about the host that plans, `/info` and `/version` are made of."""
 
     hostname: str

@@ -4,12 +4,12 @@ Source: proc_pid_mountinfo(5). Reading it takes the kernel's namespace lock: ten
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Mount:
+
+class Mount(Struct, frozen=True):
     """One line of mountinfo. `point` is where it is seen, `root` the part of the file system seen there."""
 
     id: int

@@ -14,8 +14,9 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
+
+from msgspec import Struct
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_GETADDR = 20, 22
@@ -68,8 +69,7 @@ class NetlinkError(OSError):
     """A request that the kernel refused: errno, and a text that says which one and why."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """One message to come; `about` says what it does, for errors and for the log."""
 
     kind: int
@@ -78,8 +78,7 @@ class Request:
     about: str
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(Struct, frozen=True):
     """A network device as a dump tells it; `kind` is "" for hardware, `master` an index or 0, `alias` the
     free text that whoever made it may give it."""
 
@@ -93,16 +92,14 @@ class Link:
     alias: str = ""
 
 
-@dataclass(frozen=True)
-class LinkAddress:
+class LinkAddress(Struct, frozen=True):
     """An address on the link `index`."""
 
     index: int
     interface: Interface
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """A route to `subnet` through the link `index` (0: several or none) in routing table `table`."""
 
     subnet: Subnet

@@ -13,9 +13,10 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
@@ -32,8 +33,7 @@ _libc.clone.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(Struct, frozen=True):
     """`length` ids from `inside` on in the namespace are those from `outside` on of the host."""
 
     inside: int
@@ -41,8 +41,7 @@ class Range:
     length: int
 
 
-@dataclass(frozen=True)
-class IdMap:
+class IdMap(Struct, frozen=True):
     """All ranges, users and groups. The namespace's root is in both."""
 
     uids: tuple[Range, ...]

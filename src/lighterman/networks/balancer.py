@@ -6,9 +6,10 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from lighterman.linux import netns
 from lighterman.linux.conntrack import forget
@@ -35,8 +36,7 @@ _FLOWS = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """An overlay network at a moment, as the swarm sees it: complete."""
 
     path: DataPath
@@ -48,8 +48,7 @@ class Picture:
     """Only of the ingress network: the addresses that all nodes have in it."""
 
 
-@dataclass(frozen=True)
-class _Written:
+class _Written(Struct, frozen=True):
     """What the namespace of a sandbox was told last."""
 
     rules: str

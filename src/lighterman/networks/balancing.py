@@ -15,8 +15,9 @@ client.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
+
+from msgspec import Struct
 
 from lighterman.networks.ipam import mac_of
 
@@ -25,8 +26,7 @@ SERVICES, INGRESS, RETURN = "lighterman_services", "lighterman_ingress", "lighte
 _RETURN_MARK = 0x4C000000
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(Struct, frozen=True):
     """What answers to a service's names in one network; `vip` "" where each task answers for itself."""
 
     name: str
@@ -36,8 +36,7 @@ class Service:
     """Addresses of the tasks that take part."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct, frozen=True):
     """Who else is in a network, by name: a task or a plain container, on whatever node."""
 
     name: str
@@ -45,8 +44,7 @@ class Member:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class MeshPort:
+class MeshPort(Struct, frozen=True):
     """A port that every node answers on, and the ends that serve it."""
 
     proto: str

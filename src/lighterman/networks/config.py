@@ -1,11 +1,11 @@
 """How this engine's networks are set up: the flags of the daemon that concern them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True)
-class AddressPool:
+class AddressPool(Struct, frozen=True):
     """Networks of `size` bits are cut from `base`, an IPv4 subnet."""
 
     base: str
@@ -19,8 +19,7 @@ DEFAULT_POOLS = (
 )
 
 
-@dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(Struct, frozen=True):
     """dockerd's flags; engines side by side need different `bridge_name`s, and nothing else."""
 
     bridge_name: str = "docker0"

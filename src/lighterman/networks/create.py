@@ -2,9 +2,9 @@
 
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv6Network
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
@@ -29,8 +29,7 @@ _NO_CONFIG = (
 )
 
 
-@dataclass(frozen=True)
-class NetworkPlan:
+class NetworkPlan(Struct, frozen=True):
     """A network that is decided but for its subnets, and what was wished of these."""
 
     row: NetworkRow

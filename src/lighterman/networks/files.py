@@ -5,7 +5,8 @@ Source: what dockerd 20.10 writes into /etc/hosts, /etc/hostname and /etc/resolv
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _HOSTS = """\
 127.0.0.1\tlocalhost
@@ -20,8 +21,7 @@ RESOLVED_STUB, RESOLVED_CONF = "127.0.0.53", "/run/systemd/resolve/resolv.conf"
 """Where the servers are when the host's own resolv.conf names nothing but this stub."""
 
 
-@dataclass(frozen=True)
-class Resolver:
+class Resolver(Struct, frozen=True):
     """What a resolv.conf says: addresses, domains and options in their order."""
 
     servers: tuple[str, ...] = ()

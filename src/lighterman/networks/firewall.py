@@ -6,7 +6,8 @@ All methods block and run in the `Kernel`'s thread; nothing here is touched from
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from lighterman.linux.nft import Nft, NftError
 from lighterman.networks import ruleset

@@ -11,8 +11,9 @@ import hashlib
 import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+
+from msgspec import Struct
 
 from lighterman.linux import netns, userns
 from lighterman.linux.netlink import (
@@ -46,8 +47,7 @@ WaysOut = tuple[Endpoint | None, Endpoint | None]
 _ANYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
 
-@dataclass(frozen=True)
-class Bridge:
+class Bridge(Struct, frozen=True):
     """What a bridge's link has to be. `owner` is the alias of one that we make; "": it is somebody else's."""
 
     name: str
@@ -59,8 +59,7 @@ class Bridge:
     closed: bool  # the host sends nothing on that comes from it (IPv4)
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """What macvlan and ipvlan links stand on: a link of the host, a VLAN of it, or one that leads nowhere."""
 
     kind: str
@@ -71,15 +70,13 @@ class Shared:
     owner: str
 
 
-@dataclass(frozen=True)
-class Visitor:
+class Visitor(Struct, frozen=True):
     """A link of the host that a plugin has made for an endpoint: it moves in, and out again by its name."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Plug:
+class Plug(Struct, frozen=True):
     """An endpoint and what it is plugged into, a bridge or segment by a veth of this name."""
 
     endpoint: Endpoint

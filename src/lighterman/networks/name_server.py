@@ -13,8 +13,9 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from lighterman.lib import dns_message as dns
 from lighterman.linux import netns
@@ -32,8 +33,7 @@ _REMEMBERED = 1024  # answers
 _QUERY_BYTES = 4096  # one question has 300 at most, and a little about itself
 
 
-@dataclass(frozen=True)
-class Ears:
+class Ears(Struct, frozen=True):
     """The sockets, on the same port."""
 
     udp: socket.socket

@@ -1,8 +1,10 @@
 """What follows from a network's row and a container's wishes. Pure, but for the addresses it takes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.netlink import mac_bytes
@@ -85,7 +87,7 @@ def plan_endpoint(
         interface=_free_interface(row.options.get(options.INTERFACE_PREFIX, "eth"), taken_interfaces),
         mac=wish.mac.lower().replace("-", ":") or mac_of(first),
         host_ip=row.options.get(options.HOST_BINDING, "") if row.has_names else "",
-        **ends,  # type: ignore[arg-type]
+        **ends,
     )
 
 
@@ -128,7 +130,7 @@ def _given_endpoint(
         mac=given.mac,
         host_ip="" if row.is_remote else row.options.get(options.HOST_BINDING, ""),
         brought=given.brought,
-        **ends,  # type: ignore[arg-type]
+        **ends,
     )
 
 
@@ -178,8 +180,7 @@ def _free_interface(prefix: str, taken: Iterable[str]) -> str:
     return f"{prefix}{number}"
 
 
-@dataclass(frozen=True)
-class Ours:
+class Ours(Struct, frozen=True):
     """By what the links of one engine are known on the host, and whether its firewall stands before them."""
 
     owner: str

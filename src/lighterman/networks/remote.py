@@ -15,11 +15,11 @@ import secrets
 from asyncio import Lock
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_interface, ip_network
 
-from msgspec import structs
+from msgspec import Struct, field, structs
+from msgspec.structs import replace
 
 from lighterman.db import Database, Rows
 from lighterman.errdefs import EngineError, System
@@ -51,8 +51,7 @@ _ROWS: Rows[NetworkRow] = Rows("networks", NetworkRow)
 LEASES: Rows[Lease] = Rows("leases", Lease)
 
 
-@dataclass
-class _Held:
+class _Held(Struct):
     """A lease, how far its plugins have come, and which of them did not answer any more."""
 
     lease: Lease

@@ -15,7 +15,9 @@ What the chains do, in the order a packet meets them:
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.networks.sandbox import PublishedPort
 
@@ -76,8 +78,7 @@ _SETS = """\
 """
 
 
-@dataclass(frozen=True)
-class BridgeRules:
+class BridgeRules(Struct, frozen=True):
     """A bridge as the table sees it."""
 
     name: str
@@ -91,8 +92,7 @@ class BridgeRules:
         return replace(self, subnets=[subnet for subnet in self.subnets if ":" not in subnet])
 
 
-@dataclass(frozen=True)
-class Publication:
+class Publication(Struct, frozen=True):
     """The ports that lead to one container, by its addresses; "" where it has none that leads outside."""
 
     ipv4: str

@@ -4,13 +4,13 @@ A *sandbox* is a network namespace with its *endpoints* (one for each network) a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lighterman.linux.userns import IdMap
 
 
-@dataclass(frozen=True)
-class Brought:
+class Brought(Struct, frozen=True):
     """What the plugin of a network does for an endpoint: `source`, a link of the host, moves in ("": none)
     and is called `prefix` and a number. `routes` are (destination, next hop); "" is on the link itself."""
 
@@ -22,8 +22,7 @@ class Brought:
     is_led_out: bool = True  # by a gateway, a route, or a way of the plugin's own
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(Struct, frozen=True):
     """What plugins have decided of an endpoint; addresses with their prefix: "10.0.0.2/24"."""
 
     endpoint_id: str
@@ -33,8 +32,7 @@ class Given:
     brought: Brought | None = None  # where the network itself is a plugin's
 
 
-@dataclass(frozen=True)
-class EndpointWish:
+class EndpointWish(Struct, frozen=True):
     """A place in one network, which is named by id, name or prefix; empty addresses are chosen for it.
 
     `links` are names that this container alone has for others: alias -> their name or short id. Of several
@@ -53,8 +51,7 @@ class EndpointWish:
     given: Given | None = None
 
 
-@dataclass(frozen=True)
-class PortWish:
+class PortWish(Struct, frozen=True):
     """A container's port to publish. `host_port_first` 0 is any free one; "" publishes on every address."""
 
     container_port: int
@@ -64,8 +61,7 @@ class PortWish:
     host_port_last: int = 0
 
 
-@dataclass(frozen=True)
-class SandboxWish:
+class SandboxWish(Struct, frozen=True):
     """All of one container: `id` is its full id, `name` its name without the slash.
 
     No endpoints at all is a namespace that has a loopback only (NetworkDisabled). `dns` are the name
@@ -83,8 +79,7 @@ class SandboxWish:
     id_map: IdMap | None = None  # its user namespace owns the network's
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """An end in one network. Addresses are "" on `host` and `none`, gateways where nothing leads outside."""
 
     id: str
@@ -120,8 +115,7 @@ class Endpoint:
         return bool(self.brought.source if self.brought else self.addresses)
 
 
-@dataclass(frozen=True)
-class PublishedPort:
+class PublishedPort(Struct, frozen=True):
     """One host address and port that answers; an any-address wish gives one for 0.0.0.0 and one for `::`."""
 
     container_port: int
@@ -130,8 +124,7 @@ class PublishedPort:
     host_port: int
 
 
-@dataclass(frozen=True)
-class Sandbox:
+class Sandbox(Struct, frozen=True):
     """What was decided. `key` is the path of the namespace, "" for the host's own."""
 
     id: str

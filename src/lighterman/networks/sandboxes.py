@@ -9,10 +9,12 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lighterman.errdefs import EngineError
 from lighterman.lib.effects import in_thread, rollback
@@ -46,8 +48,7 @@ GATEWAY_BRIDGE = "docker_gwbridge"
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
-@dataclass
-class _Held:
+class _Held(Struct):
     """A sandbox and what serves it."""
 
     sandbox: Sandbox
@@ -59,8 +60,7 @@ class _Held:
     leaving: bool = False  # its links go, and that is as it should be
 
 
-@dataclass(frozen=True)
-class _Dying:
+class _Dying(Struct, frozen=True):
     """Addresses that must not be given out before the link that had them is gone."""
 
     endpoint: Endpoint

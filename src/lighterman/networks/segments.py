@@ -14,9 +14,10 @@ import errno
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.linux import netns
 from lighterman.linux.neighbours import add_neighbour, add_tunnel, delete_neighbour, delete_tunnel
@@ -38,8 +39,7 @@ from lighterman.networks.ipam import mac_of
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """One overlay network: the name of its bridge, its number on the wire, and the bytes of its packets."""
 
     bridge: str
@@ -52,8 +52,7 @@ class Segment:
         return "vx" + self.bridge[2:]
 
 
-@dataclass(frozen=True)
-class DataPath:
+class DataPath(Struct, frozen=True):
     """Where this host's tunnels begin: an address of its own, and the port that all hosts use."""
 
     address: str

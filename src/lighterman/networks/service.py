@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import secrets
 import time
@@ -13,6 +12,7 @@ from ipaddress import IPv4Interface, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
 from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
@@ -240,7 +240,7 @@ class Networks:
             ends = tuple([await self._attached(wish, each) for each in wish.endpoints])
             if any(end.given and end.given.brought and not end.given.brought.is_led_out for end in ends):
                 await self.ensure_gateway_bridge()
-        return dataclasses.replace(wish, endpoints=ends)
+        return structs.replace(wish, endpoints=ends)
 
     async def _attached(self, sandbox: SandboxWish, wish: EndpointWish) -> EndpointWish:
         known = self._catalog.get(wish.network)

@@ -13,7 +13,8 @@ import secrets
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.lib import dns_message as dns
 from lighterman.lib.effects import to_end
@@ -26,8 +27,7 @@ _PORT = 53
 _FAILED = (dns.SERVER_FAILURE, dns.REFUSED, dns.NOT_IMPLEMENTED)
 
 
-@dataclass(frozen=True)
-class Upstream:
+class Upstream(Struct, frozen=True):
     """A server, and whether it is asked from the host's network."""
 
     address: str

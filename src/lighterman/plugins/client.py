@@ -10,13 +10,13 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
+from msgspec import Struct
 
 from lighterman.plugins.errors import CallFailed, DriverRefused, NoAnswer, StatusRefused
 
@@ -38,8 +38,7 @@ class Answer(msgspec.Struct, rename="pascal"):
 A = TypeVar("A", bound=Answer)
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a plugin listens: on a unix socket, or at a host and port, with TLS or without."""
 
     path: str = ""

@@ -10,7 +10,8 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.apitypes.image import Progress, ProgressDetail
 from lighterman.apitypes.plugin import PluginConfig, PluginPrivilege
@@ -49,8 +50,7 @@ ATTEMPTS = 5
 """To get one layer, as for images."""
 
 
-@dataclass(frozen=True)
-class PullWish:
+class PullWish(Struct, frozen=True):
     """What a client asked for, and what it allows."""
 
     reference: Reference
@@ -59,8 +59,7 @@ class PullWish:
     auth: AuthConfig | None
 
 
-@dataclass(frozen=True)
-class _Remote:
+class _Remote(Struct, frozen=True):
     """A plugin as its registry has it."""
 
     manifest: Manifest

@@ -7,12 +7,12 @@ goes wrong is raised as an `EngineError`; its text is what the user reads.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True)
-class DriverVolume:
+
+class DriverVolume(Struct, frozen=True):
     """A volume as its driver knows it."""
 
     name: str
@@ -44,8 +44,7 @@ class VolumeDriver(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class IpamData:
+class IpamData(Struct, frozen=True):
     """One subnet of a network, as network drivers hear of it. Texts with a prefix: "10.0.0.1/24"."""
 
     address_space: str
@@ -54,8 +53,7 @@ class IpamData:
     aux_addresses: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """An endpoint's addresses, with their prefixes; what a driver leaves empty stays as it was."""
 
     address: str = ""
@@ -63,16 +61,14 @@ class Interface:
     mac_address: str = ""
 
 
-@dataclass(frozen=True)
-class StaticRoute:
+class StaticRoute(Struct, frozen=True):
     """`next_hop` "": the destination is on the link."""
 
     destination: str
     next_hop: str = ""
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """What becomes of a sandbox that joins: `source`, a link of the host, moves in and is called
     `prefix` and a number; "": no link does. Who is led nowhere by the driver is led out by the engine, unless
     the driver has disabled this `gateway_service`."""
@@ -112,8 +108,7 @@ class NetworkDriver(Protocol):
     async def revoke_external_connectivity(self, network: str, endpoint: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class AddressPool:
+class AddressPool(Struct, frozen=True):
     """What an IPAM driver gives: its own id of the pool, and a subnet."""
 
     id: str
@@ -121,8 +116,7 @@ class AddressPool:
     data: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class IpamCapabilities:
+class IpamCapabilities(Struct, frozen=True):
     """What an IPAM driver needs: the MAC with each wish for an address; to be asked again for all that it
     gave when the engine starts anew."""
 
@@ -170,8 +164,7 @@ class LogDriver(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What an authorization plugin says."""
 
     allow: bool

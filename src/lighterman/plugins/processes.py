@@ -13,8 +13,9 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from lighterman.errdefs import EngineError, System
 from lighterman.lib.background import Background
@@ -38,8 +39,7 @@ RAN_WELL_S = 10.0
 LOG_BYTES, LOG_FILES = 1 << 20, 2
 
 
-@dataclass
-class _Life:
+class _Life(Struct):
     """What is known of one plugin's process."""
 
     wanted: bool = False

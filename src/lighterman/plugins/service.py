@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from lighterman.apitypes.image import Progress
 from lighterman.apitypes.plugin import Plugin, PluginPrivilege
@@ -58,8 +59,7 @@ class _Manifest(Answer):
     implements: list[str] | None = None
 
 
-@dataclass(frozen=True)
-class _Legacy:
+class _Legacy(Struct, frozen=True):
     """A plugin of the host that has said what it is."""
 
     address: Address

@@ -3,10 +3,10 @@ moby.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from lighterman.apitypes.plugin import PluginConfig, PluginDevice, PluginMount, PluginSettings
 from lighterman.errdefs import InvalidParameter
@@ -16,8 +16,7 @@ T = TypeVar("T", PluginMount, PluginDevice)
 _FIELDS = {"env": ("value",), "args": ("value",), "devices": ("path",), "mounts": ("source",)}
 
 
-@dataclass(frozen=True)
-class _Wish:
+class _Wish(Struct, frozen=True):
     """`name[.field]=value`, as it was typed."""
 
     name: str

@@ -4,8 +4,9 @@ Source: InitSpec of moby 20.10. It is a container with Docker's defaults, withou
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.apitypes.plugin import PluginMount
 from lighterman.errdefs import InvalidParameter
@@ -29,8 +30,7 @@ SOCKETS = "/run/docker/plugins"
 """Where a plugin makes its socket, as it sees it."""
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(Struct, frozen=True):
     """Of one plugin on the host."""
 
     root: Path  # the merged root file system

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from lighterman.content import Content, Workers
 from lighterman.db import Database
@@ -26,8 +27,7 @@ class LayerLease(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """The rooms below, the operator's decisions, and what is asked of the rooms above."""
 
     db: Database

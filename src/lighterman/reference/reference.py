@@ -4,8 +4,10 @@ Source: the grammar and the texts of distribution/reference, as dockerd 20.10.24
 """
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.errdefs import InvalidParameter
 
@@ -30,8 +32,7 @@ _REFERENCE = re.compile(
 _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A name in full: `domain` and `path` are always there, `tag` and `digest` may be empty."""
 
     domain: str

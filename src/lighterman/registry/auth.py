@@ -6,7 +6,8 @@ Source: RFC 9110 on `WWW-Authenticate`; distribution's token authentication spec
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lighterman.apitypes.registry import AuthConfig
 from lighterman.reference import DEFAULT_DOMAIN, Reference
@@ -18,8 +19,7 @@ _SCHEME = re.compile(r"\s*([A-Za-z]+)(?:\s+|$)(.*)", re.DOTALL)
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 
-@dataclass(frozen=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """What a registry asks for: `scheme` is "basic" or "bearer"."""
 
     scheme: str

@@ -6,8 +6,9 @@ any registry mirrors of its own: `certs.d/<host>/hosts.toml` with a table `[host
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.content import Via
 from lighterman.errdefs import InvalidParameter, System
@@ -17,8 +18,7 @@ CERTS_D = "/etc/docker/certs.d"
 _HOSTS = {DEFAULT_DOMAIN: "registry-1.docker.io"}
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One place to ask. `bases` are tried in turn: with TLS first."""
 
     bases: tuple[str, ...]

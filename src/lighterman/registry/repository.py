@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -26,8 +25,7 @@ class _Tags(Struct):
     tags: list[str] | None = None
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """A manifest as it came; `digest` is that of its bytes."""
 
     raw: bytes

@@ -9,7 +9,6 @@ import asyncio
 import os
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import aiohttp
 import msgspec
@@ -38,8 +37,7 @@ class _Token(Struct):
     refresh_token: str = ""
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(Struct, frozen=True):
     """What came back, whole."""
 
     url: str

@@ -9,8 +9,9 @@ import logging
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.effects import Group, in_thread
@@ -24,8 +25,7 @@ log = logging.getLogger(__name__)
 PREFERRED = ("crun", "runc")
 
 
-@dataclass(frozen=True)
-class OciRuntime:
+class OciRuntime(Struct, frozen=True):
     """One program. `kind` is the first word of its `--version`: crun, runc, or another."""
 
     name: str

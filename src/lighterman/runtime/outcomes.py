@@ -1,21 +1,20 @@
 """How starts and runs end, as values and as kinds of failure."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from lighterman.errdefs import EngineError, InvalidParameter, NotFound, System
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(Struct, frozen=True):
     """A process that lives: its pid on the host and when it was started."""
 
     pid: int
     started_ns: int
 
 
-@dataclass(frozen=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """A process that ended. `code` is the shell's: 128 + signal for a signal."""
 
     code: int
@@ -31,8 +30,7 @@ class Lost(Enum):
     LOST = "lost"
 
 
-@dataclass(frozen=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     """What `Runtime.recover` found of one run; `exec_id` is None for a container's own process.
 
     `Running` was adopted: its end is told by the callbacks. `Exit` is told here only.

@@ -1,8 +1,9 @@
 """What a daemon finds in its exec root when it starts: one `Found` per run that was not deleted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.linux import process
 from lighterman.runtime import exec_root as places
@@ -10,8 +11,7 @@ from lighterman.runtime.fields import Fields
 from lighterman.runtime.outcomes import Exit
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """The files of one run, read."""
 
     key: tuple[str, str | None]

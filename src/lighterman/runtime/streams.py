@@ -2,11 +2,11 @@
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True)
-class LogFile:
+class LogFile(Struct, frozen=True):
     """A log on disk. Only the monitor writes it; `containers` reads it."""
 
     path: str
@@ -22,8 +22,7 @@ class LogFile:
     """Elders are compressed, and end with `.gz`."""
 
 
-@dataclass(frozen=True)
-class Shipped:
+class Shipped(Struct, frozen=True):
     """A log that a helper process of the monitor takes care of: it is sent, or may not be waited for."""
 
     driver: str
@@ -34,8 +33,7 @@ class Shipped:
     """Of output that waits, the oldest is dropped beyond this. None: the process waits."""
 
 
-@dataclass(frozen=True)
-class ProcessIO:
+class ProcessIO(Struct, frozen=True):
     """The stdio of one process, container or exec."""
 
     tty: bool
@@ -53,8 +51,7 @@ class ProcessIO:
     """Uid and gid that the container's root has on the host: it may open its stdio anew."""
 
 
-@dataclass(frozen=True)
-class Client:
+class Client(Struct, frozen=True):
     """A client's end of a hijacked stream; whoever takes it owns the socket and closes it."""
 
     sock: socket.socket
@@ -65,8 +62,7 @@ class Client:
     """The HTTP response head, written before anything else; b"" if it was written already."""
 
 
-@dataclass(frozen=True)
-class AttachTo:
+class AttachTo(Struct, frozen=True):
     """Which streams a client gets, and in which form."""
 
     stdin: bool

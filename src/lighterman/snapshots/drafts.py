@@ -9,8 +9,9 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.content import Content
 from lighterman.errdefs import System
@@ -20,8 +21,7 @@ from lighterman.snapshots import overlay
 from lighterman.snapshots.init_layer import copy_root
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A layer in the making. What is done to `root` ends up in `ingest`/diff."""
 
     ingest: Path

@@ -14,10 +14,10 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.content import (
     Change,
@@ -49,8 +49,7 @@ SCRATCH = "scratch"
 """The directory below `layers/` whose init layer is for containers that have no image layers."""
 
 
-@dataclass(frozen=True)
-class NewLayer:
+class NewLayer(Struct, frozen=True):
     """An unpacked layer that waits in its ingest directory to be published."""
 
     chain_id: str

@@ -15,10 +15,10 @@ import os
 import shutil
 import socket
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.errdefs import Conflict, InvalidParameter, Unavailable
@@ -53,8 +53,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of each other part, by its name."""
 
 
-@dataclass(frozen=True)
-class Backup:
+class Backup(Struct, frozen=True):
     """The parts, as bytes."""
 
     about: About

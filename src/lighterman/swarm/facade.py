@@ -7,10 +7,11 @@ import asyncio
 import shutil
 from collections.abc import Coroutine
 from contextvars import Context
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from lighterman.containers import Containers
 from lighterman.lib.effects import in_thread
@@ -26,8 +27,7 @@ MEMBERSHIP_FILE = "node.json"
 """In the swarm's directory: there is one exactly if this engine is in a swarm, or about to be."""
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """What a node needs of its engine, and tells of it."""
 
     root: Path

@@ -9,8 +9,9 @@ import os
 import shutil
 import socket
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.linux import mount as linux
 from lighterman.linux.mountinfo import read_mountinfo
@@ -23,8 +24,7 @@ ROW = "row"
 _REMOVED, _UNFINISHED = ".removed-", ".unfinished-"  # no volume's name begins with a dot
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """Names of volumes whose removal was finished now, and of directories with data that have no row."""
 
     removed: list[str]

@@ -6,16 +6,16 @@ second is that in which it came. So a crash loses nothing, and no second book is
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.volumes.directories import ROW, delete_tree
 
 PREFIX = ".trash-"  # no volume's name begins with a dot
 
 
-@dataclass(frozen=True)
-class Trashed:
+class Trashed(Struct, frozen=True):
     """A volume in the trash, and since when."""
 
     path: Path

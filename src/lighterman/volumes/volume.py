@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.apitypes import volume as wire
 from lighterman.lib.filters import Filters
@@ -47,8 +47,7 @@ class VolumeRow(msgspec.Struct, frozen=True):
         return self.driver == LOCAL
 
 
-@dataclass(frozen=True)
-class MountPlan:
+class MountPlan(Struct, frozen=True):
     """What mount(2) is to be called with."""
 
     device: str

@@ -8,7 +8,9 @@ Source: Dockerfile reference, ARG; builder/dockerfile/buildargs of dockerd 20.10
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lighterman.lib.dockerfile import Arg, environment
 
@@ -19,8 +21,7 @@ PROXIES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class BuildArguments:
+class BuildArguments(Struct, frozen=True):
     """The arguments known at one place of a Dockerfile."""
 
     given: Mapping[str, str | None]

@@ -5,8 +5,9 @@ Source: pkg/urlutil and builder/remotecontext/git of dockerd 20.10.24; so are th
 """
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 
@@ -32,8 +33,7 @@ def is_git_context(text: str) -> bool:
     return is_git_source(text) or text.startswith(_SHORT)
 
 
-@dataclass(frozen=True)
-class GitAddress:
+class GitAddress(Struct, frozen=True):
     """What to fetch."""
 
     repository: str

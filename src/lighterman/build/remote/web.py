@@ -8,12 +8,13 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.lib.effects import in_thread
@@ -32,8 +33,7 @@ _MARKUP = re.compile(
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
-@dataclass(frozen=True)
-class RemoteContext:
+class RemoteContext(Struct, frozen=True):
     """A context that is being read."""
 
     chunks: AsyncIterator[bytes]
@@ -101,8 +101,7 @@ def _sniffed(head: bytes) -> str:
     return "application/octet-stream" if _BINARY.search(head[:_PREAMBLE]) else "text/plain"
 
 
-@dataclass(frozen=True)
-class Downloaded:
+class Downloaded(Struct, frozen=True):
     """A file that ADD has fetched."""
 
     path: Path

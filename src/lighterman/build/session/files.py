@@ -12,8 +12,9 @@ import stat as st
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import islice
+
+from msgspec import Struct, field
 
 from lighterman.build.session import session_pb2 as pb
 from lighterman.build.session.sessions import Session
@@ -77,8 +78,7 @@ async def directory_archive(
     yield tar.END
 
 
-@dataclass
-class _File:
+class _File(Struct):
     """A path in the order that the client told."""
 
     entry: tar.Entry

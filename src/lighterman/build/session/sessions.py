@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from lighterman.content import Content
 from lighterman.errdefs import InvalidParameter
@@ -24,8 +25,7 @@ class NoSuchSession(InvalidParameter):
         super().__init__(f"no active session for {session_id}")
 
 
-@dataclass(frozen=True)
-class SessionWish:
+class SessionWish(Struct, frozen=True):
     """What the headers of the request say."""
 
     id: str
@@ -36,8 +36,7 @@ class SessionWish:
     """In small letters: `/moby.filesync.v1.filesync/diffcopy`."""
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Struct, frozen=True):
     """A client that serves."""
 
     wish: SessionWish

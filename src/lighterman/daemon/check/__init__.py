@@ -6,9 +6,9 @@ the table; the verdict is whether an engine can run. The probes can be imported 
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from msgspec.structs import asdict
 from rich import box
 from rich.console import Console
 from rich.markup import escape

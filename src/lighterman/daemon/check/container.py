@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lighterman.daemon.check.apart import with_own_mounts
 from lighterman.linux.capabilities import mask_of, names_of
@@ -38,8 +39,7 @@ TOP = ("usr", "bin", "sbin", "lib", "lib64")
 """What a dynamic program of the host needs; links on a merged /usr, directories elsewhere."""
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """What came of it. `fault` is why it failed, or what was not as it should be; "" is good."""
 
     version: str

@@ -1,8 +1,9 @@
 """What a probe says: one line of the table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class State(StrEnum):
@@ -13,8 +14,7 @@ class State(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that the host offers, or does not."""
 
     topic: str

@@ -1,8 +1,9 @@
 """`lighterman check --store`: everything that is kept of images, verified to the byte."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from lighterman.errdefs import EngineError
 from lighterman.images.check import check_store

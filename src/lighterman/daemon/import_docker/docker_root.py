@@ -18,10 +18,11 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct, field
 
 from lighterman.content import open_in_root
 from lighterman.errdefs import EngineError, System
@@ -37,8 +38,7 @@ _REMAPPED = re.compile(r"\d+\.\d+")
 """What dockerd calls the directory below its data root that it uses with userns-remap."""
 
 
-@dataclass(frozen=True)
-class DockerImage:
+class DockerImage(Struct, frozen=True):
     """An image of dockerd's."""
 
     id: str
@@ -56,8 +56,7 @@ class DockerImage:
         return " ".join([self.id[7:19], *(name.familiar() for name in self.names)])
 
 
-@dataclass(frozen=True)
-class DockerVolume:
+class DockerVolume(Struct, frozen=True):
     """A volume of dockerd's."""
 
     name: str

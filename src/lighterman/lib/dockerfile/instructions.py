@@ -1,11 +1,13 @@
-"""The instructions as values: one frozen dataclass each, with what its line says and nothing else.
+"""The instructions as values: one frozen Struct each, with what its line says and nothing else.
 
 Variables in them are unread until `expanded` has been asked: their values are known only as the build goes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.apitypes.container import HealthConfig
 from lighterman.lib.dockerfile.mounts import RunMount
@@ -15,8 +17,7 @@ from lighterman.lib.dockerfile.words import expand, expand_words
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Instruction:
+class Instruction(Struct, frozen=True, kw_only=True):
     """What all have."""
 
     line: int
@@ -25,8 +26,7 @@ class Instruction:
     """As it is written, in one line: what `Step 1/3 : ` shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class From(Instruction):
+class From(Instruction, frozen=True, kw_only=True):
     """The beginning of a stage."""
 
     image: str
@@ -35,16 +35,14 @@ class From(Instruction):
     platform: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandLine(Instruction):
+class CommandLine(Instruction, frozen=True, kw_only=True):
     """A program's arguments, or with `shell` one text for the shell."""
 
     arguments: tuple[str, ...]
     shell: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run(CommandLine):
+class Run(CommandLine, frozen=True, kw_only=True):
     """Heredocs are part of the one text already, or are it."""
 
     mounts: tuple[RunMount, ...] = ()
@@ -52,18 +50,15 @@ class Run(CommandLine):
     """A heredoc that begins with `#!` and stands alone: it is the program, and `arguments` is empty."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cmd(CommandLine):
+class Cmd(CommandLine, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entrypoint(CommandLine):
+class Entrypoint(CommandLine, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transfer(Instruction):
+class Transfer(Instruction, frozen=True, kw_only=True):
     """What COPY and ADD share."""
 
     sources: tuple[str, ...]
@@ -75,79 +70,65 @@ class Transfer(Instruction):
     """Octal digits, as written."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Add(Transfer):
+class Add(Transfer, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
-class Copy(Transfer):
+class Copy(Transfer, frozen=True, kw_only=True):
     source_from: str = ""
     """A stage's name or number, or an image; empty: the context."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Env(Instruction):
+class Env(Instruction, frozen=True, kw_only=True):
     variables: Pairs
 
 
-@dataclass(frozen=True, kw_only=True)
-class Label(Instruction):
+class Label(Instruction, frozen=True, kw_only=True):
     labels: Pairs
     literal: bool = False
     """A label that the build's request asked for: nothing in it is a variable."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arg(Instruction):
+class Arg(Instruction, frozen=True, kw_only=True):
     arguments: tuple[tuple[str, str | None], ...]
     """Names and their defaults."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Expose(Instruction):
+class Expose(Instruction, frozen=True, kw_only=True):
     ports: tuple[str, ...]
     """Sorted, and as they are written: `80`, `53/udp`, `8000-8010`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Healthcheck(Instruction):
+class Healthcheck(Instruction, frozen=True, kw_only=True):
     health: HealthConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class Maintainer(Instruction):
+class Maintainer(Instruction, frozen=True, kw_only=True):
     maintainer: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Onbuild(Instruction):
+class Onbuild(Instruction, frozen=True, kw_only=True):
     trigger: str
     """An instruction, unread but for its name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shell(Instruction):
+class Shell(Instruction, frozen=True, kw_only=True):
     shell: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StopSignal(Instruction):
+class StopSignal(Instruction, frozen=True, kw_only=True):
     signal: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class User(Instruction):
+class User(Instruction, frozen=True, kw_only=True):
     user: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Volume(Instruction):
+class Volume(Instruction, frozen=True, kw_only=True):
     volumes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workdir(Instruction):
+class Workdir(Instruction, frozen=True, kw_only=True):
     path: str
 
 

@@ -4,7 +4,8 @@ Source: Dockerfile reference, RUN --mount; instructions/commands_runmount of doc
 """
 
 import csv
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.go_quote import go_quote
@@ -16,8 +17,7 @@ _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
-@dataclass(frozen=True)
-class RunMount:
+class RunMount(Struct, frozen=True):
     """What one step finds at a place; empty texts and None are what was not given."""
 
     kind: str = "bind"

@@ -8,7 +8,9 @@ Source: Dockerfile reference; frontend/dockerfile/instructions of dockerd 20.10.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.apitypes.container import HealthConfig
 from lighterman.errdefs import InvalidParameter
@@ -53,16 +55,14 @@ LONGEST_NAME = 255
 """Bytes of a file's name. Source: NAME_MAX of Linux."""
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """A FROM and what follows it up to the next."""
 
     start: From
     instructions: tuple[Instruction, ...]
 
 
-@dataclass(frozen=True)
-class Dockerfile:
+class Dockerfile(Struct, frozen=True):
     """What a Dockerfile says."""
 
     arguments: tuple[Arg, ...]
@@ -134,8 +134,7 @@ def _command(form: "_Form") -> Instruction:
     return instruction
 
 
-@dataclass(frozen=True)
-class _Form:
+class _Form(Struct, frozen=True):
     """A statement with its arguments in their form."""
 
     word: str

@@ -9,7 +9,8 @@ Source: Dockerfile reference; frontend/dockerfile/parser as dockerd 20.10.24 has
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.lib.dockerfile.forms import json_list, split_statement
@@ -26,8 +27,7 @@ Announced = tuple[str, bool, bool]
 """A heredoc's name, whether the tabs before its lines go, and whether variables in it are read."""
 
 
-@dataclass(frozen=True)
-class Heredoc:
+class Heredoc(Struct, frozen=True):
     """A text written in the Dockerfile itself."""
 
     name: str
@@ -37,8 +37,7 @@ class Heredoc:
     """Whether variables in the text are read: not where the name was quoted."""
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One instruction as it is written."""
 
     line: int
@@ -49,8 +48,7 @@ class Statement:
     heredocs: tuple[Heredoc, ...] = ()
 
 
-@dataclass
-class Source:
+class Source(Struct):
     """A Dockerfile's statements, and what was learned beside them."""
 
     escape: str = "\\"

@@ -5,8 +5,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 WAIT_S = 2.0
 """How long the kernel may take to end killed processes or to stop the living."""
@@ -46,8 +47,7 @@ def read_devices(file: Path) -> dict[str, str]:
     return {device: value.strip() for device, _, value in lines}
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(Struct, frozen=True):
     """A text for a file, and the text that brings back what the file says now."""
 
     file: Path

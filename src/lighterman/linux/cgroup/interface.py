@@ -7,11 +7,11 @@ and `remove` may wait for the kernel and belong in a thread.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True)
-class CpuStats:
+class CpuStats(Struct, frozen=True):
     usage_ns: int = 0
     user_ns: int = 0
     system_ns: int = 0
@@ -21,8 +21,7 @@ class CpuStats:
     throttled_ns: int = 0
 
 
-@dataclass(frozen=True)
-class MemoryStats:
+class MemoryStats(Struct, frozen=True):
     usage_bytes: int = 0
     max_usage_bytes: int = 0  # 0 where the kernel keeps no peak (v2 before 5.19)
     limit_bytes: int | None = None
@@ -30,14 +29,12 @@ class MemoryStats:
     stat: Mapping[str, int] = field(default_factory=dict)  # memory.stat as it is
 
 
-@dataclass(frozen=True)
-class PidsStats:
+class PidsStats(Struct, frozen=True):
     current: int = 0
     limit: int | None = None
 
 
-@dataclass(frozen=True)
-class BlkioEntry:
+class BlkioEntry(Struct, frozen=True):
     """A counter of one device; `op` is read, write, ..., or "" for counters that know none."""
 
     major: int
@@ -46,8 +43,7 @@ class BlkioEntry:
     value: int
 
 
-@dataclass(frozen=True)
-class BlkioStats:
+class BlkioStats(Struct, frozen=True):
     """The counters of v1, hierarchical. v2 knows the first two only."""
 
     service_bytes: tuple[BlkioEntry, ...] = ()
@@ -60,16 +56,14 @@ class BlkioStats:
     sectors: tuple[BlkioEntry, ...] = ()
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(Struct, frozen=True):
     cpu: CpuStats = CpuStats()
     memory: MemoryStats = MemoryStats()
     pids: PidsStats = PidsStats()
     blkio: BlkioStats = BlkioStats()
 
 
-@dataclass(frozen=True)
-class Throttles:
+class Throttles(Struct, frozen=True):
     """What block devices ("8:0") may do in a second, for the devices named; 0 is no limit."""
 
     read_bps: Mapping[str, int] = field(default_factory=dict)
@@ -78,8 +72,7 @@ class Throttles:
     write_iops: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What to change; None leaves it as it is, -1 is no limit.
 
     In the words of v1, as Docker has them: `memory_swap_bytes` is memory and swap together, `cpu_shares` is

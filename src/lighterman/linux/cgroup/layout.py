@@ -1,9 +1,10 @@
 """Which hierarchies the host has: found once from the mounts, then only asked."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from lighterman.linux.mountinfo import Mount
 
@@ -17,8 +18,7 @@ V1_CONTROLLERS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """`v1`: controller -> its mount. `unified`: the mount of cgroup2, the only one in mode v2."""
 
     mode: Mode

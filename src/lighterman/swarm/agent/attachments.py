@@ -6,7 +6,9 @@ Source: AttachNetwork of moby's daemon/cluster/networks.go, attachment.go of its
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.apitypes.service import ContainerStatus, PortConfig
 from lighterman.errdefs import EngineError, Forbidden, NotFound, System, Unavailable
@@ -17,8 +19,7 @@ WITHIN_S = 20.0
 _KINDS: dict[str, type[EngineError]] = {"NotFound": NotFound, "PermissionDenied": Forbidden}
 
 
-@dataclass
-class _Asked:
+class _Asked(Struct):
     """A container that waits for its place."""
 
     request_id: str

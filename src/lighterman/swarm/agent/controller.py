@@ -11,9 +11,9 @@ import base64
 import contextlib
 import logging
 import os
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from lighterman import containers
 from lighterman.apitypes.registry import AuthConfig
@@ -50,8 +50,7 @@ class TaskFailed(EngineError):
         self.code = code
 
 
-@dataclass
-class Known:
+class Known(Struct):
     """What a manager has said besides the assignment of a task."""
 
     heard: asyncio.Event = field(default_factory=asyncio.Event)

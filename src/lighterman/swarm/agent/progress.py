@@ -9,8 +9,9 @@ wherever it is.
 Source: Do of SwarmKit's agent/exec/controller.go.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from lighterman.swarm.state import TaskState
 
@@ -32,8 +33,7 @@ class Act(Enum):
         return self.value[1]
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(Struct, frozen=True):
     """A step that needs no work."""
 
     state: TaskState

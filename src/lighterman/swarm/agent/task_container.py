@@ -5,11 +5,10 @@ Source: daemon/cluster/executor/container/container.go and validate.go of moby 2
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import Any
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
 from lighterman.apitypes.container import (
     ContainerCreateBody,
@@ -44,8 +43,7 @@ PREDEFINED = ("host", "bridge", "none")
 """Networks that every node has: a task is in them as a plain container is."""
 
 
-@dataclass(frozen=True)
-class TaskContainer:
+class TaskContainer(Struct, frozen=True):
     """What is to be made for a task."""
 
     name: str

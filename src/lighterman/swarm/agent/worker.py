@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman import containers
@@ -37,8 +38,7 @@ ROWS: Rows[TaskRow] = Rows("swarm_tasks", TaskRow)
 _REMOVE_AGAIN_S = 2.0
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a worker works: the node's id, what it says of itself, and the address of its tunnels."""
 
     cs: Containers

@@ -10,13 +10,13 @@ import datetime as dt
 import functools
 import hashlib
 import ipaddress
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 
@@ -31,16 +31,14 @@ WORKER_NAME = "swarm-worker"
 _ROLES = {"manager": MANAGER_NAME, "worker": WORKER_NAME}
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """A certificate (or chain) and its key."""
 
     certificate: str
     key: str
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Whom a certificate speaks of."""
 
     node_id: str

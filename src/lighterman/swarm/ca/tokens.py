@@ -11,7 +11,8 @@ import binascii
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter, System
 from lighterman.swarm.identity import base36
@@ -38,8 +39,7 @@ class NeedsToken(InvalidParameter):
         )
 
 
-@dataclass(frozen=True)
-class JoinToken:
+class JoinToken(Struct, frozen=True):
     """A token taken apart."""
 
     digest: str

@@ -7,8 +7,9 @@ daemon/cluster/services.go and api/server/httputils/write_log_stream.go.
 import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote_plus
+
+from msgspec import Struct
 
 from lighterman.errdefs import System
 from lighterman.lib.frames import frame
@@ -24,8 +25,7 @@ Read = Callable[[LogsWanted, dict[str, str]], AsyncIterator[LogLine]]
 """Asks nodes: what is wanted, and the node of each task."""
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a reader wants, as the API has it."""
 
     stdout: bool = False

@@ -7,7 +7,8 @@ only be. Source: daemon/cluster/listen_addr.go of moby, whose texts these are.
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lighterman.errdefs import InvalidParameter
 from lighterman.linux.netlink import Netlink
@@ -19,8 +20,7 @@ _NUMBERS = re.compile(r"\d{1,5}")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True)
-class HostAddress:
+class HostAddress(Struct, frozen=True):
     """An address that the host has."""
 
     interface: str
@@ -30,8 +30,7 @@ class HostAddress:
     up: bool
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a node is. Addresses have no port, but for `listen` and `advertise`."""
 
     listen: str

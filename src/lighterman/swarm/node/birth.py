@@ -5,8 +5,8 @@ last.
 import datetime as dt
 import shutil
 import time
-from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.apitypes.service import Driver, IPAMOptions, NetworkSpec
@@ -25,8 +25,7 @@ from lighterman.swarm.store import Store, new_data_key
 PEER_ROOT_NAME = "swarm-etcd-ca"
 
 
-@dataclass(frozen=True)
-class Born:
+class Born(Struct, frozen=True):
     """A swarm of one node: what it keeps on its disk, and the first objects of the store."""
 
     membership: Membership

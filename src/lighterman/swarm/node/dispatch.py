@@ -10,9 +10,9 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from lighterman.errdefs import EngineError
 from lighterman.lib.effects import Group
@@ -67,8 +67,7 @@ _RENEWAL_S = 15.0
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Live:
+class Live(Struct):
     """A node that is connected with this manager."""
 
     node_id: str
@@ -89,8 +88,7 @@ class Live:
     """It was asked for another certificate: it has so long before it is asked again."""
 
 
-@dataclass
-class _Reading:
+class _Reading(Struct):
     """Somebody who reads logs, and the nodes that still send."""
 
     lines: "asyncio.Queue[LogLine | None]"

@@ -6,10 +6,10 @@ somebody else. Source of the ranges: SwarmKit, manager/allocator.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import chain
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lighterman.apitypes.service import Endpoint, EndpointSpec, EndpointVirtualIP, IPAMConfig, PortConfig
@@ -40,8 +40,7 @@ class Exhausted(Exception):
     """Nothing is left of what was asked for; the text says of what."""
 
 
-@dataclass
-class Cursor:
+class Cursor(Struct):
     """The address given last in each network. Only a hint: losing it does no harm."""
 
     last: dict[str, int] = field(default_factory=dict)

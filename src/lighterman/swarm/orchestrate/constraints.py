@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+
+from msgspec import Struct
 
 from lighterman.apitypes.service import ServiceSpec
 from lighterman.apitypes.swarm import NodeDescription
@@ -17,8 +18,7 @@ NODE_LABELS = "node.labels."
 ENGINE_LABELS = "engine.labels."
 
 
-@dataclass(frozen=True)
-class Constraint:
+class Constraint(Struct, frozen=True):
     """One condition: the node's `key` equals `value`, or with `negated` does not."""
 
     key: str

@@ -1,8 +1,8 @@
 """One round of thought: what the rules read and write, the present moment, and when to think again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lighterman.apitypes.service import RestartPolicy
@@ -25,8 +25,7 @@ DEFAULT_HISTORY = 5
 """Tasks kept for each slot. Source: SwarmKit, TaskHistoryRetentionLimit."""
 
 
-@dataclass
-class Round:
+class Round(Struct):
     """Rules get one and nothing else. They write into the draft, and are the same whoever runs them when."""
 
     draft: Draft

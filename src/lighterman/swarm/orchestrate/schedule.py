@@ -8,9 +8,9 @@ first, which are kept even.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lighterman.apitypes.service import GenericResource, PlacementPreference, Platform, Resources
@@ -24,8 +24,7 @@ RECENT_NS = 300 * SECOND_NS
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-@dataclass
-class Room:
+class Room(Struct):
     """What is left on a node for more tasks."""
 
     node_id: str
@@ -87,8 +86,7 @@ def rooms(round: Round) -> dict[str, Room]:
 # Filters: each says whether a node is out of the question
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """A reason against nodes: `explain` is one node's text and that of several."""
 
     refuses: Callable[[State, Room, Task, Template], bool]

@@ -1,6 +1,5 @@
 """Kinds of objects, and the words for changing one."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
@@ -35,8 +34,7 @@ class Stored(Struct, frozen=True, omit_defaults=True, kw_only=True):
     updated_ns: int = 0
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(Struct, frozen=True):
     """Make the object be `value`."""
 
     kind: Kind
@@ -49,8 +47,7 @@ class Put:
         return self.value.id
 
 
-@dataclass(frozen=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Make the object be gone."""
 
     kind: Kind
@@ -62,8 +59,7 @@ class Delete:
 Write = Put | Delete
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """What has become of an object: its value at this revision, or None when it is gone."""
 
     kind: Kind

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lighterman.errdefs import System
 from lighterman.lib.effects import in_thread, to_end
@@ -28,8 +29,7 @@ _STOP_LIMIT_S = 2.0
 """For a leader to hand over; one that cannot is killed, which its log survives."""
 
 
-@dataclass(frozen=True)
-class MemberConfig:
+class MemberConfig(Struct, frozen=True):
     """One start of etcd."""
 
     binary: str

@@ -1,9 +1,9 @@
 """From writes to one transaction of etcd, and from its refusal to the reason. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from lighterman.errdefs import System
 from lighterman.swarm.state import Delete, Kind, Put, State, Write
@@ -38,8 +38,7 @@ class Fenced(System):
         super().__init__("rpc error: code = Unknown desc = this manager is not the leader any more")
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """A transaction, and what each of its conditions stands for."""
 
     request: pb.TxnRequest
