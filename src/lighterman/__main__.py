@@ -181,7 +181,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     return {
         option.key: _shaped(option, flags[_variable(option)])
         for option in options()
-        if flags[_variable(option)] not in (None, ())
+        if flags.get(_variable(option)) not in (None, ())
     }
 
 
@@ -284,7 +284,7 @@ def _refusing_option(key: str) -> click.Option:
     )
 
 
-daemon.params += [_click_option(option) for option in options()]
+daemon.params += [_click_option(option) for option in options() if option.flag.name]
 daemon.params += [_refusing_option(key) for key in sorted(REFUSED.keys() | FIXED.keys())]
 
 if __name__ == "__main__":

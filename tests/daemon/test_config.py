@@ -138,6 +138,12 @@ def test_no_option_is_both_known_and_refused() -> None:
         ({"default-ulimits": {"core": {"Hard": 1, "Soft": 2}}}, "ulimit soft limit must be less than or"),
         ({"features": {"warp": True}}, "the feature warp cannot be used with true"),
         ({"max-download-attempts": 0}, "invalid max download attempts: 0"),
+        (
+            {"builder": {"gc": {"enabled": True, "defaultKeepStorage": "much"}}},
+            "builder.gc: invalid size: 'm",
+        ),
+        ({"builder": {"gc": {"enabled": True, "policy": [{"filter": ["x=y"]}]}}}, "Invalid filter 'x'"),
+        ({"builder": {"entitlements": {}}}, "unable to configure the Docker daemon: Object contains unknown"),
         ({"default-stop-timeout": -1}, "invalid default stop timeout: -1"),
         ({"host-gateway-ips": ["10.0.0.1", "10.0.0.2"]}, "only one IPv4 host gateway IP address can be"),
         ({"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1"}}}, "invalid MTU number"),

@@ -18,9 +18,8 @@ def shown(value: Any) -> str:
 
 def row(option: Option) -> str:
     short = f"`-{option.flag.short}`, " if option.flag.short else ""
-    return (
-        f"| `{option.key}` | {short}`--{option.flag.name}` | {shown(option.default)} | {option.flag.help} |"
-    )
+    flag = f"{short}`--{option.flag.name}`" if option.flag.name else "none"
+    return f"| `{option.key}` | {flag} | {shown(option.default)} | {option.flag.help} |"
 
 
 def test_the_page_has_a_row_for_each_option() -> None:

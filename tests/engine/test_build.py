@@ -518,6 +518,28 @@ def test_prune_leaves_so_many_bytes_of_what_was_used_last(http: Http) -> None:
     assert http.ok("POST", "/build/prune?all=1&keep-storage=25000")["CachesDeleted"] is None
 
 
+@pytest.mark.beyond_dockerd
+def test_an_engine_with_bounds_keeps_the_last_of_what_builds_leave(
+    new_engine: type[Daemon], archive: Path
+) -> None:
+    daemon = new_engine()
+    policy = [{"all": True, "keepStorage": "25000"}]
+    daemon.options.append(
+        f"--config-file={configured(daemon, builder={'gc': {'enabled': True, 'policy': policy}})}"
+    )
+    try:
+        daemon.start()
+        daemon.docker("load", "-i", archive)
+        http = Http(daemon.socket)
+        for number in range(4):
+            build(http, f"FROM busybox\nRUN head -c 10000 /dev/zero >/keep{number}\n")
+        until(lambda: len(http.ok("GET", "/system/df")["BuildCache"]) == 2, what="two steps to be left")
+        assert build(http, "FROM busybox\nRUN head -c 10000 /dev/zero >/keep3\n").cached == 1
+        daemon.forget_images()
+    finally:
+        daemon.close()
+
+
 @pytest.mark.parametrize("name", ["../x", "/../x", "a/../../x"])
 def test_a_context_does_not_leave_its_place(engine: Daemon, http: Http, name: str) -> None:
     members = [(entry("Dockerfile", mode=0o644), b"FROM busybox"), (entry(name, mode=0o644), b"evil")]

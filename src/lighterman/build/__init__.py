@@ -10,7 +10,9 @@ from. The grammar of Dockerfiles is in `lib.dockerfile`, what steps do to files 
 """
 
 from lighterman.build.builds import Builds
+from lighterman.build.collect import Rule, default_rules
+from lighterman.build.prune import FILTERS
 from lighterman.build.session import SessionWish
 from lighterman.build.wish import BuildWish
 
-__all__ = ["BuildWish", "Builds", "SessionWish"]
+__all__ = ["FILTERS", "BuildWish", "Builds", "Rule", "SessionWish", "default_rules"]

@@ -1,6 +1,9 @@
 """The room's one service: builds, and what they leave to be found again."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing
 
 from lighterman.apitypes.build import BuildCache, BuildPruned
@@ -8,6 +11,7 @@ from lighterman.apitypes.image import Progress
 from lighterman.build.build import Build, aux, platform_meant
 from lighterman.build.cache import StepCache
 from lighterman.build.caches import Caches
+from lighterman.build.collect import Rule
 from lighterman.build.context import (
     DOCKERFILE_MAX_BYTES,
     Context,
@@ -17,7 +21,7 @@ from lighterman.build.context import (
 )
 from lighterman.build.outline import Outline, outline, platform_arguments
 from lighterman.build.output import Output, Part, Tell, messages
-from lighterman.build.prune import kept, prune
+from lighterman.build.prune import kept, prune, take_away
 from lighterman.build.remote import opened_context
 from lighterman.build.session import Session, Sessions
 from lighterman.build.stage import Built, short
@@ -27,18 +31,25 @@ from lighterman.content import Content
 from lighterman.db import Database
 from lighterman.errdefs import InvalidParameter
 from lighterman.images import Image
+from lighterman.lib.background import Background
 from lighterman.lib.dockerfile import Arg, Dockerfile, parse
 from lighterman.lib.effects import in_thread
 from lighterman.lib.filters import Filters
 from lighterman.reference import Reference
 
+log = logging.getLogger(__name__)
 CLIENT_SESSION = "client-session"
 
 
 class Builds:
     """The builds of one engine."""
 
-    def __init__(self, containers: Containers, content: Content, db: Database) -> None:
+    def __init__(
+        self, containers: Containers, content: Content, db: Database, rules: Sequence[Rule] = ()
+    ) -> None:
+        self._rules = rules
+        """What may be kept of builds; () is everything."""
+        self._background, self._collecting = Background(), asyncio.Lock()
         self._containers = containers
         self._content = content
         self.cache = StepCache(db, containers.images)
@@ -47,6 +58,7 @@ class Builds:
 
     async def close(self) -> None:
         """End all sessions."""
+        await self._background.close(cancel=True)
         await self.sessions.close()
 
     async def build(self, wish: BuildWish, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
@@ -58,6 +70,13 @@ class Builds:
         names = wish.names()
 
         async def work(tell: Tell) -> None:
+            try:
+                await told(tell)
+            finally:
+                if self._rules:
+                    self._background.start(self.collect)
+
+        async def told(tell: Tell) -> None:
             if not wish.quiet:
                 await self._build(wish, names, body, tell)
                 return
@@ -75,6 +94,17 @@ class Builds:
             await tell(Progress(stream=f"{image.id}\n"))
 
         return await messages(work)
+
+    async def collect(self) -> None:
+        """Bring what is kept within the rules; a build that has ended meanwhile waits its turn."""
+        async with self._collecting:
+            began_s, reclaimed = time.monotonic(), 0
+            for rule in self._rules:
+                there = self._containers, self.cache, self.caches
+                pruned = await take_away(*there, rule.filters, keep_bytes=rule.keep_bytes, all=rule.all)
+                reclaimed += pruned.space_reclaimed
+            duration_ms = (time.monotonic() - began_s) * 1e3
+            log.info("op=collect-builds reclaimed_bytes=%d duration_ms=%.0f", reclaimed, duration_ms)
 
     async def usage(self) -> list[BuildCache]:
         """What a later build can use again. Raises: System."""

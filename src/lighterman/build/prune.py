@@ -106,7 +106,16 @@ def _step(key: str, step: CachedStep, image: Image, size: int, needed: set[str])
 async def prune(
     cs: Containers, steps: StepCache, caches: Caches, filters: Filters, *, keep_bytes: int, all: bool
 ) -> BuildPruned:
-    """Remove what matches, the longest unused first, until no more than `keep_bytes` are left.
+    """As `take_away`, and tell it: BuildPrune. Raises: InvalidParameter, System."""
+    pruned = await take_away(cs, steps, caches, filters, keep_bytes=keep_bytes, all=all)
+    cs.events.publish("builder", "prune", "", {"reclaimed": str(pruned.space_reclaimed)})
+    return pruned
+
+
+async def take_away(
+    cs: Containers, steps: StepCache, caches: Caches, filters: Filters, *, keep_bytes: int, all: bool
+) -> BuildPruned:
+    """Remove what matches, the longest unused first, until no more than `keep_bytes` are left that could go.
 
     Raises: InvalidParameter, System.
     """
@@ -114,21 +123,19 @@ async def prune(
     until = Filters({"until": filters.get("until") or filters.get("unused-for")})
     until_ns = until.until_ns(time.time_ns()) if until.get("until") else None
     there = [each for each in await kept(cs, steps, caches) if matches(each, filters, until_ns)]
-    left = sum(each.told.size for each in there)
     pruned: list[str] = []
     reclaimed = 0
     results = set() if all else steps.results(cs.images)
+    left = sum(each.told.size for each in there if not _is_needed(each, results))
     for each in _leaves_first(there, cs.images):
         if keep_bytes and left <= keep_bytes:
             break
-        if each.step is None:
-            if each.told.in_use:
-                continue
-            await caches.remove(each.key)
-        elif each.told.in_use or each.step.image in results:
-            if all:
+        if _is_needed(each, results):
+            if all and each.step is not None:
                 steps.forget(each.key)
             continue
+        if each.step is None:
+            await caches.remove(each.key)
         elif not await _delete(cs.images, each.step.image):
             continue
         else:
@@ -136,8 +143,12 @@ async def prune(
         pruned.append(each.told.id)
         reclaimed += each.told.size
         left -= each.told.size
-    cs.events.publish("builder", "prune", "", {"reclaimed": str(reclaimed)})
     return BuildPruned(pruned or None, reclaimed)
+
+
+def _is_needed(each: Kept, results: set[str]) -> bool:
+    """Whether it stays: a mount that a step has, a step that an image stands on. Its bytes are theirs."""
+    return each.told.in_use or (each.step is not None and each.step.image in results)
 
 
 def matches(each: Kept, filters: Filters, until_ns: int | None) -> bool:

@@ -22,9 +22,13 @@ DEFAULT_CONFIG_FILE = Path("/etc/docker/daemon.json")
 class Flag(Struct, frozen=True):
     """How the command line calls an option."""
 
-    name: str  # without the dashes
+    name: str  # without the dashes; "": it is for the file alone
     help: str
     short: str = ""
+
+
+def _without_underscores(name: str) -> str:
+    return name.replace("_", "")
 
 
 class AddressPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +50,30 @@ class OciRuntime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another OCI runtime that containers can ask for by name."""
 
     path: str
+
+
+class BuilderRule(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
+    """What of builds may go, and how much of it may stay: `keepStorage`, today `reservedSpace`."""
+
+    all: bool = False
+    filter: tuple[str, ...] | dict[str, dict[str, bool]] = ()
+    keep_storage: str = ""
+    reserved_space: str = ""
+
+
+class BuilderGC(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
+    """Whether, and by which rules, what builds leave is kept within bounds."""
+
+    enabled: bool = False
+    default_keep_storage: str = ""
+    default_reserved_space: str = ""
+    policy: tuple[BuilderRule, ...] | None = None
+
+
+class Builder(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
+    """What the operator decides about builds."""
+
+    gc: BuilderGC = BuilderGC()
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -209,6 +237,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
     max_download_attempts: Annotated[
         int, Flag("max-download-attempts", "Connections to get one layer before a pull fails")
     ] = 5
+    builder: Annotated[Builder, Flag("", "Bounds of what builds leave to be used again: below")] = Builder()
     cgroup_parent: Annotated[
         str, Flag("cgroup-parent", "Parent cgroup of containers that name none; empty: /docker")
     ] = ""
@@ -330,7 +359,6 @@ REFUSED: Mapping[str, str] = {
     "allow-nondistributable-artifacts": "layers that must not be distributed are never pushed",
     "api-cors-header": "requests from web pages are refused",
     "bip6": "fixed-cidr-v6 and default-gateway-v6 say it",
-    "builder": _YET,
     "cdi-spec-dirs": _YET,
     "cluster-advertise": _NO_STORE,
     "cluster-store": _NO_STORE,

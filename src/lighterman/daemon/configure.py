@@ -33,6 +33,8 @@ def configure(flags: Mapping[str, Any], file: bytes | None, file_name: str = "")
         merged[key] = {**given[key], **flags[key]}
     if "default-ulimits" in merged:
         merged["default-ulimits"] = _with_ulimit_keys(merged["default-ulimits"])
+    if "builder" in merged:
+        merged["builder"] = _in_lower_case(merged["builder"])
     try:
         config = msgspec.convert({key: merged[key] for key in merged if key not in FIXED}, EngineConfig)
     except msgspec.ValidationError as error:
@@ -78,6 +80,16 @@ def _with_ulimit_keys(wish: Any) -> Any:
         else limit
         for name, limit in wish.items()
     }
+
+
+def _in_lower_case(wish: Any) -> Any:
+    """The same with the keys of all objects in lower case, for those that Go reads in any."""
+    match wish:
+        case dict():
+            return {key.lower(): _in_lower_case(value) for key, value in wish.items()}
+        case list():
+            return [_in_lower_case(each) for each in wish]
+    return wish
 
 
 def _inner(key: str, value: Any, where: str) -> dict[str, Any]:

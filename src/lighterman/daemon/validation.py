@@ -62,6 +62,10 @@ def validate(config: EngineConfig) -> None:
     _validate_bridge(config)
     _validate_firewall(config)
     _validate_networks(config)
+    if config.builder.gc.enabled:
+        from lighterman.daemon.build_rules import build_rules  # brings in the room of builds
+
+        build_rules(config)
     if config.default_runtime not in ("", "crun", "runc", *config.runtimes):
         raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     for name, runtime in config.runtimes.items():

@@ -241,7 +241,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         swarm = Swarm(swarm_engine(config, cs))
         opened.push_async_callback(swarm.close)
         await swarm.open()
-        builds = Once(lambda: _builds(cs, content, db))
+        builds = Once(lambda: _builds(config, cs, content, db))
         opened.push_async_callback(_close, builds)
         rooms = Rooms(
             containers=cs,
@@ -259,11 +259,12 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         yield Wired(rooms, registry)
 
 
-def _builds(cs: Containers, content: Content, db: Database) -> "Builds":
+def _builds(config: EngineConfig, cs: Containers, content: Content, db: Database) -> "Builds":
     """The room of builds: most engines never need it, and it weighs."""
     from lighterman.build import Builds
+    from lighterman.daemon.build_rules import build_rules
 
-    return Builds(cs, content, db)
+    return Builds(cs, content, db, build_rules(config))
 
 
 async def _close(builds: "Once[Builds]") -> None:
