@@ -128,8 +128,13 @@ def daemon(config_file: Path | None, validate: bool, **flags: Any) -> None:
     with _no_authorities():
         from lighterman.daemon.configure import configure
 
+    started_in = Path.cwd()  # the engine leaves it; what SIGHUP reads anew is still meant from there
+    file = started_in / config_file if config_file else None
+
     def read() -> EngineConfig:
-        return configure(_given(flags), _read(config_file), str(config_file or DEFAULT_CONFIG_FILE))
+        return configure(
+            _given(flags), _read(file), str(config_file or DEFAULT_CONFIG_FILE), started_in=started_in
+        )
 
     try:
         config = read()

@@ -235,6 +235,16 @@ def test_tcp_is_for_loopback_unless_clients_are_known_or_it_is_meant(
     )
 
 
+def test_files_are_named_from_where_the_engine_was_started(tmp_path: Path) -> None:
+    (tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    config = configure({"seccomp-profile": "profile.json"}, None, started_in=tmp_path)
+    assert config.seccomp_profile == str(tmp_path / "profile.json")
+    assert (
+        configure({"seccomp-profile": "unconfined"}, None, started_in=tmp_path).seccomp_profile
+        == "unconfined"
+    )
+
+
 def test_a_seccomp_profile_is_read_at_the_start(tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     assert "opening seccomp profile" in refusal({}, **{"seccomp-profile": str(profile)})

@@ -1,6 +1,7 @@
 """Flags and daemon.json, brought together in one frozen `EngineConfig`, or refused in dockerd's words."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,11 +10,17 @@ from lighterman.daemon.config import FIXED, NESTED, REFUSED, EngineConfig, as_go
 from lighterman.daemon.validation import validate
 from lighterman.errdefs import InvalidParameter
 
+_FILES = ("tlscacert", "tlscert", "tlskey", "seccomp_profile")
+_NO_FILES = ("", "unconfined", "builtin", "default")
 _JOINED = frozenset({"runtimes"})  # given by flag and file, these are joined: dockerd does so too
 
 
-def configure(flags: Mapping[str, Any], file: bytes | None, file_name: str = "") -> EngineConfig:
+def configure(
+    flags: Mapping[str, Any], file: bytes | None, file_name: str = "", *, started_in: Path = Path("/")
+) -> EngineConfig:
     """The configuration from the options given as flags (by key, in the file's shape) and daemon.json.
+
+    Files that are named from where the engine was started in are named from the root then.
 
     Raises: InvalidParameter in dockerd's words for broken JSON, unknown keys, conflicts and bad values.
     """
@@ -39,6 +46,10 @@ def configure(flags: Mapping[str, Any], file: bytes | None, file_name: str = "")
         config = msgspec.convert({key: merged[key] for key in merged if key not in FIXED}, EngineConfig)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"unable to configure the Docker daemon: {error}") from error
+    named = {key: getattr(config, key) for key in _FILES}
+    config = msgspec.structs.replace(
+        config, **{key: str(started_in / name) for key, name in named.items() if name not in _NO_FILES}
+    )
     validate(config)
     return config
 
