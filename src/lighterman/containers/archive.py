@@ -20,6 +20,7 @@ from lighterman.containers.container_path import absolute, base
 from lighterman.containers.errors import NoSuchFile, UnderRemoval
 from lighterman.containers.life import Creating, Removing
 from lighterman.containers.mounts import BindMount, VolumeMount
+from lighterman.containers.network_owner import network_owner
 from lighterman.containers.rootfs import find_user
 from lighterman.containers.state import Container, Containers
 from lighterman.content import (
@@ -226,8 +227,7 @@ def _sources(cs: Containers, container: Container, volumes: dict[str, Path]) -> 
     """What is mounted into a container when it runs, those above before those below; no tmpfs."""
     found: dict[str, tuple[Path, Place]] = {}
     if container.attempted:
-        mode = container.host_config.network_mode
-        of = cs.find(mode.removeprefix("container:")) if mode.startswith("container:") else container
+        of = network_owner(container, cs.find)
         for name in _NETWORK_FILES:
             target = f"/etc/{name}"
             found[target] = (cs.settings.home(of.id) / name, Place(target.encode()))

@@ -15,6 +15,7 @@ from lighterman.containers.life import Created, Exited, Paused, Restarting, Runn
 from lighterman.containers.links import Link, check_link, links_of, parse_link
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import Mounted, VolumeMount, parse_tmpfs
+from lighterman.containers.network_owner import network_owner
 from lighterman.containers.ports import exposed_ports, port_wishes
 from lighterman.containers.state import Container
 from lighterman.errdefs import Conflict
@@ -29,6 +30,7 @@ class StartPlan(Struct, frozen=True):
     container: Container
     sandbox: SandboxWish | None  # None: the network of `network_of`
     network_of: Container | None
+    files_of: Container  # whose hosts, hostname and resolv.conf are used
     pid_of: Container | None
     ipc_of: Container | None
     mounts: tuple[Mounted, ...]  # the tmpfs of the wish among them
@@ -60,7 +62,7 @@ def plan_start(container: Container, peer: Callable[[str], Container]) -> StartP
 def prepare(container: Container, peer: Callable[[str], Container]) -> StartPlan:
     """As `plan_start`, of a container of which is known that it may start."""
     host = container.host_config
-    network_of = _joined(host.network_mode, "network", peer)
+    network_of = _joined(container, host.network_mode, "network", peer)
     links = tuple(links_of(container, peer)) if "bridge" in container.endpoints else ()
     for link in links:
         check_link(link, container)
@@ -68,18 +70,21 @@ def prepare(container: Container, peer: Callable[[str], Container]) -> StartPlan
         container=container,
         sandbox=None if network_of else sandbox_wish(container),
         network_of=network_of,
-        pid_of=_joined(host.pid_mode, "PID", peer),
+        files_of=network_owner(container, peer),
+        pid_of=_joined(container, host.pid_mode, "PID", peer),
         ipc_of=ipc_donor(host.ipc_mode, peer),
         mounts=(*container.mounts, *parse_tmpfs(given(host.tmpfs) or {})),
         links=links,
     )
 
 
-def _joined(mode: str, what: str, peer: Callable[[str], Container]) -> Container | None:
+def _joined(container: Container, mode: str, what: str, peer: Callable[[str], Container]) -> Container | None:
     """The running container whose namespace a mode names, if it names one."""
     if not mode.startswith("container:"):
         return None
     other = peer(mode.removeprefix("container:"))
+    if other.id == container.id:  # it was named before it was made
+        raise Conflict(f"cannot join own {what}")
     if not other.runs:
         raise Conflict(f"cannot join {what} of a non running container: {other.id}")
     return other

@@ -107,7 +107,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
     return Prepared(
         root=root,
         netns=_netns(sandbox, plan.network_of),
-        files=cs.settings.home((plan.network_of or container).id),
+        files=cs.settings.home(plan.files_of.id),
         volumes=await _mount_volumes(cs, plan, undo),
         user=looked_up.user,
         hostname=hostname,

@@ -25,6 +25,7 @@ from lighterman.apitypes.stats import (
     ThrottlingData,
 )
 from lighterman.containers.life import Paused, Running
+from lighterman.containers.network_owner import network_owner
 from lighterman.containers.samples import CpuSample
 from lighterman.containers.state import Container, Containers
 from lighterman.errdefs import NotFound
@@ -240,11 +241,8 @@ def _networks(cs: Containers, container: Container) -> dict[str, NetworkStats]:
 
 
 def _links(cs: Containers, container: Container) -> set[str]:
-    mode = container.host_config.network_mode
-    if mode.startswith("container:"):
-        try:
-            return _links(cs, cs.find(mode.removeprefix("container:")))
-        except NotFound:  # removed, while its network lives on in this one
-            return set()
-    sandbox = cs.networks.sandbox(container.id)
+    try:
+        sandbox = cs.networks.sandbox(network_owner(container, cs.find).id)
+    except NotFound:  # removed, while its network lives on in this one
+        return set()
     return {end.interface for end in sandbox.endpoints if end.interface} if sandbox else set()

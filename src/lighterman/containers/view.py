@@ -34,6 +34,7 @@ from lighterman.containers.life import (
     status,
 )
 from lighterman.containers.mounts import BindMount, Mounted, TmpfsMount, VolumeMount
+from lighterman.containers.network_owner import network_owner
 from lighterman.containers.ports import exposed_ports
 from lighterman.containers.process import command
 from lighterman.containers.security import apparmor_profile, parse_security_opt
@@ -188,9 +189,10 @@ def _files(cs: Containers, container: Container) -> str:
     """A pattern of the paths of its files: another container's when that one's network is used."""
     if not container.attempted:
         return ""
-    mode = container.host_config.network_mode
-    owner = mode.removeprefix("container:") if mode.startswith("container:") else container.id
-    return f"{cs.settings.home(owner)}/{{}}"
+    try:
+        return f"{cs.settings.home(network_owner(container, cs.find).id)}/{{}}"
+    except NotFound:
+        return ""
 
 
 def _dirs(cs: Containers, container: Container) -> dict[str, str]:

@@ -1,0 +1,17 @@
+"""Whose network a container uses, and so whose files tell it of its neighbours. Pure."""
+
+from collections.abc import Callable
+
+from lighterman.containers.state import Container
+
+
+def network_owner(container: Container, peer: Callable[[str], Container]) -> Container:
+    """The container at the end of `container:X`, where X may use another one's network itself.
+
+    `peer` finds a container by its id. Raises: NotFound where one on the way is gone.
+    """
+    mode = container.host_config.network_mode
+    while mode.startswith("container:"):
+        container = peer(mode.removeprefix("container:"))
+        mode = container.host_config.network_mode
+    return container
