@@ -64,6 +64,24 @@ def test_a_bind_that_means_nothing_is_refused(raw: str) -> None:
         parse_bind(raw, "", namer())
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("/a:/b:nocopy", 'type "bind": field VolumeOptions must not be specified'),
+        ("v:/b:shared", 'type "volume": field BindOptions must not be specified'),
+        ("v:/proc/sys", 'type "volume": "/proc/sys" cannot be mounted because it is inside /proc'),
+    ],
+)
+def test_a_mode_or_a_place_that_does_not_fit_is_refused(raw: str, text: str) -> None:
+    with pytest.raises(InvalidParameter, match=re.escape(f"'{raw}': invalid mount config for {text}")):
+        parse_bind(raw, "", namer())
+
+
+@pytest.mark.parametrize("raw", ["/proc:/proc", "/lxcfs/meminfo:/proc/meminfo"])
+def test_what_shows_a_container_its_own_share_goes_over_proc(raw: str) -> None:
+    assert parse_bind(raw, "", namer()).target.startswith("/proc")
+
+
 @pytest.mark.parametrize("mode", ["", "ro", "rw,z", "ro,Z,rslave", "nocopy", "cached", "delegated,ro"])
 def test_modes_of_different_kinds_go_together(mode: str) -> None:
     assert is_mode(mode)
@@ -126,6 +144,10 @@ def test_a_mount_is_read_by_its_type(wish: Mount, mount: Mounted) -> None:
             "field VolumeOptions must not be specified",
         ),
         (Mount("npipe", "", "/b"), 'type "npipe": mount type unknown'),
+        (Mount("volume", "", "/b", read_only=True), "must not set ReadOnly mode when using anonymous"),
+        (Mount("bind", "/a", "/proc/sys"), '"/proc/sys" cannot be mounted because it is inside /proc'),
+        (Mount("bind", "/a", "//proc/../proc"), '"/proc" cannot be mounted because it is not of type proc'),
+        (Mount("tmpfs", "", "/proc"), '"/proc" cannot be mounted because it is not of type proc'),
     ],
 )
 def test_a_wrong_mount_is_refused_in_dockers_words(wish: Mount, text: str) -> None:
@@ -133,14 +155,14 @@ def test_a_wrong_mount_is_refused_in_dockers_words(wish: Mount, text: str) -> No
         parse_mount(wish, namer())
 
 
-def test_what_is_inherited_belongs_to_the_other_container() -> None:
+def test_what_is_inherited_is_neither_made_nor_filled_again() -> None:
     other: tuple[Mounted, ...] = (
         VolumeMount(name="v", target="/v", mode="z", anonymous=True),
         BindMount(source="/a", target="/b", create_source=True),
         TmpfsMount(target="/t"),
     )
     assert list(inherit(other, "ro")) == [
-        VolumeMount(name="v", target="/v", read_only=True, copy_up=False),
+        VolumeMount(name="v", target="/v", read_only=True, copy_up=False, anonymous=True),
         BindMount(source="/a", target="/b", read_only=True),
         TmpfsMount(target="/t", read_only=True),
     ]
@@ -160,16 +182,17 @@ def test_options_of_a_tmpfs_are_those_of_the_kernel() -> None:
         parse_tmpfs({"/t": "foo"})
 
 
-def test_ports_are_published_as_they_are_bound() -> None:
+def test_ports_are_published_as_they_are_bound_those_without_a_choice_first() -> None:
     bindings: dict[str, list[PortBinding] | None] = {
-        "80/tcp": [PortBinding("127.0.0.1", "8080"), PortBinding("", "")],
-        "53/udp": [PortBinding("", "8000-8010")],
+        "80/tcp": [PortBinding("", ""), PortBinding("", "8000-8010"), PortBinding("127.0.0.1", "8080")],
+        "53/udp": [PortBinding("", "8000")],
         "81": None,
     }
     assert port_wishes(ContainerConfig(), HostConfig(port_bindings=bindings)) == (
         PortWish(80, "tcp", "127.0.0.1", 8080, 8080),
+        PortWish(53, "udp", "", 8000, 8000),
+        PortWish(80, "tcp", "", 8000, 8010),
         PortWish(80, "tcp"),
-        PortWish(53, "udp", "", 8000, 8010),
     )
 
 

@@ -131,8 +131,8 @@ def inherit(mounts: Iterable[Mounted], mode: str) -> Iterable[Mounted]:
     for mount in mounts:
         mount = structs.replace(mount, read_only=mount.read_only or read_only)
         match mount:
-            case VolumeMount():  # it belongs to the other container, and has its content
-                yield structs.replace(mount, mode="", anonymous=False, copy_up=False)
+            case VolumeMount():  # it has its content; one without a name goes with the last that has it
+                yield structs.replace(mount, mode="", copy_up=False)
             case BindMount():
                 yield structs.replace(mount, mode="", create_source=False)
             case TmpfsMount():
@@ -171,9 +171,15 @@ def parse_bind(
         raise InvalidParameter(f"invalid mode: {mode}")
     words = mode.split(",")
     kind = "bind" if source.startswith("/") else "volume"
-    target = _check_target(
-        target, lambda text: InvalidParameter(f'{wrong}: invalid mount config for type "{kind}": {text}')
-    )
+
+    def unfit(text: str) -> InvalidParameter:
+        return InvalidParameter(f'{wrong}: invalid mount config for type "{kind}": {text}')
+
+    target = _check_target(target, unfit, source)
+    if kind == "bind" and "nocopy" in words:
+        raise unfit("field VolumeOptions must not be specified")
+    if kind == "volume" and not PROPAGATIONS.isdisjoint(words):
+        raise unfit("field BindOptions must not be specified")
     if kind == "bind":
         return BindMount(
             source=posixpath.normpath(source),
@@ -215,11 +221,13 @@ def parse_mount(wish: Mount, new_name: Callable[[], str], deep_read_only: bool =
         raise wrong("field Target must not be empty")
     if wish.consistency and wish.consistency not in _MODE_KINDS[4]:
         raise wrong(f"invalid consistency mode: {wish.consistency}")
-    target = _check_target(wish.target, wrong)
+    target = _check_target(wish.target, wrong, wish.source)
     match wish.type:
         case "bind":
             return _bind(wish, target, wrong, deep_read_only)
         case "volume":
+            if not wish.source and wish.read_only:  # it would be empty for ever
+                raise wrong("must not set ReadOnly mode when using anonymous volumes")
             return _volume(wish, target, new_name)
     if wish.source:
         raise wrong("field Source must not be specified")
@@ -288,13 +296,33 @@ def _tmpfs_options(wish: TmpfsOptions | None) -> tuple[str, ...]:
     return (*mode, f"size={wish.size_bytes}") if wish.size_bytes else mode
 
 
-def _check_target(target: str, wrong: Callable[[str], InvalidParameter]) -> str:
-    """The clean path of a place in the container."""
-    if posixpath.normpath(target) in ("/", "//"):
+_OVER_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        *("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime"),
+        "sys/kernel/ns_last_pid",
+    )
+)
+"""What file systems like lxcfs give a container of its own."""
+
+
+def _check_target(target: str, wrong: Callable[[str], InvalidParameter], source: str = "") -> str:
+    """The clean path of a place in the container.
+
+    What a container believes of its kernel is not to be forged, nor is what protects it (masked paths,
+    labels of its processes, which the runtime writes there). Source: checkProcMount of runc, in its words.
+    """
+    clean = posixpath.normpath(target)
+    if clean in ("/", "//"):
         raise wrong("invalid specification: destination can't be '/'")
     if not target.startswith("/"):
         raise wrong(f"invalid mount path: '{target}' mount path must be absolute")
-    return posixpath.normpath(target)
+    clean = clean.replace("//", "/")  # two at the beginning are left by normpath
+    if clean == "/proc" and not (source == "/proc" or source.startswith("/proc/")):
+        raise wrong(f'"{clean}" cannot be mounted because it is not of type proc')
+    if clean.startswith("/proc/") and clean not in _OVER_PROC:
+        raise wrong(f'"{clean}" cannot be mounted because it is inside /proc')
+    return clean
 
 
 _TMPFS_FLAG_TEXT = """

@@ -178,8 +178,14 @@ def _shared_memory(wish: HostConfig, facts: Prepared) -> Iterable[oci.Mount]:
 
 
 def _root_propagation(mounts: Iterable[Mounted]) -> str:
-    """What a bind that passes mounts on demands of the root."""
-    kinds = {mount.propagation for mount in mounts if isinstance(mount, BindMount)}
+    """What a mount that passes mounts on demands of the root: crun makes all in it as private as it is."""
+    kinds: set[str] = set()
+    for mount in mounts:
+        match mount:
+            case BindMount():
+                kinds.add(mount.propagation)
+            case TmpfsMount():
+                kinds |= {"shared", "rshared"}.intersection(mount.options)
     if kinds & {"shared", "rshared"}:
         return "shared"
     return "rslave" if kinds & {"slave", "rslave"} else ""
