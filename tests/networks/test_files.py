@@ -27,7 +27,7 @@ def test_on_the_hosts_network_the_hosts_file_goes_before() -> None:
 @pytest.mark.parametrize(
     ("wish", "text"),
     [
-        (([], [], []), "search example.org\nnameserver 192.0.2.53\noptions edns0\n"),
+        (([], [], []), "# made by hand\nsearch example.org\nnameserver 192.0.2.53\noptions edns0\n"),
         ((["9.9.9.9"], [], []), "search example.org\nnameserver 9.9.9.9\noptions edns0\n"),
         (([], ["."], []), "nameserver 192.0.2.53\noptions edns0\n"),
         (([], ["a", "b"], ["ndots:2"]), "search a b\nnameserver 192.0.2.53\noptions ndots:2\n"),
@@ -40,6 +40,13 @@ def test_the_hosts_resolver_is_filtered_and_overridden(wish: tuple[list[str], ..
 
 def test_without_a_reachable_server_the_public_ones_serve() -> None:
     assert resolv_conf("nameserver ::1\nnameserver 127.0.0.1\n") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+
+
+def test_without_a_wish_all_else_that_the_host_says_is_kept() -> None:
+    text = "nameserver 127.0.0.1\n#nameserver 127.0.2.1\nsortlist 10.0.0.0\nnameserver ::1"
+    public = "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+    assert resolv_conf(text) == f"#nameserver 127.0.2.1\nsortlist 10.0.0.0\n\n{public}"
+    assert resolv_conf(f"{text}\nnameserver 9.9.9.9\n").endswith("sortlist 10.0.0.0\nnameserver 9.9.9.9\n")
 
 
 def test_on_the_hosts_network_nothing_is_filtered() -> None:

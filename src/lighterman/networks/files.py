@@ -77,17 +77,28 @@ def resolv_conf(
     """`/etc/resolv.conf` from the host's, overridden by what is not empty; a search of "." is none.
 
     Servers on the host's loopback are out of reach for a container, unless it is `on_host` network; when
-    none is left, Google's public ones serve, as in dockerd. On the host's network without a wish of its
-    own a container has the host's text unchanged.
+    none is left, Google's public ones serve, as in dockerd. Without a wish of its own a container has the
+    host's text but for those servers, with all else that it says; on the host's network unchanged.
     """
-    if on_host and not (dns or search or options):
-        return host_text
+    if not (dns or search or options):
+        return host_text if on_host else _within_reach(host_text)
     host = parse_resolv_conf(host_text)
     servers = tuple(dns) or (host.servers if on_host else reachable(host.servers) or FALLBACK)
     domains = tuple(search) or host.search
     if domains == (".",):
         domains = ()
     return render(Resolver(servers, domains, tuple(options) or host.options))
+
+
+def _within_reach(host_text: str) -> str:
+    """The host's text without the servers that a container cannot reach."""
+    servers = parse_resolv_conf(host_text).servers
+    kept = "".join(
+        line
+        for line in host_text.splitlines(keepends=True)
+        if not (named := parse_resolv_conf(line).servers) or reachable(named)
+    )
+    return kept if reachable(servers) else with_line(f"{kept}\n" if kept else "", render(Resolver(FALLBACK)))
 
 
 def own_resolv_conf(
