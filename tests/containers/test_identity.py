@@ -47,6 +47,8 @@ def test_a_root_without_files_has_root_only() -> None:
         ("bob:nope", (), "unable to find group nope: no matching entries in group file"),
         ("", ("nogrp",), "Unable to find group nogrp: no matching entries in group file"),
         ("2147483648", (), "uids and gids must be in range 0-2147483647"),
+        ("-1", (), "uids and gids must be in range 0-2147483647"),
+        ("1:-1", (), "uids and gids must be in range 0-2147483647"),
     ],
 )
 def test_who_is_not_there_is_told_in_dockers_words(user: str, add: tuple[str, ...], text: str) -> None:

@@ -88,6 +88,13 @@ REFUSED_BY_DOCKERD: list[tuple[dict[str, Any], str]] = [
     ({"VolumesFrom": ["nope:xx"]}, "invalid mode: xx"),
     ({"PidMode": "container:nope"}, "No such container: nope"),
     ({"NetworkMode": "container:"}, "Invalid network mode: invalid container format container:<name|id>"),
+    ({"NetworkMode": "container"}, "Invalid network mode: invalid container format container:<name|id>"),
+    ({"CpuShares": 1}, "the minimum allowed cpu-shares is 2"),
+    ({"CpuShares": 262145}, "the maximum allowed cpu-shares is 262144"),
+    (
+        {"LogConfig": {"Type": "splunk"}},
+        "failed to initialize logging driver: splunk: splunk-url is expected",
+    ),
     (
         {"NetworkMode": "host", "Links": ["a:b"]},
         "conflicting options: host type networking can't be used with links. "
@@ -332,7 +339,7 @@ def test_mounts_come_from_everywhere_once_for_each_place() -> None:
         peer=peer,
     )
     assert plan.mounts == (
-        VolumeMount(name="v", target="/v", read_only=True, copy_up=False),
+        VolumeMount(name="v", target="/v", read_only=True, copy_up=False, anonymous=True),
         BindMount(
             source="/etc",
             target="/c",

@@ -126,6 +126,20 @@ def test_the_network_of_another_container_must_run() -> None:
     running = structs.replace(other, life=Running(7, 1))
     plan = plan_start(joins, lambda ref: running)
     assert (plan.sandbox, plan.network_of) == (None, running)
+    with pytest.raises(Conflict, match="cannot join own network"):
+        plan_start(joins, lambda ref: joins)
+
+
+def test_files_are_those_of_the_container_whose_network_it_is_in_the_end() -> None:
+    owner = structs.replace(container(), life=Running(7, 1))
+    between = structs.replace(
+        container(HostConfig(network_mode=f"container:{ID}"), peer=lambda ref: owner),
+        id="e" * 64,
+        life=Running(8, 1),
+    )
+    joins = container(HostConfig(network_mode=f"container:{between.id}"), peer=lambda ref: between)
+    plan = plan_start(structs.replace(joins, id="f" * 64), {ID: owner, between.id: between}.__getitem__)
+    assert (plan.network_of, plan.files_of) == (between, owner)
 
 
 def test_the_process_is_dockerds() -> None:
@@ -148,6 +162,7 @@ def test_the_environment_is_overridden_by_name() -> None:
     one = container(env=["PATH=/bin", "HOME=/h", "HOSTNAME", "X"])
     found = environment(one, "name", "/root", tty=True, extra=["A=1", "TERM=dumb"])
     assert found == ("PATH=/bin", "TERM=dumb", "HOME=/h", "A=1")
+    assert "HOME=/root" in environment(container(env=["HOME="]), "name", "/root", tty=False)
 
 
 def test_an_exec_is_confined_as_its_container() -> None:
@@ -193,7 +208,7 @@ def test_the_hosts_namespaces_are_not_named() -> None:
 def test_namespaces_of_others_are_entered_by_path() -> None:
     wish = HostConfig(pid_mode=f"container:{ID}", cgroupns_mode="private")
     one = container(wish, peer=lambda ref: container())
-    running = structs.replace(container(), life=Running(7, 1))
+    running = structs.replace(container(), id="f" * 64, life=Running(7, 1))
     spec = oci_spec(plan_start(one, lambda ref: running), _with(pid_namespace_pid=7), HOST)
     namespaces = {each.type: each.path for each in linux_of(spec).namespaces}
     assert namespaces["pid"] == "/proc/7/ns/pid"
@@ -242,6 +257,8 @@ def test_mounts_of_the_container_replace_the_usual_ones_and_parents_come_first()
     places = list(mounts)
     assert places.index("/a") < places.index("/etc/hosts") < places.index("/a/b/c")
     assert linux_of(spec).rootfs_propagation == "rslave"
+    shared = spec_of(HostConfig(tmpfs={"/t": "shared,size=1m"}))
+    assert linux_of(shared).rootfs_propagation == "shared"
     assert spec.root == oci.Root(path="/snapshots/root", readonly=True)
 
 

@@ -197,6 +197,11 @@ async def test_the_list_is_filtered(
         volumes.list(Filters({"foo": ("x",)}))
 
 
+def test_a_filter_is_read_even_where_there_is_nothing(volumes: Volumes) -> None:
+    with pytest.raises(InvalidParameter, match=r"Invalid filter 'dangling=\[invalid\]'"):
+        volumes.list(Filters({"dangling": ("invalid",)}))
+
+
 async def test_a_directory_that_vanished_is_told(volumes: Volumes) -> None:
     await volumes.create(VolumeCreateBody("ref_v"))
     volumes.path("ref_v").rmdir()

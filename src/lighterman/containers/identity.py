@@ -4,6 +4,7 @@ The texts come from inside the container, so nothing of them is believed beyond 
 Source: GetExecUser of runc's libcontainer/user, in whose words the failures are told.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
@@ -61,14 +62,14 @@ def resolve_identity(user: str, group_add: Sequence[str], passwd: str, group: st
 
 def user_number(name: str, passwd: str) -> int | None:
     """The uid of a user by name or number; None: there is no such name."""
-    if name.isdecimal():
+    if _is_number(name):
         return _checked(int(name))
     return next((account.uid for account in _accounts(passwd) if account.name == name), None)
 
 
 def group_number(name: str, group: str) -> int | None:
     """The gid of a group by name or number; None: there is no such name."""
-    if name.isdecimal():
+    if _is_number(name):
         return _checked(int(name))
     return next((each.gid for each in _groups(group) if each.name == name), None)
 
@@ -77,7 +78,7 @@ def _account(name: str, accounts: tuple[_Account, ...], *, named: bool) -> _Acco
     for account in accounts:
         if account.name == name or str(account.uid) == name:
             return account
-    if not name.isdecimal():
+    if not _is_number(name):
         raise InvalidParameter(f"unable to find user {name}: no matching entries in passwd file")
     return _Account(name="", uid=_checked(int(name)), gid=0, home="/" if named else "/root")
 
@@ -86,13 +87,18 @@ def _gid(name: str, groups: tuple[_Group, ...], complaint: str) -> int:
     for group in groups:
         if group.name == name or str(group.gid) == name:
             return group.gid
-    if not name.isdecimal():
+    if not _is_number(name):
         raise InvalidParameter(f"{complaint}no matching entries in group file")
     return _checked(int(name))
 
 
+def _is_number(name: str) -> bool:
+    """What Go's Atoi takes, too: a sign is allowed, and told to be out of range rather than unknown."""
+    return re.fullmatch(r"[+-]?[0-9]+", name) is not None
+
+
 def _checked(number: int) -> int:
-    if number > MAX_ID:
+    if not 0 <= number <= MAX_ID:
         raise InvalidParameter("uids and gids must be in range 0-2147483647")
     return number
 

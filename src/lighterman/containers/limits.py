@@ -12,6 +12,7 @@ from lighterman.linux.host import Host, LimitSupport
 
 R = TypeVar("R", bound=Resources)
 
+MAX_CPU_SHARES = 262144
 MIN_MEMORY_BYTES = 6 * 1024 * 1024
 NANO = 10**9
 
@@ -178,6 +179,10 @@ def _check_cpu(wish: Resources, host: Host) -> None:
         )
     if wish.cpu_shares < 0:
         raise InvalidParameter(f"invalid CPU shares ({wish.cpu_shares}): value must be a positive integer")
+    if wish.cpu_shares == 1:
+        raise InvalidParameter("the minimum allowed cpu-shares is 2")
+    if wish.cpu_shares > MAX_CPU_SHARES:
+        raise InvalidParameter(f"the maximum allowed cpu-shares is {MAX_CPU_SHARES}")
     if wish.cpu_period != 0 and not 1000 <= wish.cpu_period <= 1000000:
         raise InvalidParameter(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"

@@ -105,12 +105,15 @@ def _check_names(driver: str, options: Options) -> None:
 
 
 def _check_values(driver: str, options: Options) -> None:
-    """Build everything once, of no container."""
+    """Build everything once, of no container. What fails is told as dockerd tells it at the start."""
     nobody = LogFacts()
-    attributes(options, nobody)
-    tag(options.get("tag", ""), nobody)
-    kept_file(LogConfig(driver, dict(options)), nobody, LogPlaces(Path(), Path(), Path()))
-    shipped(LogConfig(driver, dict(options)), nobody)
+    try:
+        attributes(options, nobody)
+        tag(options.get("tag", ""), nobody)
+        kept_file(LogConfig(driver, dict(options)), nobody, LogPlaces(Path(), Path(), Path()))
+        shipped(LogConfig(driver, dict(options)), nobody)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"failed to initialize logging driver: {error}") from error
 
 
 # What the monitor is told

@@ -459,7 +459,7 @@ def _container_mode(mode: str) -> bool:
 
 def _check_network_mode(config: ContainerConfig, wish: HostConfig) -> None:
     mode = wish.network_mode
-    if mode.startswith("container:"):
+    if mode == "container" or mode.startswith("container:"):
         _check_shared_network(config, wish)
     if wish.uts_mode == "host" and config.hostname:
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
@@ -468,10 +468,13 @@ def _check_network_mode(config: ContainerConfig, wish: HostConfig) -> None:
             "conflicting options: host type networking can't be used with links. "
             "This would result in undefined behavior"
         )
+    mac = given(config.mac_address)
+    if mode == "host" and mac:
+        raise InvalidParameter("conflicting options: mac-address and the network mode")
 
 
 def _check_shared_network(config: ContainerConfig, wish: HostConfig) -> None:
-    if wish.network_mode == "container:":
+    if wish.network_mode in ("container", "container:"):
         raise InvalidParameter("Invalid network mode: invalid container format container:<name|id>")
     conflicts: tuple[tuple[object, str], ...] = (
         (config.hostname, "hostname and the network mode"),

@@ -42,15 +42,20 @@ def exposed_ports(config: ContainerConfig) -> tuple[tuple[int, str], ...]:
 def port_wishes(config: ContainerConfig, host_config: HostConfig) -> tuple[PortWish, ...]:
     """What is to be published: each binding, and with PublishAllPorts what is exposed and has none.
 
-    A binding counts whether its port is exposed or not, as dockerd has it since 23.0.
+    Those that name a port of the host come first, then those with a range, so that none of the others is
+    given what they need. A binding counts whether its port is exposed or not, as dockerd has it since 23.0.
     Raises InvalidParameter.
     """
-    wishes = tuple(_bound(host_config))
+    wishes = tuple(sorted(_bound(host_config), key=_freedom))
     if not host_config.publish_all_ports:
         return wishes
     bound = {(wish.container_port, wish.proto) for wish in wishes}
     free = (port for port in exposed_ports(config) if port not in bound)
     return (*wishes, *(PortWish(container_port=port, proto=proto) for port, proto in free))
+
+
+def _freedom(wish: PortWish) -> tuple[bool, int]:
+    return not wish.host_port_first, wish.host_port_last - wish.host_port_first
 
 
 def _bound(host_config: HostConfig) -> Iterator[PortWish]:

@@ -36,7 +36,7 @@ def environment(
     """Docker's defaults and what links say, the container's variables over them, `extra` last.
 
     A name without "=" takes a variable away. Source: CreateDaemonEnvironment of moby 20.10; HOME is what
-    runc and crun would set.
+    runc would set, where there is none or an empty one.
     """
     variables = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
@@ -47,7 +47,7 @@ def environment(
             variables[name] = value
         else:
             variables.pop(name, None)
-    variables.setdefault("HOME", home)
+    variables["HOME"] = variables.get("HOME") or home
     return tuple(f"{name}={value}" for name, value in variables.items())
 
 

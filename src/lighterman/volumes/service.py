@@ -208,6 +208,7 @@ class Volumes:
     def list(self, filters: Filters) -> wire.VolumeListResponse:
         """For VolumeList; a warning for each volume whose directory somebody took away."""
         filters.check(("dangling", "driver", "label", "name"))
+        filters.flag("dangling", default=False)  # it is wrong even where there is no volume
         rows = [
             row
             for row in self._rows.values()
