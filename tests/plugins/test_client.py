@@ -74,8 +74,9 @@ async def test_a_call_that_fails_says_why(
         await client(tmp_path).call("X.Do", {}, Answer)
 
 
-async def test_null_is_an_answer_that_tells_nothing(serve: Serve, tmp_path: Path) -> None:
-    await serve(response(b"null\n"))
+@pytest.mark.parametrize("answer", [b"null\n", b'{}\n{"Err": 7}\n'])
+async def test_an_answer_is_read_as_go_does(serve: Serve, tmp_path: Path, answer: bytes) -> None:
+    await serve(response(answer))
     assert await client(tmp_path).call("X.Do", {}, Answer) == Answer()
 
 

@@ -221,9 +221,11 @@ logs: dict[str, bytes] = {}
 
 def start_logging(body: Body) -> Body:
     container = body["Info"]["ContainerID"]
+    # as plugins do, which wait here for who writes
+    fifo = open(body["File"], "rb", buffering=0)  # noqa: SIM115 the thread closes it
 
     def read() -> None:
-        with open(body["File"], "rb", buffering=0) as fifo:
+        with fifo:
             while True:
                 head = fifo.read(4)
                 if len(head) < 4:

@@ -23,6 +23,7 @@ from lighterman.containers.identity import group_number, user_number
 from lighterman.containers.kill import kill
 from lighterman.containers.list import list_containers, states
 from lighterman.containers.log_options import resolve_log_config
+from lighterman.containers.log_plugins import check_driver
 from lighterman.containers.logs import LogOptions, logs
 from lighterman.containers.networking import connect, disconnect
 from lighterman.containers.pause import pause, unpause
@@ -55,6 +56,7 @@ __all__ = [
     "archive",
     "attach",
     "changes",
+    "check_driver",
     "check_mount_points",
     "commit",
     "connect",

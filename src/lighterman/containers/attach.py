@@ -96,7 +96,7 @@ async def _replay(cs: Containers, container: Container, options: AttachOptions, 
     await send(client, client.head)
     wished = LogOptions(stdout=options.stdout, stderr=options.stderr, framed=options.framed)
     if (options.stdout or options.stderr) and kept_log(cs, container) is not None:
-        async for block in logs(cs, container.id, wished):
+        async for block in await logs(cs, container.id, wished):
             await send(client, block)
     return replace(client, head=b"")
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
+from lighterman.apitypes.container import LogConfig
 from lighterman.containers.log_facts import LogFacts
 from lighterman.containers.log_options import OFFERED
 from lighterman.containers.state import Container, Containers
@@ -104,15 +105,19 @@ def info(options: Mapping[str, str], facts: LogFacts) -> dict[str, Any]:
 # reading
 
 
+async def reader(cs: Containers, container: Container) -> "LogDriver":
+    """The driver that gives back what it has taken. Raises: Unimplemented: it gives none; System."""
+    driver = await cs.log_driver(container.host_config.log_config.type)
+    if not await driver.reads_logs():
+        raise Unimplemented("configured logging driver does not support reading")
+    return driver
+
+
 async def read(
-    cs: Containers, container: Container, facts: LogFacts, config: Mapping[str, Any]
+    driver: "LogDriver", log: LogConfig, facts: LogFacts, config: Mapping[str, Any]
 ) -> AsyncIterator[list[Record]]:
-    """What the plugin has kept. Raises: Unimplemented: it reads none; System."""
-    log = container.host_config.log_config
+    """What the plugin has kept. Raises: System."""
     try:
-        driver = await cs.log_driver(log.type)
-        if not await driver.reads_logs():
-            raise Unimplemented("configured logging driver does not support reading")
         async with driver.read_logs(info(log.config or {}, facts), config) as pieces:
             rest = b""
             async for piece in pieces:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from msgspec import Struct
@@ -24,6 +25,9 @@ from lighterman.lib.go_time import parse_timestamp, rfc3339_nano
 from lighterman.lib.json_log import Line, decode_lines
 from lighterman.lib.log_records import STREAMS, Record, records
 from lighterman.linux import inotify
+
+if TYPE_CHECKING:
+    from lighterman.plugins.interfaces import LogDriver
 
 _CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO
 
@@ -59,10 +63,11 @@ class Selection(Struct, frozen=True):
         return instant >= self.since and not (self.until and instant > self.until)
 
 
-def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
+async def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     """What the container wrote, in 8-byte frames unless it has a terminal.
 
-    Raises at once: NoSuchContainer, InvalidParameter, Unimplemented. Source: ContainerLogs.
+    Raises, before the first of it is asked for: NoSuchContainer, InvalidParameter, Unimplemented, System.
+    Source: ContainerLogs.
     """
     if not (options.stdout or options.stderr):
         raise InvalidParameter("Bad parameters: you must choose at least one stream")
@@ -74,12 +79,13 @@ def logs(cs: Containers, ref: str, options: LogOptions) -> AsyncIterator[bytes]:
     if kept is None:
         if container.host_config.log_config.type in OFFERED:
             raise Unimplemented("configured logging driver does not support reading")
-        return _read_plugin(cs, container, wished, follow=follow)
+        driver = await log_plugins.reader(cs, container)
+        return _read_plugin(cs, container, driver, wished, follow=follow)
     return _follow(cs, container, kept, wished) if follow else _read(kept, wished)
 
 
 async def _read_plugin(
-    cs: Containers, container: Container, wished: "Selection", *, follow: bool
+    cs: Containers, container: Container, driver: "LogDriver", wished: "Selection", *, follow: bool
 ) -> AsyncIterator[bytes]:
     """What a plugin gives back of a log that is not kept here."""
     facts = log_facts(cs, container)
@@ -89,8 +95,9 @@ async def _read_plugin(
         "Tail": -1 if wished.tail is None else wished.tail,
         "Follow": follow,
     }
-    attributes = log_attributes(container.host_config.log_config, facts)
-    async for entries in log_plugins.read(cs, container, facts, config):
+    log = container.host_config.log_config
+    attributes = log_attributes(log, facts)
+    async for entries in log_plugins.read(driver, log, facts, config):
         yield render_records(entries, wished, attributes)
 
 

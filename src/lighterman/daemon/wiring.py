@@ -296,6 +296,7 @@ async def _recover(cs: Containers, plugins: Plugins) -> None:
     keep = {container.id for container in cs} | plugin_roots
     await cs.snapshots.reconcile(keep, set(running) | plugin_roots)
     await plugins.reconcile([run for run in runs if run.id in plugin_ids])
+    await containers.check_driver(cs, cs.settings.log_driver)
     await cs.networks.begin_with_plugins()
     await cs.volumes.reconcile(
         [
@@ -394,7 +395,7 @@ def container_settings(config: EngineConfig, id_map: IdMap | None) -> Settings:
 
     Raises: InvalidParameter, Unimplemented for a log driver or one of its options.
     """
-    resolve_log_config(LogConfig(), LogConfig(config.log_driver, dict(config.log_opts)))
+    resolve_log_config(LogConfig(), LogConfig(config.log_driver, dict(config.log_opts)), plugins=True)
     return Settings(
         data_root=Path(config.data_root),
         runtimes=frozenset(config.runtimes),

@@ -6,11 +6,12 @@ sent it is never sent again: whatever it asked for may have happened.
 """
 
 import asyncio
+import json
 import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -74,11 +75,9 @@ class PluginClient:
                 f'Post "{self.address.url(method)}": context deadline exceeded '
                 f"(the plugin {self.name} did not answer within {limit_s:g} s)"
             ) from error
-        if answer.strip() == b"null":  # as Go's encoder writes nothing: plugins answer so
-            answer = b"{}"
         try:
-            told = msgspec.json.decode(answer, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+            told = msgspec.convert(_first(answer), kind)
+        except (ValueError, RecursionError) as error:
             raise CallFailed(f"{method}: the plugin {self.name} answered nonsense: {error}") from error
         if refusal := told.err or told.error:
             raise DriverRefused(refusal)
@@ -150,6 +149,15 @@ async def _refused(response: ClientResponse, method: str) -> StatusRefused:
     except msgspec.DecodeError:
         text = raw.decode(errors="replace")
     return StatusRefused(response.status, f"{method}: {text}")
+
+
+def _first(answer: bytes) -> Any:
+    """The first value in the answer, which is all that Go's decoder looks at; nothing is an empty object.
+
+    Raises: ValueError.
+    """
+    value, _ = json.JSONDecoder().raw_decode(answer.decode().lstrip())
+    return {} if value is None else value
 
 
 async def _whole(response: ClientResponse, what: str) -> bytes:

@@ -78,7 +78,8 @@ async def logs(request: Request, rooms: Rooms) -> Answer:
         tail=request.text("tail") or "all",
     )
     name = request.names["id"]
-    return Stream(containers.logs(rooms.containers, name, options), _stream_kind(request, rooms, name))
+    read = await containers.logs(rooms.containers, name, options)
+    return Stream(read, _stream_kind(request, rooms, name))
 
 
 def _stream_kind(request: Request, rooms: Rooms, name: str) -> str:

@@ -63,7 +63,7 @@ async def task_lines(
         each_framed=True,
     )
     reader = FrameReader()
-    async for part in containers.logs(cs, task.name, options):
+    async for part in await containers.logs(cs, task.name, options):
         yield [_line(node_id, task, stream, payload) for stream, payload in reader.feed(part)]
 
 
