@@ -364,6 +364,14 @@ async def test_a_file_is_downloaded_with_its_name_and_time(site: str, tmp_path: 
     assert (got.path.stat().st_mode & 0o7777, got.path.stat().st_mtime) == (0o600, 1767225601)
 
 
+async def test_a_file_has_the_name_that_was_asked_for_wherever_it_lies(site: str, tmp_path: Path) -> None:
+    async def tell(current: int, total: int) -> None:
+        pass
+
+    got = await download(f"{site}/moved", tmp_path, tell)
+    assert (got.path.name, got.path.read_bytes()) == ("moved", BODIES["/Dockerfile"][0])
+
+
 async def pieces(*texts: bytes) -> AsyncIterator[bytes]:
     for text in texts:
         yield text

@@ -132,6 +132,11 @@ WRITTEN = [
     ("linux", "linux/amd64"),
     ("arm64", "linux/arm64"),
     ("Linux/X86_64", "linux/amd64"),
+    ("armhf", "linux/arm/v7"),
+    ("armel", "linux/arm/v6"),
+    ("linux/arm/6", "linux/arm/v6"),
+    ("macOS", "darwin/amd64"),
+    ("any/thing", "any/thing"),
 ]
 
 
@@ -140,9 +145,18 @@ def test_a_platform_is_read_as_people_write_it(text: str, meant: str) -> None:
     assert format_platform(parse_platform(text, host=HOST)) == meant
 
 
-@pytest.mark.parametrize("text", ["", "a/b/c/d", "linux//", "linux/am d64"])
-def test_a_platform_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(InvalidParameter):
+UNREADABLE = [
+    ("", '"" is an invalid component of ""'),
+    ("linux//", '"" is an invalid component of "linux//"'),
+    ("linux/am d64", '"am d64" is an invalid component of "linux/am d64"'),
+    ("a/b/c/d", '"a/b/c/d": cannot parse platform specifier'),
+    ("foobar", '"foobar": unknown operating system or architecture'),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), UNREADABLE)
+def test_a_platform_that_is_none_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"^{said}.*: invalid argument$"):
         parse_platform(text, host=HOST)
 
 

@@ -104,7 +104,10 @@ class Build:
 
     def platform(self, wanted: str) -> Platform:
         """What is made of nothing is for this. Raises: InvalidParameter."""
-        return platform_meant(wanted, self.host_platform)
+        try:
+            return platform_meant(wanted, self.host_platform)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"failed to parse platform {wanted}: {error}") from error
 
     async def base(self, name: str, platform: str, part: Part) -> Image | None:
         """The image of a name, pulled if it is not here or if a build has to; None is `scratch`.
@@ -251,12 +254,7 @@ class Build:
 
 def platform_meant(wanted: str, host: Platform) -> Platform:
     """The platform of a text; "" is the host's. Raises: InvalidParameter."""
-    if not wanted:
-        return host
-    try:
-        return parse_platform(wanted, host=host)
-    except InvalidParameter as error:
-        raise InvalidParameter(f"failed to parse platform {wanted}: {error}") from error
+    return parse_platform(wanted, host=host) if wanted else host
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -8,10 +8,10 @@ import codecs
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from lighterman import containers
 from lighterman.apitypes.container import (
@@ -35,8 +35,7 @@ _READ_BYTES = 1 << 16
 _NO_CHECK = HealthConfig(test=["NONE"])
 
 
-@dataclass(frozen=True)
-class RunStep:
+class RunStep(Struct, frozen=True):
     """What is run, and what becomes of it."""
 
     step: Step
@@ -117,7 +116,7 @@ async def _run_step(cs: Containers, run: RunStep, part: Part) -> Image:
 
 
 def _body(run: RunStep) -> ContainerCreateBody:
-    config = structs.replace(run.config, entrypoint=[""], healthcheck=_NO_CHECK, image=run.step.parent)
+    config = structs.replace(run.config, healthcheck=_NO_CHECK, image=run.step.parent)
     fields = {name: getattr(config, name) for name in ContainerConfig.__struct_fields__}
     return ContainerCreateBody(**fields, host_config=run.host)
 

@@ -6,12 +6,12 @@ build has ended. Instructions that configure only need no container and no layer
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from lighterman.apitypes.container import ContainerConfig, HealthConfig, LogConfig
 from lighterman.apitypes.image import Progress
@@ -24,8 +24,8 @@ from lighterman.build.outline import PlannedStage, stage_meant
 from lighterman.build.output import Part
 from lighterman.build.remote import is_git_source, is_url
 from lighterman.build.running import RunStep, run_step
-from lighterman.containers import make_directory, parse_signal
-from lighterman.errdefs import InvalidParameter
+from lighterman.containers import check_mount_points, make_directory, parse_signal
+from lighterman.errdefs import EngineError, InvalidParameter
 from lighterman.images import Image, Step
 from lighterman.lib.dockerfile import (
     DEFAULT_SHELL,
@@ -40,6 +40,7 @@ from lighterman.lib.dockerfile import (
     RunMount,
     StopSignal,
     Transfer,
+    Volume,
     Workdir,
     command_line,
     comment,
@@ -61,8 +62,7 @@ _SCRIPT = "/dev/pipes/script"
 """Where a heredoc that is a program is mounted. In /dev, which is memory, so nothing of it stays."""
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct, frozen=True):
     """What a stage came to."""
 
     image: Image | None
@@ -171,8 +171,15 @@ class StageRun:
         if isinstance(instruction, Healthcheck):
             self._config = with_inherited_check(self._config, before)
         step = _with_labels(self._step(["#(nop) ", comment(self._config, instruction)]))
-        steps, holds = self._build.images.steps, self._build.holds
-        await self._take_step(step, lambda: steps.with_settings(step, self._platform, holds))
+
+        async def make() -> Image:
+            build = self._build
+            if isinstance(instruction, Volume) and self._chain:
+                async with build.drafts.shown(self._chain) as root:
+                    await in_thread(check_mount_points, root, instruction.volumes)
+            return await build.images.steps.with_settings(step, self._platform, build.holds)
+
+        await self._take_step(step, make)
         if isinstance(instruction, Cmd) and instruction.arguments:
             self._has_cmd = True
 
@@ -226,9 +233,11 @@ class StageRun:
         command = command_line(self._config, run)
         shown = [run.script.text] if run.script else command
         counted = [*self._arguments.in_history(self._config.env), *shown]
+        # `RUN []` runs what any container of the image would
+        entrypoint = None if counted else self._config.entrypoint
         step = replace(
             self._step(()),
-            container_config=structs.replace(self._config, cmd=counted, entrypoint=None),
+            container_config=structs.replace(self._config, cmd=counted, entrypoint=entrypoint),
         )
         beside = [f"{name}={value}" for name, value in self._arguments.beside(self._config.env).items()]
         beside += [
@@ -237,7 +246,10 @@ class StageRun:
             if mount.kind == "ssh"
         ]
         config = structs.replace(
-            self._config, cmd=[_SCRIPT] if run.script else command, env=[*(self._config.env or ()), *beside]
+            self._config,
+            cmd=[_SCRIPT] if run.script else command,
+            entrypoint=[""] if counted else entrypoint,
+            env=[*(self._config.env or ()), *beside],
         )
         planned = RunStep(
             step=step,
@@ -254,10 +266,7 @@ class StageRun:
             holds=self._build.holds,
         )
         if self._image is None:
-            raise InvalidParameter(
-                "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
-                f'container process: exec: "{shown[0]}": stat {shown[0]}: no such file or directory: unknown'
-            )
+            raise InvalidParameter(_nothing_to_run(shown))
         told = [await self._told(mount) for mount in run.mounts]
         await self._take_step(step, lambda: self._run_with_mounts(planned, run), told)
 
@@ -375,9 +384,28 @@ class StageRun:
         if stage is not None:
             image = (await build.stage(stage)).image
         else:
-            image = await build.base(source_from, build.platform_wanted(""), part)
+            try:
+                image = await build.base(source_from, build.platform_wanted(""), part)
+            except EngineError as error:
+                raise InvalidParameter(f"invalid from flag value {source_from}: {error}") from error
         chain = image.top_chain if image else None
         return Context(await stack.enter_async_context(build.drafts.shown(chain)))
+
+
+def _nothing_to_run(command: Sequence[str]) -> str:
+    """Why a command cannot be run where there are no files at all. Source: runc, by way of dockerd 20.10."""
+    if not command:
+        return "No command specified"
+    program = command[0]
+    missing = (
+        f"stat {program}: no such file or directory"
+        if "/" in program
+        else "executable file not found in $PATH"
+    )
+    return (
+        "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+        f'container process: exec: "{program}": {missing}: unknown'
+    )
 
 
 def _with_labels(step: Step) -> Step:

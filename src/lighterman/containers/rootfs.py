@@ -91,3 +91,10 @@ def open_directory(root: Path, path: str) -> int | None:
             return None
         except NotADirectoryError as error:
             raise InvalidParameter(f"cannot mount volume over existing file, file exists {path}") from error
+
+
+def check_mount_points(root: Path, paths: Sequence[str]) -> None:
+    """Raises: InvalidParameter in Docker's words when no volume can be mounted at one of them."""
+    for path in paths:
+        if (fd := open_directory(root, path)) is not None:
+            os.close(fd)

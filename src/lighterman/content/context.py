@@ -1,14 +1,14 @@
 """The archive of a build's context becomes a directory, and each entry's digest is taken on the way.
 
-Names may not lead out, links may point anywhere: they are resolved in the context only. Nothing of an archive
-is believed before it is written: sizes are counted as they come.
+Names and links may point anywhere: they are resolved in the context only, as if it were the root of
+everything. Nothing of an archive is believed before it is written: sizes are counted as they come.
 """
 
 import os
 from collections.abc import Callable, Iterator
 
 from lighterman.content import tarsum
-from lighterman.content.tree import Refused, Tree, check_size, shown
+from lighterman.content.tree import Refused, Tree, check_size
 from lighterman.lib import tar
 
 BYTES_MAX = 1 << 40
@@ -39,11 +39,9 @@ class _Context(Tree):
         self.size_bytes = 0
 
     def parts_of(self, name: bytes) -> list[bytes]:
-        clean = os.path.normpath(name.lstrip(b"/") or b".")
-        parts = [] if clean == b"." else clean.split(b"/")
+        clean = os.path.normpath(b"/" + name.lstrip(b"/"))  # what is above "/" is "/" again
+        parts = clean.strip(b"/").split(b"/") if clean != b"/" else []
         check_size(name, parts)
-        if b".." in parts:
-            raise Refused(f"{shown(name)} is outside of the context")
         return parts
 
     def take(self, entry: tar.Entry, data: Iterator[memoryview]) -> None:

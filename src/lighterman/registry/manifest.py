@@ -4,13 +4,13 @@ Sources: OCI image-spec (manifest, image index); Docker's image manifest version
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct, field
 
 from lighterman.apitypes.registry import Descriptor, Platform
 from lighterman.errdefs import InvalidParameter, NotFound
+from lighterman.lib.go_quote import go_quote
 from lighterman.reference import is_digest
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -53,16 +53,14 @@ class _Document(Struct, rename="camel"):
     fs_layers: list[msgspec.Raw] | None = field(name="fsLayers", default=None)
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What one image is made of."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(Struct, frozen=True):
     """Images for several platforms under one name."""
 
     manifests: tuple[Listed, ...]
@@ -157,30 +155,107 @@ def _distance(image: Platform, wanted: Platform) -> tuple[bool, str]:
     return variant != normalized(wanted).variant, "".join(chr(255 - ord(c)) for c in variant)
 
 
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm"}
-_DEFAULT_VARIANTS = {("arm64", "v8"): "", ("arm64", "8"): "", ("amd64", "v1"): "", ("arm", ""): "v7"}
+_ALIASES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "armhf": "arm",
+    "armel": "arm",
+    "macos": "darwin",
+}
+_VARIANTS = {
+    ("arm64", "v8"): "",
+    ("arm64", "8"): "",
+    ("amd64", "v1"): "",
+    ("arm", ""): "v7",
+    ("arm", "5"): "v5",
+    ("arm", "6"): "v6",
+    ("arm", "7"): "v7",
+    ("arm", "8"): "v8",
+}
+_SYSTEMS = frozenset(
+    [
+        "aix",
+        "android",
+        "darwin",
+        "dragonfly",
+        "freebsd",
+        "hurd",
+        "illumos",
+        "js",
+        "linux",
+        "nacl",
+        "netbsd",
+        "openbsd",
+        "plan9",
+        "solaris",
+        "windows",
+        "zos",
+    ]
+)
+_MACHINES = frozenset(
+    [
+        "386",
+        "amd64",
+        "amd64p32",
+        "arm",
+        "armbe",
+        "arm64",
+        "arm64be",
+        "loong64",
+        "mips",
+        "mips64",
+        "mips64le",
+        "mips64p32",
+        "mips64p32le",
+        "mipsle",
+        "ppc",
+        "ppc64",
+        "ppc64le",
+        "riscv",
+        "riscv64",
+        "s390",
+        "s390x",
+        "sparc",
+        "sparc64",
+        "wasm",
+    ]
+)
 
 
 def normalized(platform: Platform) -> Platform:
     """With Go's names, and default variants as no variant. Source: containerd's platforms."""
-    architecture = platform.architecture.lower()
-    architecture = _ARCHITECTURES.get(architecture, architecture)
-    variant = _DEFAULT_VARIANTS.get((architecture, platform.variant), platform.variant)
-    return Platform(architecture, platform.os.lower() or "linux", variant)
+    written, variant = platform.architecture.lower(), platform.variant.lower()
+    architecture, os = _ALIASES.get(written, written), platform.os.lower() or "linux"
+    variant = "v6" if written == "armel" else _VARIANTS.get((architecture, variant), variant)
+    return Platform(architecture, _ALIASES.get(os, os), variant)
 
 
 def parse_platform(text: str, *, host: Platform) -> Platform:
-    """`os`, `arch`, `os/arch` or `os/arch/variant`. Raises: InvalidParameter."""
-    parts = text.lower().split("/")
-    if not 1 <= len(parts) <= 3 or not all(
-        part.replace("_", "").replace("-", "").isalnum() for part in parts
-    ):
-        raise InvalidParameter(f'"{text}": unknown operating system or architecture: invalid argument')
-    if len(parts) == 1:
-        if parts[0] in ("linux", "windows", "darwin", "freebsd"):
-            return Platform(host.architecture, parts[0], host.variant if parts[0] == "linux" else "")
-        return normalized(Platform(parts[0], host.os, ""))
-    return normalized(Platform(parts[1], parts[0], parts[2] if len(parts) == 3 else ""))
+    """`os`, `arch`, `os/arch` or `os/arch/variant`; one word alone must be known. Raises: InvalidParameter.
+
+    Source: Parse of containerd's platforms.
+    """
+    parts = text.split("/")
+    for part in parts:
+        if not part.isascii() or not part.replace("_", "a").replace("-", "a").isalnum():
+            raise InvalidParameter(
+                f"{go_quote(part)} is an invalid component of {go_quote(text)}: platform specifier component "
+                'must match "^[A-Za-z0-9_-]+$": invalid argument'
+            )
+    if len(parts) > 3:
+        raise InvalidParameter(f"{go_quote(text)}: cannot parse platform specifier: invalid argument")
+    if len(parts) > 1:
+        return normalized(Platform(parts[1], parts[0], "".join(parts[2:])))
+    system, machine = normalized(Platform(os=text)).os, normalized(Platform(text, host.os))
+    if system in _SYSTEMS:
+        return Platform(host.architecture, system, host.variant if system == host.os else "")
+    if machine.architecture not in _MACHINES:
+        raise InvalidParameter(
+            f"{go_quote(text)}: unknown operating system or architecture: invalid argument"
+        )
+    return machine
 
 
 def format_platform(platform: Platform) -> str:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
+from msgspec import Struct
 
 from lighterman.errdefs import EngineError, Forbidden, InvalidParameter, NotFound, System, Unauthorized
 from lighterman.lib.effects import in_thread
@@ -27,8 +27,7 @@ _KINDS: dict[int, type[EngineError]] = {
 }
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """A file that is being read."""
 
     size: int
@@ -37,7 +36,7 @@ class Remote:
     media_type: str = ""
     """As its server says it, without parameters."""
     path: str = ""
-    """Of the URL that answered, behind all redirections."""
+    """Of the URL that was asked for, as it is written: where it was redirected to may have no name at all."""
     disposition: str = ""
     """The header `Content-Disposition`, that may name the file."""
     last_modified: str = ""
@@ -68,7 +67,7 @@ async def opened_url(url: str) -> AsyncIterator[Remote]:
                 response.content_length or 0,
                 _chunks(response, url),
                 media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-                path=response.url.path,
+                path=parts.path,
                 disposition=response.headers.get("Content-Disposition", ""),
                 last_modified=response.headers.get("Last-Modified", ""),
             )
