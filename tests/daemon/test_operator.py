@@ -117,6 +117,12 @@ def test_containers_get_what_the_operator_decided(engine: Engine) -> None:
     assert "init" in said[-1]
 
 
+def test_a_container_shows_no_init_that_it_did_not_ask_for(engine: Engine) -> None:
+    made = engine.docker.out("create", "busybox")
+    assert "Init" not in engine.http.ok("GET", f"/containers/{made}/json")["HostConfig"]
+    engine.docker("rm", made)
+
+
 def test_a_container_that_says_otherwise_is_asked_first(engine: Engine) -> None:
     script = "ulimit -n; grep NoNewPrivs /proc/self/status; cat /proc/1/comm; :"
     said = engine.docker.run(

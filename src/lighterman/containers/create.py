@@ -128,7 +128,7 @@ def _engine(cs: Containers) -> Engine:
         log=LogConfig(settings.log_driver, dict(settings.log_opts)),
         data_root=str(settings.data_root),
         default_runtime=cs.default_runtime,
-        has_init=bool(settings.init_path),
+        init_path=settings.init_path,
         remaps=settings.id_map is not None,
         defaults=settings.defaults,
     )

@@ -67,7 +67,7 @@ class Engine(Struct, frozen=True):
     log: LogConfig
     data_root: str
     default_runtime: str = ""
-    has_init: bool = False
+    init_path: str = ""
     remaps: bool = False  # containers get user namespaces of their own
     defaults: Defaults = Defaults()
 
@@ -208,7 +208,8 @@ def _plan_host_config(
     engine: Engine,
     peer: Callable[[str], Peer],
 ) -> tuple[HostConfig, list[str]]:
-    _refuse_what_cannot_be_had(wish, has_init=engine.has_init)
+    _refuse_what_cannot_be_had(wish)
+    engine.defaults.runs_init(given(wish.init), engine.init_path)
     check_restart_policy(wish.restart_policy, auto_remove=wish.auto_remove)
     _check_names(wish)
     device_rules(wish.device_cgroup_rules)
@@ -281,9 +282,7 @@ def _with_defaults(
 
 
 def _with_switches(wish: HostConfig, defaults: Defaults) -> HostConfig:
-    """The wish with an init and without new privileges where the operator wants that and it says nothing."""
-    if defaults.init and given(wish.init) is None:
-        wish = structs.replace(wish, init=True)
+    """The wish without new privileges where the operator wants that and it says nothing."""
     options = wish.security_opt or []
     if defaults.no_new_privileges and not any(text.startswith("no-new-privileges") for text in options):
         wish = structs.replace(wish, security_opt=[*options, "no-new-privileges=true"])
@@ -331,7 +330,7 @@ def _links(wish: HostConfig, peer: Callable[[str], Peer]) -> list[str] | None:
     return found or wish.links
 
 
-def _refuse_what_cannot_be_had(wish: HostConfig, *, has_init: bool) -> None:
+def _refuse_what_cannot_be_had(wish: HostConfig) -> None:
     for request in wish.device_requests or ():  # nobody here offers devices by what they can do
         capabilities = " ".join(f"[{' '.join(each)}]" for each in request.capabilities or ())
         raise InvalidParameter(
@@ -341,8 +340,6 @@ def _refuse_what_cannot_be_had(wish: HostConfig, *, has_init: bool) -> None:
         raise InvalidParameter(
             f"invalid cgroup mode: {wish.cgroup}: a container always has a cgroup of its own"
         )
-    if given(wish.init) and not has_init:
-        raise InvalidParameter("no init is installed on this host (tini or docker-init)")
     for option in given(wish.storage_opt) or ():
         if option != "size":
             raise InvalidParameter(f"Unknown option {option}")

@@ -58,7 +58,13 @@ def capabilities(container: Container, host: Host) -> tuple[str, ...]:
 
 
 def first_process(
-    container: Container, host: Host, hostname: str, user: Identity, of_links: Sequence[str] = ()
+    container: Container,
+    host: Host,
+    hostname: str,
+    user: Identity,
+    of_links: Sequence[str] = (),
+    *,
+    under_init: bool = False,
 ) -> oci.Process:
     """The process that the container is; `of_links` are variables of its environment."""
     config, wish = container.config, container.host_config
@@ -69,7 +75,7 @@ def first_process(
         terminal=config.tty,
         console_size=oci.ConsoleSize(height=rows, width=columns) if config.tty and rows and columns else None,
         user=_user(user),
-        args=(INIT, "--", *args) if wish.init is True else args,
+        args=(INIT, "--", *args) if under_init else args,
         env=environment(container, hostname, user.home, tty=config.tty, of_links=of_links),
         cwd=config.working_dir or "/",
         capabilities=process_capabilities(capabilities(container, host), user.uid),

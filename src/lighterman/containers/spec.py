@@ -50,7 +50,7 @@ class Prepared(Struct, frozen=True):
     set_apart: Mapping[str, str] = field(default_factory=dict)  # binds that are not recursive: source -> path
     host_ipc: tuple[str, ...] = HOST_IPC
     cgroup_parent: str = ""
-    init_path: str = ""
+    init_path: str = ""  # of the init that the container's command runs under; "": under none
     link_variables: tuple[str, ...] = ()  # of the environment
     given: Mapping[str, str] = field(default_factory=dict)  # files of the swarm: place -> path
     id_map: IdMap | None = None
@@ -64,7 +64,14 @@ def oci_spec(plan: StartPlan, facts: Prepared, host: Host) -> oci.Spec:
     uts_host = wish.uts_mode == "host"
     return oci.Spec(
         oci_version=oci.OCI_VERSION,
-        process=first_process(container, host, facts.hostname, facts.user, facts.link_variables),
+        process=first_process(
+            container,
+            host,
+            facts.hostname,
+            facts.user,
+            facts.link_variables,
+            under_init=bool(facts.init_path),
+        ),
         root=oci.Root(path=str(facts.root), readonly=wish.readonly_rootfs),
         hostname="" if uts_host else facts.hostname,
         mounts=tuple(_mounts(plan, facts)),
@@ -159,7 +166,7 @@ def _files(plan: StartPlan, facts: Prepared) -> Iterable[oci.Mount]:
     ro = ("ro",) if wish.readonly_rootfs else ()
     for name in ("resolv.conf", "hostname", "hosts"):
         yield _bind(str(facts.files / name), f"/etc/{name}", "rbind", "rprivate", *ro)
-    if wish.init is True:
+    if facts.init_path:
         yield _bind(facts.init_path, INIT, "bind", "ro")
 
 

@@ -123,13 +123,20 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         given=await _lay_out(cs, plan, undo, id_map),
         id_map=id_map,
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
-        init_path=cs.settings.init_path,
+        init_path=_init_path(cs, container),
         link_variables=tuple(
             variable
             for link, address in _linked(cs, plan)
             for variable in variables(link, container.name, address)
         ),
     )
+
+
+def _init_path(cs: Containers, container: Container) -> str:
+    """Of the init that the container's command runs under; "" for none. Raises: InvalidParameter."""
+    settings = cs.settings
+    wished = given(container.host_config.init)
+    return settings.init_path if settings.defaults.runs_init(wished, settings.init_path) else ""
 
 
 async def _mount_volumes(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> dict[str, Path]:

@@ -57,6 +57,13 @@ class EndpointExists(Forbidden):
         super().__init__(f"endpoint with name {name} already exists in network {network}")
 
 
+class AlreadyAttached(Conflict):
+    """The same in a network of the swarm, which a container does not enter by itself."""
+
+    def __init__(self, name: str, network: str) -> None:
+        super().__init__(f"{name} is already attached to network {network}")
+
+
 class AddressInUse(Forbidden):
     def __init__(self) -> None:
         super().__init__("Address already in use")

@@ -37,7 +37,7 @@ from lighterman.networks.create import (
 )
 from lighterman.networks.defaults import BRIDGE, bridge_address, default_rows
 from lighterman.networks.drivers import Drivers, NoDrivers
-from lighterman.networks.errors import EndpointExists, HasEndpoints
+from lighterman.networks.errors import AlreadyAttached, EndpointExists, HasEndpoints
 from lighterman.networks.firewall import Firewall, NoFirewall
 from lighterman.networks.guard import Guard
 from lighterman.networks.ipam import Subnet
@@ -288,14 +288,14 @@ class Networks:
         """Plug a running container into one network more; undoes itself on failure.
 
         Raises: NoSuchNetwork, InvalidParameter, AddressInUse, NoFreeAddress, EndpointExists,
-        ConnectivityFailed, System.
+        AlreadyAttached, ConnectivityFailed, System.
         """
         before = self._sandboxes.get(sandbox_id)
         if before is None:
             return await self._sandboxes.join(sandbox_id, wish)
         known = self._catalog.get(wish.network)
         if known is not None and before.in_network(known.id):
-            raise EndpointExists(before.name, known.name)
+            raise (AlreadyAttached if known.scope == "swarm" else EndpointExists)(before.name, known.name)
         asked = SandboxWish(before.id, before.name, ports=before.wished_ports, exposed=before.exposed)
         async with rollback() as undo:
             undo.push_async_callback(self._give_back, sandbox_id, known.id if known else wish.network)
