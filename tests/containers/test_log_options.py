@@ -122,9 +122,9 @@ REFUSED = [
     (
         "fluentd",
         {"fluentd-address": "udp://h"},
-        "invalid fluentd-address (udp://h): unsupported scheme: 'udp'",
+        "invalid fluentd-address udp://h: unsupported scheme: 'udp'",
     ),
-    ("fluentd", {"fluentd-address": "unix:///"}, "invalid fluentd-address (unix:///): path is empty"),
+    ("fluentd", {"fluentd-address": "unix:///"}, "invalid fluentd-address unix:///: path is empty"),
     ("fluentd", {"fluentd-async": "x"}, 'strconv.ParseBool: parsing "x": invalid syntax'),
     ("fluentd", {"fluentd-retry-wait": "x"}, 'time: invalid duration "x"'),
     ("fluentd", {"fluentd-max-retries": "-1"}, 'strconv.ParseUint: parsing "-1": invalid syntax'),

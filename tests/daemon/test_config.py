@@ -17,6 +17,7 @@ from lighterman.daemon.config import (
     options,
 )
 from lighterman.daemon.configure import configure
+from lighterman.daemon.wiring import container_settings, network_config, runtime_commands
 from lighterman.errdefs import InvalidParameter
 
 NAME = "/etc/docker/daemon.json"
@@ -76,6 +77,25 @@ def test_a_conflict_shows_values_as_go_does(value: Any, told: str) -> None:
     assert f"(from flag: {told}, from file: {told})" in refusal({"log-opts": value}, **{"log-opts": value})
 
 
+def test_runtimes_may_have_arguments_and_a_name_alone() -> None:
+    file = json.dumps({"runtimes": {"a": {"path": "runc", "runtimeArgs": ["--debug"]}}}).encode()
+    config = configure({}, file, NAME)
+    assert config.runtimes == {"a": OciRuntime("runc", ("--debug",))}
+    assert runtime_commands(config)["a"][1:] == ("--debug",)
+
+
+def test_a_part_of_the_default_network_may_be_told_by_an_address_in_it() -> None:
+    config = configure({"fixed-cidr": "172.27.42.1/16", "fixed-cidr-v6": "fd00::1/64"}, None)
+    found = network_config(config)
+    assert (found.fixed_cidr, found.fixed_cidr_v6) == ("172.27.0.0/16", "fd00::/64")
+
+
+def test_what_a_log_driver_needs_may_be_left_to_each_container() -> None:
+    assert container_settings(configure({"log-driver": "splunk"}, None), None).log_driver == "splunk"
+    with pytest.raises(InvalidParameter, match="expected format scheme"):
+        container_settings(configure({"log-driver": "splunk", "log-opts": {"splunk-url": "x"}}, None), None)
+
+
 def test_runtimes_of_flags_and_file_are_joined() -> None:
     file = json.dumps({"runtimes": {"a": {"path": "/a"}}}).encode()
     config = configure({"runtimes": {"b": {"path": "/b"}}}, file, NAME)
@@ -124,7 +144,7 @@ def test_no_option_is_both_known_and_refused() -> None:
         ({"bip": "172.17.0.1/99"}, "invalid CIDR address: '99' is not a valid netmask"),
         ({"bridge": "far-too-long-a-name"}, "invalid bridge name: 'far-too-long-a-name' (1 to 15 bytes"),
         ({"bridge": "none"}, "an engine without the default bridge (bridge: none) is not implemented yet"),
-        ({"runtimes": {"x": {"path": "x"}}}, "the path of runtime x must be absolute: 'x'"),
+        ({"runtimes": {"x": {"path": ""}}}, "the runtime x has no path"),
         ({"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}, "invalid address pool: no network"),
         ({"mtu": "1500"}, "unable to configure the Docker daemon: Expected `int`, got `str` - at `$.mtu`"),
         ({"insecure-registries": ["10.0.0.1/8"]}, "insecure registry 10.0.0.1/8 is not valid: "),
@@ -160,7 +180,7 @@ def test_no_option_is_both_known_and_refused() -> None:
         ),
         ({"default-runtime": "kata"}, "specified default runtime 'kata' does not exist"),
         ({"hosts": ["tcp://0.0.0.0:1"]}, "tcp://0.0.0.0:1: without tlsverify whoever reaches"),
-        ({"tlsverify": True, "tlscert": "/no", "tlskey": "/no"}, 'could not load X509 key pair (cert: "/no"'),
+        ({"tlsverify": True, "tlscert": "/no", "tlskey": "/no"}, 'Could not load X509 key pair (cert: "/no"'),
         ({"ip": "x"}, "invalid CIDR address: Expected 4 octets in 'x'"),
     ],
 )

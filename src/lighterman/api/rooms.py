@@ -1,6 +1,6 @@
 """What the handlers call: the services of this engine, brought together once by the wiring."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -32,8 +32,8 @@ class EngineInfo(Struct, frozen=True):
     build_time: str = ""
     """RFC 3339."""
     default_runtime: str = "crun"
-    runtimes: Mapping[str, str] = field(default_factory=dict)
-    """Name -> path of each OCI runtime that containers may ask for."""
+    runtimes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Name -> program and arguments of each OCI runtime that containers may ask for."""
     logging_driver: str = "json-file"
     labels: tuple[str, ...] = ()
     debug: bool = False

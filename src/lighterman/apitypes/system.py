@@ -37,6 +37,7 @@ class RegistryConfig(Wire, frozen=True):
 
 class RuntimeInfo(Wire, frozen=True):
     path: str = field(name="path")
+    runtime_args: list[str] | UnsetType = field(name="runtimeArgs", default=UNSET)
 
 
 class SwarmInfo(Wire, frozen=True):

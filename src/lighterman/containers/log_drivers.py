@@ -51,6 +51,10 @@ _FACILITIES = {
 }
 
 
+class Expected(InvalidParameter):
+    """An option that the driver cannot be without: who makes a container may still name it."""
+
+
 class LogDriver(Struct, frozen=True):
     """A driver that sends. `unknown` is how it refuses an option that it does not have."""
 
@@ -261,7 +265,7 @@ def _fluentd_address(text: str) -> tuple[str, str]:
         if parts.path:
             raise InvalidParameter("should not contain a path element")
     except InvalidParameter as error:
-        raise InvalidParameter(f"invalid fluentd-address ({text}): {error}") from None
+        raise InvalidParameter(f"invalid fluentd-address {text}: {error}") from None
     return parts.scheme, f"{parts.hostname or '127.0.0.1'}:{parts.port or 24224}"
 
 
@@ -274,7 +278,7 @@ def splunk(options: Options, facts: LogFacts) -> Settings:
     if "splunk-caname" in options:
         raise Unimplemented("the log option splunk-caname is not implemented yet")
     if "splunk-token" not in options:
-        raise InvalidParameter("splunk: splunk-token is expected")
+        raise Expected("splunk: splunk-token is expected")
     form = options.get("splunk-format", "inline")
     if form not in ("inline", "json", "raw"):
         raise InvalidParameter(f"unknown format specified {form}, supported formats are inline, json and raw")
@@ -306,7 +310,7 @@ def splunk(options: Options, facts: LogFacts) -> Settings:
 
 def _splunk_address(options: Options) -> SplitResult:
     if "splunk-url" not in options:
-        raise InvalidParameter("splunk: splunk-url is expected")
+        raise Expected("splunk: splunk-url is expected")
     parts = address(options["splunk-url"])
     if (
         parts.scheme not in ("http", "https")

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lighterman.apitypes.container import LogConfig
-from lighterman.containers.log_drivers import COMMON, DRIVERS
+from lighterman.containers.log_drivers import COMMON, DRIVERS, Expected
 from lighterman.containers.log_facts import JOURNAL, LogFacts, attributes, tag
 from lighterman.containers.log_values import Options, integer, size_bytes, switch
 from lighterman.errdefs import InvalidParameter, Unimplemented
@@ -113,7 +113,8 @@ def _check_values(driver: str, options: Options) -> None:
         kept_file(LogConfig(driver, dict(options)), nobody, LogPlaces(Path(), Path(), Path()))
         shipped(LogConfig(driver, dict(options)), nobody)
     except InvalidParameter as error:
-        raise InvalidParameter(f"failed to initialize logging driver: {error}") from error
+        kind = Expected if isinstance(error, Expected) else InvalidParameter
+        raise kind(f"failed to initialize logging driver: {error}") from error
 
 
 # What the monitor is told

@@ -27,7 +27,7 @@ def tls_context(config: EngineConfig) -> ssl.SSLContext | None:
         context.load_cert_chain(cert, key, password=lambda: "")
     except (OSError, ValueError) as error:
         raise InvalidParameter(
-            f'could not load X509 key pair (cert: "{cert}", key: "{key}"): {error}. '
+            f'Could not load X509 key pair (cert: "{cert}", key: "{key}"): {error}. '
             "Make sure the key is not encrypted"
         ) from error
     if config.verifies_clients:

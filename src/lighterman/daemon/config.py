@@ -46,10 +46,11 @@ class UlimitRange(msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_f
     soft: int = 0
 
 
-class OciRuntime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Another OCI runtime that containers can ask for by name."""
+class OciRuntime(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Another OCI runtime that containers can ask for by name: its program, a path or a name in PATH."""
 
     path: str
+    runtime_args: tuple[str, ...] = ()
 
 
 class BuilderRule(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):

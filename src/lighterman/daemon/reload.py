@@ -7,7 +7,7 @@ nothing. The event `daemon reload` tells the values that are in force. Source: d
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -127,7 +127,7 @@ def waits_for_restart(config: EngineConfig, wished: EngineConfig) -> list[str]:
     ]
 
 
-def reload_attributes(config: EngineConfig, runtimes: Mapping[str, str]) -> dict[str, str]:
+def reload_attributes(config: EngineConfig, runtimes: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """What the event tells, in the forms of dockerd's."""
     return {
         "allow-nondistributable-artifacts": "[]",
@@ -147,7 +147,7 @@ def reload_attributes(config: EngineConfig, runtimes: Mapping[str, str]) -> dict
         "max-concurrent-uploads": str(config.max_concurrent_uploads),
         "max-download-attempts": str(config.max_download_attempts),
         "registry-mirrors": _json(config.registry_mirrors),
-        "runtimes": " ".join(f"{name}:{path}" for name, path in sorted(runtimes.items())),
+        "runtimes": " ".join(f"{name}:{command[0]}" for name, command in sorted(runtimes.items())),
         "shutdown-timeout": str(config.shutdown_timeout),
     }
 

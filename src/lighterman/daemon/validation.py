@@ -69,8 +69,8 @@ def validate(config: EngineConfig) -> None:
     if config.default_runtime not in ("", "crun", "runc", *config.runtimes):
         raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     for name, runtime in config.runtimes.items():
-        if not runtime.path.startswith("/"):
-            raise InvalidParameter(f"the path of runtime {name} must be absolute: {runtime.path!r}")
+        if not runtime.path:
+            raise InvalidParameter(f"the runtime {name} has no path")
 
 
 def _validate_firewall(config: EngineConfig) -> None:
@@ -136,9 +136,9 @@ def _validate_bridge(config: EngineConfig) -> None:
         if config.bip:
             ipaddress.IPv4Interface(config.bip)
         if config.fixed_cidr:
-            ipaddress.IPv4Network(config.fixed_cidr)
+            ipaddress.IPv4Network(subnet_of(config.fixed_cidr))
         if config.fixed_cidr_v6:
-            ipaddress.IPv6Network(config.fixed_cidr_v6)
+            ipaddress.IPv6Network(subnet_of(config.fixed_cidr_v6))
         for address in (
             config.default_gateway,
             config.default_gateway_v6,
@@ -152,6 +152,11 @@ def _validate_bridge(config: EngineConfig) -> None:
                 raise InvalidParameter(f"invalid address pool: no network of size {pool.size} in {pool.base}")
     except ValueError as error:
         raise InvalidParameter(f"invalid CIDR address: {error}") from error
+
+
+def subnet_of(text: str) -> str:
+    """The subnet that an address with a prefix is in, "" of "". Raises: ValueError."""
+    return str(ipaddress.ip_network(text, strict=False)) if text else ""
 
 
 def _validate_networks(config: EngineConfig) -> None:

@@ -14,7 +14,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,14 @@ from lighterman import __version__, containers
 from lighterman.api import EngineInfo, Rooms, versions
 from lighterman.apitypes.container import LogConfig
 from lighterman.containers import Container, Containers, Settings, resolve_log_config
+from lighterman.containers.log_drivers import Expected
 from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
 from lighterman.daemon.listeners import exposures
 from lighterman.daemon.process import close_to_others
 from lighterman.daemon.remap import id_map_of
-from lighterman.daemon.validation import conflict_free_labels
+from lighterman.daemon.validation import conflict_free_labels, subnet_of
 from lighterman.db import Database, Rows
 from lighterman.events import Events
 from lighterman.images import Images, ImageUser, Limits
@@ -128,7 +129,7 @@ class Wired:
     async def configure(self, config: EngineConfig) -> None:
         """Let the rooms work by `config` from now on: what is under way goes on as it began."""
         rooms = self.rooms
-        await rooms.runtime.offer(runtime_paths(config))
+        await rooms.runtime.offer(runtime_commands(config))
         rooms.containers.settings = container_settings(config, rooms.containers.settings.id_map)
         rooms.images.limit(transfer_limits(config))
         rooms.volumes.trash_s = config.volume_trash
@@ -155,7 +156,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             data_root=data_root,
             host=host,
             default_runtime=config.default_runtime or None,
-            runtimes=runtime_paths(config),
+            runtimes=runtime_commands(config),
             on_exit=upward.on_exit,
             on_exec_exit=upward.on_exec_exit,
             on_detach=upward.on_detach,
@@ -334,10 +335,10 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         ip_masq=config.ip_masq and config.iptables,
         iptables=config.iptables,
         ip6tables=config.has_ip6tables,
-        fixed_cidr=config.fixed_cidr,
+        fixed_cidr=subnet_of(config.fixed_cidr),
         default_gateway=config.default_gateway,
         ipv6=config.ipv6,
-        fixed_cidr_v6=config.fixed_cidr_v6,
+        fixed_cidr_v6=subnet_of(config.fixed_cidr_v6),
         default_gateway_v6=config.default_gateway_v6,
         host_gateways=config.host_gateway_ips,
         dns=config.dns,
@@ -371,9 +372,12 @@ def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
     )
 
 
-def runtime_paths(config: EngineConfig) -> dict[str, str]:
-    """The further OCI runtimes: name -> path."""
-    return {name: runtime.path for name, runtime in config.runtimes.items()}
+def runtime_commands(config: EngineConfig) -> dict[str, Sequence[str]]:
+    """The further OCI runtimes: name -> program and arguments."""
+    return {
+        name: (shutil.which(runtime.path) or runtime.path, *runtime.runtime_args)
+        for name, runtime in config.runtimes.items()
+    }
 
 
 def insecure_registries(config: EngineConfig) -> tuple[str, ...]:
@@ -395,7 +399,8 @@ def container_settings(config: EngineConfig, id_map: IdMap | None) -> Settings:
 
     Raises: InvalidParameter, Unimplemented for a log driver or one of its options.
     """
-    resolve_log_config(LogConfig(), LogConfig(config.log_driver, dict(config.log_opts)), plugins=True)
+    with suppress(Expected):  # of each container, then
+        resolve_log_config(LogConfig(), LogConfig(config.log_driver, dict(config.log_opts)), plugins=True)
     return Settings(
         data_root=Path(config.data_root),
         runtimes=frozenset(config.runtimes),
@@ -427,7 +432,10 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         version=__version__,
         data_root=config.data_root,
         default_runtime=config.default_runtime or next(iter(found), ""),
-        runtimes={name: name for name in found if name in ("crun", "runc")} | runtime_paths(config),
+        runtimes={
+            **{name: [name] for name in found if name in ("crun", "runc")},
+            **{name: [each.path, *each.runtime_args] for name, each in config.runtimes.items()},
+        },
         logging_driver=config.log_driver,
         labels=conflict_free_labels(config.labels),
         debug=config.debug,

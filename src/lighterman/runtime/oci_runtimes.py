@@ -8,7 +8,7 @@ is known to nobody but itself.
 import logging
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -34,10 +34,13 @@ class OciRuntime(Struct, frozen=True):
     version: str
     root: Path
     """Where it keeps its containers' state."""
+    arguments: tuple[str, ...] = ()
+    """What the operator wants before all others."""
 
     def argv(self, log: str, *command: str) -> list[str]:
         """A command line of it; errors go to the file `log` as JSON."""
-        return [self.path, "--root", str(self.root), "--log", log, "--log-format", "json", *command]
+        told = ["--root", str(self.root), "--log", log, "--log-format", "json"]
+        return [self.path, *self.arguments, *told, *command]
 
     def run_argv(self, id: str, *, tty: bool) -> list[str]:
         """Start a container; in its bundle's directory."""
@@ -69,9 +72,11 @@ class OciRuntimes:
     def __iter__(self) -> Iterator[OciRuntime]:
         return iter(self._found.values())
 
-    async def offer(self, zygote: Zygote, exec_root: Path, configured: Mapping[str, str]) -> None:
-        """Know these names and paths too; one no longer named stays, for the containers that have it."""
-        asked = {name: await _ask_version(zygote, name, path, exec_root) for name, path in configured.items()}
+    async def offer(self, zygote: Zygote, exec_root: Path, configured: Mapping[str, Sequence[str]]) -> None:
+        """Know these names and commands too; one no longer named stays, for the containers that have it."""
+        asked = {
+            name: await _ask_version(zygote, name, command, exec_root) for name, command in configured.items()
+        }
         self._found = {**self._found, **asked}
 
     def versions(self) -> Mapping[str, str]:
@@ -81,17 +86,22 @@ class OciRuntimes:
 
 
 async def find_runtimes(
-    zygote: Zygote, exec_root: Path, layout: Layout, default: str | None, configured: Mapping[str, str]
+    zygote: Zygote,
+    exec_root: Path,
+    layout: Layout,
+    default: str | None,
+    configured: Mapping[str, Sequence[str]],
 ) -> OciRuntimes:
     """Look for programs, and try the preferred ones until one works.
 
     Raises: InvalidParameter: `default` is none of them.
     """
-    paths = {name: path for name in PREFERRED if (path := shutil.which(name))} | dict(configured)
+    there = {name: [path] for name in PREFERRED if (path := shutil.which(name))}
+    commands: Mapping[str, Sequence[str]] = {**there, **configured}
     async with Group() as group:
         asked = {
-            name: group.create_task(_ask_version(zygote, name, path, exec_root))
-            for name, path in paths.items()
+            name: group.create_task(_ask_version(zygote, name, command, exec_root))
+            for name, command in commands.items()
         }
     found = {name: task.result() for name, task in asked.items()}
     if default is not None:
@@ -111,13 +121,13 @@ async def find_runtimes(
     return OciRuntimes(found, "", broken)
 
 
-async def _ask_version(zygote: Zygote, name: str, path: str, exec_root: Path) -> OciRuntime:
-    code, text = await zygote.call([path, "--version"])
+async def _ask_version(zygote: Zygote, name: str, command: Sequence[str], exec_root: Path) -> OciRuntime:
+    code, text = await zygote.call([*command, "--version"])
     words = text.split() if code == 0 else []
     version = words[words.index("version") + 1] if "version" in words[:-1] else ""
     root = exec_root / "oci" / name
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return OciRuntime(name, path, words[0] if words else "", version, root)
+    return OciRuntime(name, command[0], words[0] if words else "", version, root, tuple(command[1:]))
 
 
 async def try_runtime(zygote: Zygote, runtime: OciRuntime, exec_root: Path, layout: Layout) -> str:

@@ -67,7 +67,7 @@ class Runtime:
         data_root: Path,
         host: Host,
         default_runtime: str | None,
-        runtimes: Mapping[str, str],
+        runtimes: Mapping[str, Sequence[str]],
         on_exit: Callable[[str, Exit], Awaitable[None]],
         on_exec_exit: Callable[[str, str, Exit], Awaitable[None]],
         on_detach: Callable[[str], None],
@@ -78,7 +78,7 @@ class Runtime:
 
         `data_root` is where root file systems will be mounted: it and `exec_root` become shared mounts,
         so that the zygote's mount namespace sees what is mounted later. `default_runtime` None: the first
-        that works of crun and runc. `runtimes` are more names, with the paths of their programs.
+        that works of crun and runc. `runtimes` are more names, with their programs and arguments.
         `on_exit` comes once per run of a container, after its log and all its streams are complete.
         `meanwhile` is called when the zygote has begun: until it is there, nobody here has anything to do.
         Raises: InvalidParameter: no such default runtime. System: the roots cannot be prepared.
@@ -429,7 +429,7 @@ class Runtime:
         """Names and versions of the OCI runtimes found, the default first; {} if there is none."""
         return self._oci.versions()
 
-    async def offer(self, runtimes: Mapping[str, str]) -> None:
+    async def offer(self, runtimes: Mapping[str, Sequence[str]]) -> None:
         """Let these names, with the paths of their programs, be asked for from now on."""
         await self._oci.offer(self._zygote, self._exec_root, runtimes)
 

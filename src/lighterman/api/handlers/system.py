@@ -183,7 +183,10 @@ def engine_info(
         labels=list(engine.labels),
         experimental_build=engine.experimental,
         server_version=engine.version,
-        runtimes={name: RuntimeInfo(path) for name, path in sorted(engine.runtimes.items())},
+        runtimes={
+            name: RuntimeInfo(path, arguments or UNSET)
+            for name, (path, *arguments) in sorted(engine.runtimes.items())
+        },
         default_runtime=engine.default_runtime,
         swarm=rooms.swarm.info() or SwarmInfo(),
         live_restore_enabled=True,  # containers always go on without the engine
