@@ -6,6 +6,7 @@ when the engine starts, so that a mistype is answered at once.
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +118,13 @@ def import_docker(source: Path, data_root: str, dry_run: bool) -> None:
         raise click.ClickException(str(error)) from error
 
 
-@main.command()
+class _Daemon(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Go's flags: `-H=VALUE` is `-H VALUE`."""
+        return super().parse_args(ctx, [re.sub(r"^(-[A-Za-z])=", r"\1", each) for each in args])
+
+
+@main.command(cls=_Daemon)
 @click.option(
     "--config-file", type=click.Path(dir_okay=False, path_type=Path), help=f"Default: {DEFAULT_CONFIG_FILE}"
 )

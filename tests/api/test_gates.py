@@ -41,8 +41,13 @@ def bound(**options: Any) -> ContainerCreateBody:
         ((1, 42), bound(create_mountpoint=True), bound(create_mountpoint=False)),
         (
             (1, 42),
+            host(mounts=[Mount(type="tmpfs", volume_options=VolumeOptions())]),
+            host(mounts=[Mount(type="tmpfs")]),
+        ),
+        (
+            (1, 42),
             host(mounts=[Mount(type="bind", volume_options=VolumeOptions(), tmpfs_options=TmpfsOptions())]),
-            host(mounts=[Mount(type="bind")]),
+            host(mounts=[Mount(type="bind", volume_options=VolumeOptions())]),
         ),
         ((1, 42), host(console_size=[3, 4]), host(console_size=[0, 0])),
         ((1, 43), host(annotations={"a": "b"}), host(annotations=UNSET)),

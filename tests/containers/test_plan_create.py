@@ -61,6 +61,7 @@ REFUSED_BY_DOCKERD: list[tuple[dict[str, Any], str]] = [
     ({"CpuQuota": 5}, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
     ({"CpusetCpus": "0-99"}, "Requested CPUs are not available - requested 0-99, available: 0-1"),
     ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus: invalid format: x"),
+    ({"CpusetCpus": "0,,"}, "Invalid value 0,, for cpuset cpus: invalid format: 0,,"),
     ({"OomScoreAdj": 2000}, "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
     ({"ShmSize": -1}, "SHM size can not be less than 0"),
     ({"CapAdd": ["FOO"]}, 'invalid CapAdd: unknown capability: "CAP_FOO"'),

@@ -32,6 +32,7 @@ def blank(tmp_path: Path) -> str:
         ["--default-address-pool", "base=10.10.0.0/16,size=24", "--add-runtime", "kata=/usr/bin/kata"],
         ["--default-network-opt", "bridge=com.docker.network.driver.mtu=1400", "--default-stop-timeout=0"],
         ["--storage-driver=overlay2", "--live-restore", "--exec-opt", "native.cgroupdriver=cgroupfs"],
+        ["-H=unix:///run/a.sock", "-D=true", "-l=warn"],
         ["-b", "lighter0", "--bip", "10.0.0.1/24", "--mtu", "1400", "-l", "warn"],
     ],
     ids=" ".join,

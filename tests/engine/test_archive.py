@@ -249,6 +249,15 @@ def test_looking_in_is_told_with_the_volumes_that_it_needs(http: Http, tree: str
     ]
 
 
+def test_the_working_directory_is_there_to_be_filled_before_the_first_start(
+    docker: DockerCLI, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text("hello")
+    cid = docker.out("create", "-w", "/of/work", "busybox", "cat", "f")
+    docker("cp", tmp_path / "f", f"{cid}:/of/work/")
+    assert docker.out("start", "-a", cid) == "hello"
+
+
 def test_the_docker_command_copies_both_ways(docker: DockerCLI, tree: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "f").write_text("hello")

@@ -64,6 +64,9 @@ def test_ps_filters_by_what_containers_are(docker: DockerCLI) -> None:
     assert found("before=two") == ["one"]
     assert found("ancestor=busybox", "name=gone") == ["gone"]
     assert docker.out("ps", "-n", "1", "--format", "{{.Names}}") == "gone"
+    docker("commit", "gone", "descendant")
+    docker("create", "--name", "heir", "descendant")
+    assert found("ancestor=busybox", "name=heir") == found("ancestor=descendant") == ["heir"]
 
 
 def test_stop_asks_first(docker: DockerCLI) -> None:

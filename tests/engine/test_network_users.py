@@ -313,6 +313,8 @@ def test_a_link_on_the_default_bridge_is_lines_and_variables(docker: DockerCLI) 
     said = docker("exec", "web", "sh", "-c", "cat /proc/1/environ | tr '\\0' '\\n'").stdout
     assert f"STORE_PORT_80_TCP_ADDR={address}" in said
     assert "STORE_ENV_PASS=x" in said
+    assert "STORE_NAME=/web/store" in docker.out("exec", "web", "env").splitlines()
+    assert docker.inspect("web/store")["Name"] == "/db"
     assert docker.inspect("web")["HostConfig"]["Links"] == ["/db:/web/store"]
     assert docker.out("ps", "--no-trunc", "--format", "{{.Names}}").splitlines() == ["web", "db,web/store"]
     sleeping(docker, "between")  # so that it comes back with another address

@@ -49,11 +49,21 @@ async def test_past_events_are_told_after_a_restart(db: Database, tmp_path: Path
     assert [(event.type, event.action, event.actor.id) for event in seen] == [("volume", "create", "v1")]
 
 
-async def test_without_since_the_past_is_not_told(db: Database) -> None:
+async def test_until_alone_tells_the_past_too(db: Database) -> None:
     events = Events(db)
     events.publish("volume", "create", "v1", {})
     stream = events.stream(ALL, since_ns=None, until_ns=time.time_ns())
-    assert [event async for event in stream] == []
+    assert [event.actor.id async for event in stream] == ["v1"]
+
+
+async def test_without_since_and_until_the_past_is_not_told(db: Database) -> None:
+    events = Events(db)
+    events.publish("volume", "create", "v1", {})
+    told = aiter(events.stream(ALL, since_ns=None, until_ns=None))
+    first = asyncio.ensure_future(anext(told))
+    await asyncio.sleep(0)
+    events.publish("volume", "create", "v2", {})
+    assert (await first).actor.id == "v2"
 
 
 async def test_a_listener_that_does_not_read_is_cut_off_and_others_lose_nothing(db: Database) -> None:

@@ -64,9 +64,10 @@ def _bind(**reset: bool) -> Callable[[ContainerCreateBody], ContainerCreateBody]
 
 
 def _options_of_its_type(mount: Mount) -> Mount:
+    """Those of another type were passed over; a bind with options of volumes was refused always."""
     return replace(
         mount,
-        volume_options=mount.volume_options if mount.type == "volume" else None,
+        volume_options=mount.volume_options if mount.type in ("volume", "bind") else None,
         tmpfs_options=mount.tmpfs_options if mount.type == "tmpfs" else None,
     )
 

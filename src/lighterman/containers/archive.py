@@ -8,7 +8,7 @@ view of it. Either way the worker's lookups cannot leave that root, and nothing 
 import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from lighterman.containers.errors import NoSuchFile, UnderRemoval
 from lighterman.containers.life import Creating, Removing
 from lighterman.containers.mounts import BindMount, VolumeMount
 from lighterman.containers.network_owner import network_owner
-from lighterman.containers.rootfs import find_user
+from lighterman.containers.rootfs import find_user, make_directory
 from lighterman.containers.state import Container, Containers
 from lighterman.content import (
     JobFailed,
@@ -197,6 +197,8 @@ async def _root(cs: Containers, container: Container) -> AsyncIterator[_Root]:
         root = await in_thread(_open_living, cs, container) if container.runs else None
         if root is None:
             layer = await stack.enter_async_context(cs.snapshots.visited(container.id, id_map))
+            if not container.attempted:
+                await in_thread(_make_working_directory, layer, container.config.working_dir, id_map)
             sources = list(_sources(cs, container, volumes))
             root = await in_thread(_open_still, layer, sources, container.host_config.readonly_rootfs)
         if id_map is not None:
@@ -204,6 +206,14 @@ async def _root(cs: Containers, container: Container) -> AsyncIterator[_Root]:
         for fd in root.fds:
             stack.callback(os.close, fd)
         yield root
+
+
+def _make_working_directory(layer: Path, path: str, id_map: userns.IdMap | None) -> None:
+    """Before the first start makes it: clients fill it first. Blocks."""
+    if path in ("", "/"):
+        return
+    with userns.acting_as(*id_map.root) if id_map else nullcontext(), suppress(InvalidParameter):
+        make_directory(layer, path)  # what is in its way, the start tells
 
 
 def _mapped(root: _Root, id_map: userns.IdMap) -> _Root:

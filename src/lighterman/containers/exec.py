@@ -18,6 +18,7 @@ from lighterman.containers.create import new_id
 from lighterman.containers.errors import NoSuchExec, NotRunning
 from lighterman.containers.execs import Exec, ExecEnded, ExecRunning, Prepared, view
 from lighterman.containers.life import Paused, Restarting
+from lighterman.containers.networking import link_variables
 from lighterman.containers.plan_create import check_console_size
 from lighterman.containers.process import further_process
 from lighterman.containers.rootfs import find_user
@@ -155,6 +156,7 @@ async def _process(cs: Containers, container: Container, wish: ExecCreateBody) -
         user,
         args=wish.cmd or (),
         env=wish.env or (),
+        of_links=link_variables(cs, container),
         tty=wish.tty,
         privileged=wish.privileged,
         working_dir=wish.working_dir,

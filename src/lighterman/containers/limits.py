@@ -214,7 +214,7 @@ def number_set(text: str) -> set[int]:
     A range ends at 8192, the most processors that Linux knows (CVE: "0-2147483647" ate all memory).
     """
     members: set[int] = set()
-    for part in filter(None, text.split(",")):
+    for part in text.split(",") if text else ():
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"invalid format: {text}")

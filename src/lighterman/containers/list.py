@@ -113,7 +113,7 @@ def _tests(cs: Containers, filters: Filters) -> Iterator[Asked]:
         yield lambda each: filters.labels(each.config.labels)
     if "ancestor" in filters:
         images = set(_image_ids(cs, filters.get("ancestor")))
-        yield lambda each: each.image_id in images
+        yield lambda each: not images.isdisjoint(cs.images.lineage(each.image_id))
     if "is-task" in filters and filters.flag("is-task", default=False):
         yield lambda each: False
     if checks := filters.get("health"):

@@ -4,13 +4,14 @@ What rests keeps its wish and gets its place at the next start. What runs is plu
 its record comes last, and a failure takes everything back.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from lighterman.apitypes.container import EndpointSettings
 from lighterman.apitypes.network import NetworkConnectBody, NetworkDisconnectBody
 from lighterman.containers.files import replace_link, rewrite_files
 from lighterman.containers.life import Removing
-from lighterman.containers.links import links_of, names_of
+from lighterman.containers.links import Link, links_of, names_of, variables
 from lighterman.containers.plan_create import check_endpoint
 from lighterman.containers.plan_start import endpoint_wish
 from lighterman.containers.state import Container, Containers
@@ -100,6 +101,25 @@ async def renew_links(cs: Containers, container: Container) -> None:
             for link in links_of(other, cs.find):
                 if link.container.id == container.id:
                     await in_thread(partial(replace_link, cs.settings, other.id, names_of(link), end.ipv4))
+
+
+def addresses(cs: Containers, links: Iterable[Link]) -> Iterator[tuple[Link, str]]:
+    """The links to those that run, each with the other's address in the default bridge."""
+    for link in links:
+        other = cs.networks.sandbox(link.container.id)
+        for end in other.endpoints if other else ():
+            if end.network_name == "bridge":
+                yield link, end.ipv4
+
+
+def link_variables(cs: Containers, container: Container) -> tuple[str, ...]:
+    """What the environment of its processes says of those that it is linked to now."""
+    links = links_of(container, cs.find) if "bridge" in container.endpoints else ()
+    return tuple(
+        variable
+        for link, address in addresses(cs, links)
+        for variable in variables(link, container.name, address)
+    )
 
 
 def _name_of(cs: Containers, network: str) -> str:

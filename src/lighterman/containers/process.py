@@ -93,6 +93,7 @@ def further_process(
     *,
     args: Sequence[str],
     env: Sequence[str],
+    of_links: Sequence[str] = (),
     tty: bool,
     privileged: bool,
     working_dir: str,
@@ -109,7 +110,9 @@ def further_process(
         terminal=tty,
         user=_user(user),
         args=tuple(args),
-        env=environment(container, container.config.hostname, user.home, tty=tty, extra=env),
+        env=environment(
+            container, container.config.hostname, user.home, tty=tty, of_links=of_links, extra=env
+        ),
         cwd=working_dir or container.config.working_dir or "/",
         capabilities=process_capabilities(bounding, user.uid),
         rlimits=tuple(_rlimits(wish.ulimits or ())),

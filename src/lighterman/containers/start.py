@@ -1,7 +1,7 @@
 """Starting: what is prepared side by side, the run, the record; or everything taken back."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from lighterman.containers.host_devices import find_block_io, find_devices
 from lighterman.containers.identity import Identity
 from lighterman.containers.ipc import borrow_shm, give_back_shm, host_ipc
 from lighterman.containers.life import Started, StartRefused
-from lighterman.containers.links import Link, names_of, variables
+from lighterman.containers.links import names_of
 from lighterman.containers.log_options import kept_file, places_in, shipped
 from lighterman.containers.logs import log_facts
 from lighterman.containers.lone_binds import put_away, set_apart
 from lighterman.containers.merge import given
 from lighterman.containers.mounts import BindMount, VolumeMount
-from lighterman.containers.networking import renew_links
+from lighterman.containers.networking import addresses, link_variables, renew_links
 from lighterman.containers.plan_start import StartPlan, plan_start
 from lighterman.containers.remove import dismantle
 from lighterman.containers.rootfs import find_user, make_directory
@@ -124,11 +124,7 @@ async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Pre
         id_map=id_map,
         cgroup_parent=plan.container.host_config.cgroup_parent or cs.settings.cgroup_parent,
         init_path=_init_path(cs, container),
-        link_variables=tuple(
-            variable
-            for link, address in _linked(cs, plan)
-            for variable in variables(link, container.name, address)
-        ),
+        link_variables=link_variables(cs, container),
     )
 
 
@@ -182,19 +178,10 @@ async def _set_apart(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> M
 
 
 def _write_files(cs: Containers, plan: StartPlan, sandbox: Sandbox | None, id_map: IdMap | None) -> str:
-    linked = [(names_of(link), address) for link, address in _linked(cs, plan)]
+    linked = [(names_of(link), address) for link, address in addresses(cs, plan.links)]
     gateways = cs.networks.host_gateways
     owner = id_map.root if id_map else (0, 0)
     return write_files(cs.settings, plan, sandbox, host_gateways=gateways, linked=linked, owner=owner)
-
-
-def _linked(cs: Containers, plan: StartPlan) -> Iterator[tuple[Link, str]]:
-    """The links of the plan with the other's address in the default bridge."""
-    for link in plan.links:
-        other = cs.networks.sandbox(link.container.id)
-        for end in other.endpoints if other else ():
-            if end.network_name == "bridge":
-                yield link, end.ipv4
 
 
 def _netns(sandbox: Sandbox | None, network_of: Container | None) -> str:

@@ -115,9 +115,9 @@ class Events:
     async def stream(
         self, filters: Filters, *, since_ns: int | None, until_ns: int | None
     ) -> AsyncIterator[Event]:
-        """The kept events from `since_ns` on (none without it), then those to come, up to `until_ns`."""
+        """The kept events between both (none when neither is given), then those to come, up to `until_ns`."""
         with self.listen(filters) as listener:
-            past = list(self._kept) if since_ns is not None else []
+            past = [] if since_ns is None and until_ns is None else list(self._kept)
             first_ns, last_ns = since_ns or 0, until_ns or sys.maxsize
             for event in past:
                 if first_ns <= event.time_nano <= last_ns and matches(event, filters):

@@ -113,6 +113,13 @@ class Images:
     def __iter__(self) -> Iterator[Image]:
         return iter(self._store)
 
+    def lineage(self, image_id: str) -> Iterator[str]:
+        """The image's id and the ids of those that it was made from on this host, as far as they are here."""
+        while image_id:
+            yield image_id
+            image = self._store.get(image_id)
+            image_id = image.parent if image else ""
+
     def names(self, image_id: str) -> Sequence[Reference]:
         """What an image is called, in the order of the names."""
         return self._store.references(image_id)
