@@ -236,6 +236,26 @@ def test_a_reader_loses_and_repeats_nothing_while_the_log_is_rotated(
     assert found == list(range(written))
 
 
+def test_what_is_written_between_a_look_and_the_rotation_is_read(tmp_path: Path) -> None:
+    encoder, log = Encoder("stdout"), LogFile(str(tmp_path / "x.log"), 100, 6, log_file.LINES)
+    output = [b"2\n", b"3\n" * 9, b"4\n"]  # the second fills the file, the third goes into the next one
+
+    class Late(LogReader):
+        def _newer(self) -> log_reader._File | None:
+            while found and output:  # it has read its file to the end just now
+                log.write(encoder.feed(output.pop(0), NOW_NS))
+            return super()._newer()
+
+    found: list[int] = []
+    log.write(encoder.feed(b"1\n", NOW_NS))
+    reader = Late(tmp_path / "x.log", JsonLines())
+    while block := reader.read():
+        found += numbers(block)
+    reader.close()
+    log.close()
+    assert found == [1, 2, *[3] * 9, 4]
+
+
 @pytest.mark.parametrize("form", [JsonLines(), Records()], ids=["json", "records"])
 def test_a_reader_follows_a_writer_that_rotates_as_fast_as_it_can(tmp_path: Path, form: LogForm) -> None:
     """Side by side, with as many files as are written: so nothing may be lost."""

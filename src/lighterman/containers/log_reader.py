@@ -58,15 +58,12 @@ class LogReader:
         """
         if not self._begun:
             self._begin()
-        while True:
-            if self._take():
-                done = self._form.whole(self._rest)
-                if done:
-                    entries, self._rest = self._rest[:done], self._rest[done:]
-                    skip, self._skip = self._skip, 0
-                    return self._form.without(entries, skip) if skip else entries
-            elif not self._go_on():
-                return b""
+        while self._take() or self._go_on():
+            if done := self._form.whole(self._rest):
+                entries, self._rest = self._rest[:done], self._rest[done:]
+                skip, self._skip = self._skip, 0
+                return self._form.without(entries, skip) if skip else entries
+        return b""
 
     def _begin(self) -> None:
         self._begun = True
