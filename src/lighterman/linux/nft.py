@@ -7,9 +7,11 @@ linux/netfilter/nf_tables.h.
 
 import ctypes
 import json
+import secrets
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from ctypes import c_char_p, c_int, c_uint, c_void_p
 from typing import Any
 
@@ -108,6 +110,18 @@ class NftMonitor:
             elif body[0] == _NFPROTO_INET:
                 self._touched.add(attributes.get(_NFTA_TABLE_NAME, b"").rstrip(b"\0").decode())
             at += (length + 3) & ~3
+
+
+def own_thread(nft: Nft) -> int:
+    """The id under which `NftMonitor` tells of the calling thread: that of the first pid namespace.
+
+    Who lives in another one, as an engine in a container does, cannot look it up: so a table comes and goes
+    in one transaction, to see whose it was. Raises: NftError.
+    """
+    mark = f"thread-{secrets.token_hex(8)}"
+    with closing(NftMonitor()) as monitor:
+        nft.run(f"add table inet {mark}\ndelete table inet {mark}\n")
+        return next(thread for thread, tables in monitor.changes() if mark in tables)
 
 
 def _load() -> ctypes.CDLL:

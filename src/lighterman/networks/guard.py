@@ -6,11 +6,11 @@ enough. A bridge or a container's link that somebody deletes would be missed unt
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
+from functools import partial
 
 from lighterman.linux.link_monitor import LinkMonitor
-from lighterman.linux.nft import NftMonitor
+from lighterman.linux.nft import NftMonitor, own_thread
 from lighterman.networks.firewall import Firewall
 from lighterman.networks.kernel import Kernel
 
@@ -44,8 +44,8 @@ class Guard:
 
     async def start(self) -> None:
         """Begin to watch."""
-        self._own_thread = await self._kernel.call(threading.get_native_id)
         if self._rules is not None:
+            self._own_thread = await self._kernel.call(partial(own_thread, self._kernel.nft))
             asyncio.get_running_loop().add_reader(self._rules.socket, self._hear_of_rules, self._rules)
         asyncio.get_running_loop().add_reader(self._links.socket, self._hear_of_links)
 
