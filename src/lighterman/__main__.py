@@ -31,7 +31,7 @@ from lighterman.daemon.config import (
 from lighterman.errdefs import EngineError, InvalidParameter
 
 _LISTS = """allow-nondistributable-artifacts cdi-spec-dirs cluster-store-opts
-    exec-opts node-generic-resources storage-opts
+    exec-opts storage-opts
     """.split()  # noqa: SIM905 a list of words reads best as words
 """Refused options whose flag is the singular of the key."""
 _OTHERWISE = {"containerd-plugin-namespace": "containerd-plugins-namespace"}

@@ -22,6 +22,7 @@ from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.node import birth, cluster, leader, rotation
 from lighterman.swarm.node.addresses import Place
+from lighterman.swarm.node.manager import ticks
 from lighterman.swarm.node.tell import Told, message
 from lighterman.swarm.state import Change, Kind, Node, NodeStatus, Put, State, Write
 
@@ -172,3 +173,12 @@ def test_an_event_tells_what_is_different(
 def test_an_update_that_says_nothing_of_a_setting_gives_it_its_default() -> None:
     spec = cluster.merged(SwarmSpec(), cluster.init_spec(SwarmInitBody()))
     assert replace(spec, name="default") == cluster.init_spec(SwarmInitBody())
+
+
+@pytest.mark.parametrize(
+    ("operator", "both"), [((0, 0), (1, 10)), ((3, 0), (3, 15)), ((0, 40), (1, 40)), ((2, 20), (2, 20))]
+)
+def test_an_operators_ticks_go_before_those_of_the_swarm(
+    operator: tuple[int, int], both: tuple[int, int]
+) -> None:
+    assert ticks(RaftConfig(10000, 0, 500, 10, 1), *operator) == both

@@ -36,6 +36,8 @@ class EngineInfo(Struct, frozen=True):
     """Name -> program and arguments of each OCI runtime that containers may ask for."""
     logging_driver: str = "json-file"
     labels: tuple[str, ...] = ()
+    generic_resources: tuple[Struct, ...] = ()
+    """`apitypes.service.GenericResource`, loaded where there are some."""
     debug: bool = False
     experimental: bool = False
     api: Span = ALL

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msgspec import UNSET, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from lighterman.apitypes.build import BuildCache
 from lighterman.apitypes.container import ContainerSummary
@@ -97,7 +97,7 @@ class SystemInfo(Wire, frozen=True, kw_only=True):
     registry_config: RegistryConfig
     ncpu: int = field(name="NCPU")
     mem_total: int
-    generic_resources: list[dict[str, str]] | None
+    generic_resources: list[Struct] | None
     docker_root_dir: str
     http_proxy: str
     https_proxy: str

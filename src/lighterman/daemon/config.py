@@ -301,6 +301,17 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", fo
             "Address or interface where nodes of a swarm find this one, if init does not say",
         ),
     ] = ""
+    swarm_raft_heartbeat_tick: Annotated[
+        int,
+        Flag("swarm-raft-heartbeat-tick", "Ticks (0.1 s) between a leading manager's signs; 0: as its swarm"),
+    ] = 0
+    swarm_raft_election_tick: Annotated[
+        int, Flag("swarm-raft-election-tick", "Ticks (0.1 s) until a manager misses them; 0: as its swarm")
+    ] = 0
+    node_generic_resources: Annotated[
+        tuple[str, ...],
+        Flag("node-generic-resource", "What tasks of a swarm may reserve here, as KIND=NAME or KIND=NUMBER"),
+    ] = ()
     authorization_plugins: Annotated[
         tuple[str, ...],
         Flag("authorization-plugin", "Plugin that is asked before a request is answered, and after"),
@@ -370,11 +381,8 @@ REFUSED: Mapping[str, str] = {
     "cpu-rt-period": "the parents of a container get what it asks for",
     "cpu-rt-runtime": "the parents of a container get what it asks for",
     "cri-containerd": _NO_CONTAINERD,
-    "network-control-plane-mtu": _YET,
+    "network-control-plane-mtu": "nodes do not gossip: what they tell each other goes over TCP",
     "network-diagnostic-port": "nothing listens there",
-    "node-generic-resources": _YET,
-    "swarm-raft-election-tick": _YET,
-    "swarm-raft-heartbeat-tick": _YET,
     "userland-proxy-path": "there is no userland proxy",
 }
 """dockerd's options that change nothing here, and why. Source: dockerd 20.10.24 and moby's daemon/config."""

@@ -7,6 +7,7 @@ from lighterman.api import versions
 from lighterman.daemon.certificates import tls_context
 from lighterman.daemon.config import LEVELS, EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
+from lighterman.daemon.generic_resources import generic_resources
 from lighterman.daemon.listeners import (
     parse_hosts,
     parse_metrics_addr,
@@ -55,6 +56,8 @@ def validate(config: EngineConfig) -> None:
         if not path.startswith("/"):
             raise InvalidParameter(f"{path!r} must be an absolute path")
     conflict_free_labels(config.labels)
+    generic_resources(config.node_generic_resources)
+    _validate_ticks(config)
     for registry in config.insecure_registries:
         _validate_registry(registry)
     for mirror in config.registry_mirrors:
@@ -106,6 +109,19 @@ def _validate_versions(config: EngineConfig) -> None:
     if versions.parse(config.min_api_version) > versions.parse(config.api_max):
         raise InvalidParameter(
             f"min-api-version {config.min_api_version} is above api-max {config.api_max}: none is served"
+        )
+
+
+def _validate_ticks(config: EngineConfig) -> None:
+    """Raises: InvalidParameter for what etcd cannot work with."""
+    heartbeat, election = config.swarm_raft_heartbeat_tick, config.swarm_raft_election_tick
+    for name, ticks, most in (("heartbeat", heartbeat, 100), ("election", election, 500)):
+        if not 0 <= ticks <= most:
+            raise InvalidParameter(f"swarm-raft-{name}-tick: {ticks} is not between 0 and {most}")
+    if heartbeat and election and election < 5 * heartbeat:
+        raise InvalidParameter(
+            f"swarm-raft-election-tick ({election}) must be at least five times swarm-raft-heartbeat-tick "
+            f"({heartbeat})"
         )
 
 

@@ -28,6 +28,7 @@ from lighterman.containers.log_drivers import Expected
 from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
+from lighterman.daemon.generic_resources import generic_resources
 from lighterman.daemon.listeners import exposures
 from lighterman.daemon.process import close_to_others
 from lighterman.daemon.remap import id_map_of
@@ -369,6 +370,9 @@ def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
         version=__version__,
         labels=conflict_free_labels(config.labels),
         default_advertise_addr=config.swarm_default_advertise_addr,
+        generic_resources=generic_resources(config.node_generic_resources),
+        heartbeat_ticks=config.swarm_raft_heartbeat_tick,
+        election_ticks=config.swarm_raft_election_tick,
     )
 
 
@@ -438,6 +442,7 @@ def engine_info(config: EngineConfig, engine_id: str, runtime: Runtime) -> Engin
         },
         logging_driver=config.log_driver,
         labels=conflict_free_labels(config.labels),
+        generic_resources=generic_resources(config.node_generic_resources),
         debug=config.debug,
         insecure_registries=insecure_registries(config),
         registry_mirrors=tuple(f"{mirror.rstrip('/')}/" for mirror in config.registry_mirrors),

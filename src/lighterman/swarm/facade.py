@@ -18,6 +18,7 @@ from lighterman.lib.effects import in_thread
 from lighterman.swarm.errors import LeftMeanwhile, NoSwarm, NotInSwarm, NotLocked, NotManager, SwarmExists
 
 if TYPE_CHECKING:
+    from lighterman.apitypes.service import GenericResource
     from lighterman.apitypes.swarm import SwarmInfo, SwarmInitBody, SwarmJoinBody
     from lighterman.swarm.node import Node
     from lighterman.swarm.node.manager import Manager
@@ -41,6 +42,11 @@ class Engine(Struct, frozen=True):
     """key=value labels of the engine."""
     default_advertise_addr: str = ""
     """An address or the name of an interface; "" lets the engine look."""
+    generic_resources: "tuple[GenericResource, ...]" = ()
+    """What tasks may reserve here."""
+    heartbeat_ticks: int = 0
+    """Of the consensus of managers; 0: as the swarm's settings say."""
+    election_ticks: int = 0
     etcd_binary: str = "etcd"
 
 

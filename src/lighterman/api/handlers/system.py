@@ -174,7 +174,7 @@ def engine_info(
         registry_config=registries(engine),
         ncpu=host.ncpu,
         mem_total=host.mem_total_bytes,
-        generic_resources=None,
+        generic_resources=list(engine.generic_resources) or None,
         docker_root_dir=engine.data_root,
         http_proxy=without_credentials(from_environment("HTTP_PROXY", os.environ)),
         https_proxy=without_credentials(from_environment("HTTPS_PROXY", os.environ)),

@@ -21,7 +21,11 @@ def describe(credentials: Credentials) -> NodeDescription:
     return NodeDescription(
         hostname=host.hostname,
         platform=Platform(host.machine, "linux"),
-        resources=Resources(nano_cpus=host.ncpu * 1_000_000_000, memory_bytes=host.mem_total_bytes),
+        resources=Resources(
+            nano_cpus=host.ncpu * 1_000_000_000,
+            memory_bytes=host.mem_total_bytes,
+            generic_resources=list(credentials.engine.generic_resources),
+        ),
         engine=EngineDescription(credentials.engine.version, labels, plugins),
         tls_info=tls_info(credentials),
     )

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 
+from lighterman.apitypes.swarm import RaftConfig
 from lighterman.errdefs import NotFound, System
 from lighterman.lib.effects import in_thread
 from lighterman.swarm.ca.certificates import Identity
@@ -97,6 +98,7 @@ class Manager:
         self._client_context = client_context
         self.keep_keys = keep_keys
         own = ((self.node_id, peer_url(membership)),)
+        heartbeat, election = ticks(membership.raft, engine.heartbeat_ticks, engine.election_ticks)
         self._config = MemberConfig(
             binary=engine.etcd_binary,
             directory=engine.root / "etcd",
@@ -107,8 +109,8 @@ class Manager:
             cluster=cluster or own,
             joins=joins,
             force_new_cluster=force_new_cluster,
-            heartbeat_ms=TICK_MS * membership.raft.heartbeat_tick,
-            election_ms=TICK_MS * membership.raft.election_tick,
+            heartbeat_ms=TICK_MS * heartbeat,
+            election_ms=TICK_MS * election,
             snapshot_count=membership.raft.snapshot_interval,
             max_snapshots=(membership.raft.keep_old_snapshots or 0) + 1,  # 0 would be all of them
         )
@@ -393,6 +395,15 @@ class Manager:
 def peer_url(membership: Membership) -> str:
     """Where the other members of etcd find this one."""
     return f"https://{join_port(split_port(membership.advertise)[0], membership.peer_port)}"
+
+
+def ticks(raft: RaftConfig, heartbeat: int, election: int) -> tuple[int, int]:
+    """Between two signs of a leading member, and until the others miss them: the operator's, or the swarm's.
+
+    One of the two may be the operator's; etcd starts only if the second is five times the first.
+    """
+    heartbeat = heartbeat or raft.heartbeat_tick
+    return heartbeat, max(election or raft.election_tick, 5 * heartbeat)
 
 
 def write_peer_files(config: MemberConfig, keys: Keys) -> None:
