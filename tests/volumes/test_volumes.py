@@ -35,6 +35,10 @@ async def volumes(tmp_path: Path, db: Database) -> AsyncIterator[Volumes]:
     db.close()
 
 
+async def no_names() -> list[str]:
+    return []
+
+
 async def no_driver(name: str) -> NoReturn:
     raise NotFound(f'plugin "{name}" not found')
 
@@ -47,6 +51,7 @@ async def opened(root: Path, db: Database, workers: Workers | None = None) -> Vo
         users=lambda name: USED.get(name, []),
         workers=workers or Workers(),
         driver=no_driver,
+        driver_names=no_names,
     )
 
 
@@ -93,7 +98,7 @@ async def test_what_cannot_be_is_refused_in_dockers_words(
     with pytest.raises(kind) as refused:
         await volumes.create(body)
     assert str(refused.value) == text
-    assert volumes.list(Filters()).volumes == []
+    assert (await volumes.list(Filters())).volumes == []
 
 
 async def test_a_volume_outlives_the_engine(volumes: Volumes, tmp_path: Path, db: Database) -> None:
@@ -192,20 +197,20 @@ async def test_the_list_is_filtered(
 ) -> None:
     await volumes.create(VolumeCreateBody("used", labels={"a": "b"}))
     await volumes.create(VolumeCreateBody("free"))
-    assert [volume.name for volume in volumes.list(Filters(filters)).volumes] == names
+    assert [volume.name for volume in (await volumes.list(Filters(filters))).volumes] == names
     with pytest.raises(InvalidParameter, match="Invalid filter 'foo'"):
-        volumes.list(Filters({"foo": ("x",)}))
+        await volumes.list(Filters({"foo": ("x",)}))
 
 
-def test_a_filter_is_read_even_where_there_is_nothing(volumes: Volumes) -> None:
+async def test_a_filter_is_read_even_where_there_is_nothing(volumes: Volumes) -> None:
     with pytest.raises(InvalidParameter, match=r"Invalid filter 'dangling=\[invalid\]'"):
-        volumes.list(Filters({"dangling": ("invalid",)}))
+        await volumes.list(Filters({"dangling": ("invalid",)}))
 
 
 async def test_a_directory_that_vanished_is_told(volumes: Volumes) -> None:
     await volumes.create(VolumeCreateBody("ref_v"))
     volumes.path("ref_v").rmdir()
-    assert volumes.list(Filters()).warnings == [
+    assert (await volumes.list(Filters())).warnings == [
         f"volume ref_v: its directory {volumes.path('ref_v')} is gone"
     ]
     with pytest.raises(System, match="no such file or directory"):
@@ -221,7 +226,7 @@ async def test_a_start_finishes_what_a_kill_cut_short(volumes: Volumes, tmp_path
     (root / "found/_data/file").mkdir(parents=True)
     again = await opened(tmp_path, db)
     await again.reconcile([])
-    assert [volume.name for volume in again.list(Filters()).volumes] == ["found"]
+    assert [volume.name for volume in (await again.list(Filters())).volumes] == ["found"]
     assert os.listdir(root) == ["found"]
 
 
@@ -271,7 +276,7 @@ async def test_a_pruned_volume_comes_back_from_the_trash_as_it_was(volumes: Volu
     (volumes.path("data") / "f").write_text("12345")
     told = await volumes.prune(Filters())
     assert (told.volumes_deleted, told.space_reclaimed) == (["data"], 0)
-    assert volumes.list(Filters()).volumes == []
+    assert (await volumes.list(Filters())).volumes == []
     await volumes.create(VolumeCreateBody("data"))
     with pytest.raises(Conflict, match="a volume named data exists"):
         await volumes.bring_back("data")
@@ -297,7 +302,7 @@ async def test_the_trash_survives_a_start_until_its_time_is_over(
     last = await opened(tmp_path, db)
     trash.empty(tmp_path / "volumes", time.time() + 1)
     await last.reconcile([])
-    assert [volume.name for volume in last.list(Filters()).volumes] == ["one"]
+    assert [volume.name for volume in (await last.list(Filters())).volumes] == ["one"]
     assert os.listdir(tmp_path / "volumes") == ["one"]
 
 
@@ -316,7 +321,7 @@ async def test_a_kill_on_the_way_to_the_trash_or_back_loses_nothing(
     again.trash_s = 60
     await again.reconcile([])
     if moment == "on its way there":
-        assert again.list(Filters()).volumes == []
+        assert (await again.list(Filters())).volumes == []
         await again.bring_back("data")
     assert (await again.inspect("data")).labels == {"a": "b"}
 

@@ -15,6 +15,7 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,6 +219,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
             users=upward.volume_users,
             workers=workers,
             driver=plugins.volume_driver,
+            driver_names=partial(plugins.names, "VolumeDriver"),
         )
         volumes.trash_s = config.volume_trash
         volumes.owner = id_map.root if id_map else (0, 0)

@@ -22,6 +22,16 @@ class OtherDriver(Conflict):
         )
 
 
+class StaleVolume(Conflict):
+    """A volume of a plugin's that the plugin may not have any more; `reason` says more."""
+
+    def __init__(self, name: str, driver: str, reason: str) -> None:
+        super().__init__(
+            f"create {name}: conflict: volume name must be unique: "
+            f"found reference to volume '{name}' in driver '{driver}', {reason}"
+        )
+
+
 class BadVolume(InvalidParameter):
     """A name or an option that cannot be; `reason` says why."""
 

@@ -17,13 +17,21 @@ from msgspec.msgpack import decode, encode
 from lighterman.apitypes import volume as wire
 from lighterman.content import CountUsage, JobFailed, Workers
 from lighterman.db import Database, Rows
-from lighterman.errdefs import System
+from lighterman.errdefs import EngineError, System
 from lighterman.events import Events
 from lighterman.lib.effects import in_thread, to_end
 from lighterman.lib.filters import Filters
+from lighterman.plugins.errors import REFUSED
 from lighterman.volumes import directories, trash
-from lighterman.volumes.drivers import DriverVolumes, FindDriver
-from lighterman.volumes.errors import MountFailed, NameTaken, NoSuchVolume, OtherDriver, VolumeInUse
+from lighterman.volumes.drivers import DriverNames, DriverVolumes, FindDriver
+from lighterman.volumes.errors import (
+    MountFailed,
+    NameTaken,
+    NoSuchVolume,
+    OtherDriver,
+    StaleVolume,
+    VolumeInUse,
+)
 from lighterman.volumes.patience import patiently
 from lighterman.volumes.volume import (
     LOCAL,
@@ -48,7 +56,14 @@ class Volumes:
     """All volumes of this engine."""
 
     def __init__(
-        self, root: Path, db: Database, events: Events, users: Users, workers: Workers, driver: FindDriver
+        self,
+        root: Path,
+        db: Database,
+        events: Events,
+        users: Users,
+        workers: Workers,
+        driver: FindDriver,
+        driver_names: DriverNames,
     ) -> None:
         self._root = root
         root.mkdir(mode=0o701, parents=True, exist_ok=True)
@@ -56,7 +71,7 @@ class Volumes:
         self._events = events
         self._users = users
         self._workers = workers
-        self._drivers = DriverVolumes(driver)
+        self._drivers = DriverVolumes(driver, driver_names)
         self._rows = _ROWS.load(db)
         self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
         self._locks: dict[str, asyncio.Lock] = {}
@@ -75,9 +90,10 @@ class Volumes:
         users: Users,
         workers: Workers,
         driver: FindDriver,
+        driver_names: DriverNames,
     ) -> Volumes:
         """The room over `root`, the directory "volumes" of the data root."""
-        return cls(root, db, events, users, workers, driver)
+        return cls(root, db, events, users, workers, driver, driver_names)
 
     async def close(self) -> None:
         """Give up what is asked of plugins in the background."""
@@ -136,7 +152,10 @@ class Volumes:
         if driver == LOCAL:
             check_create(name, body.driver_opts or {})
         async with self._lock(name):
-            if (known := self._rows.get(name)) is None:
+            known = await self._known(name)
+            if known is None and body.name and not body.driver:
+                known = await self._adopted(name)
+            if known is None:
                 row = VolumeRow(
                     name, time.time_ns(), body.driver_opts, body.labels, not body.name, driver=driver
                 )
@@ -147,6 +166,36 @@ class Volumes:
             elif body.driver and known.driver != driver:
                 raise OtherDriver(name, known.driver)
         return on_the_wire(self.find(name), self.path(name))
+
+    async def _known(self, name: str) -> VolumeRow | None:
+        """The row of this name; that of what its plugin has no more is forgotten. Raises: StaleVolume."""
+        row = self._rows.get(name)
+        if row is None or row.is_ours:
+            return row
+        try:
+            await self._drivers.inspect(row)
+        except NoSuchVolume as error:
+            if self._users_of(name):
+                reason = (
+                    "but the volume was not found in the driver -- you may need to remove containers "
+                    "referencing this volume or force remove the volume to re-create it"
+                )
+                raise StaleVolume(name, row.driver, reason) from error
+            await self._db.write(_ROWS.delete(name))
+            del self._rows[name]
+            return None
+        except EngineError as error:
+            reason = f"but got an error while checking the driver: {error}"
+            raise StaleVolume(name, row.driver, reason) from error
+        return row
+
+    async def _adopted(self, name: str) -> VolumeRow | None:
+        """The row of a volume that a plugin has without our doing, kept from now on."""
+        row = await self._drivers.found(name)
+        if row is not None:
+            await self._db.write(_ROWS.put(name, row))
+            self._rows[name] = row
+        return row
 
     async def _made(self, row: VolumeRow) -> VolumeRow:
         """The row of a volume that is there now."""
@@ -192,8 +241,13 @@ class Volumes:
         return self._root / name / "_data" if row is None or row.is_ours else self._drivers.path(name)
 
     async def inspect(self, name: str) -> wire.Volume:
-        """For VolumeInspect. Raises: NoSuchVolume; System: its driver does not answer."""
-        row = self.find(name)
+        """For VolumeInspect, also of what plugins have without our doing.
+
+        Raises: NoSuchVolume; System: its driver does not answer.
+        """
+        row = self._rows.get(name) or await self._drivers.found(name)
+        if row is None:
+            raise NoSuchVolume(name)
         told = on_the_wire(row, self.path(name))
         if row.is_ours:
             return told
@@ -205,8 +259,20 @@ class Volumes:
             status=dict(status) or UNSET,
         )
 
-    def list(self, filters: Filters) -> wire.VolumeListResponse:
-        """For VolumeList; a warning for each volume whose directory somebody took away."""
+    async def list(self, filters: Filters) -> wire.VolumeListResponse:
+        """For VolumeList, with what plugins have without our doing; a warning for each volume whose directory
+        somebody took away, and for each plugin that does not answer."""
+        ours = self._listed(filters)
+        others, silent = await self._drivers.listed(filters.get("driver"))
+        theirs = [
+            structs.replace(on_the_wire(row, Path(told.mountpoint)), created_at=told.created_at)
+            for row, told in others
+            if row.name not in self._rows and is_asked_for(row, filters, used=bool(self._users_of(row.name)))
+        ]
+        volumes = sorted([*ours.volumes, *theirs], key=lambda volume: volume.name)
+        return wire.VolumeListResponse(volumes, [*(ours.warnings or ()), *silent] or None)
+
+    def _listed(self, filters: Filters) -> wire.VolumeListResponse:
         filters.check(("dangling", "driver", "label", "name"))
         filters.flag("dangling", default=False)  # it is wrong even where there is no volume
         rows = [
@@ -224,7 +290,7 @@ class Volumes:
     async def usage(self) -> Sequence[wire.Volume]:
         """All volumes, with their bytes on disk and how many containers refer to them."""
         found: list[wire.Volume] = []
-        for volume in self.list(Filters()).volumes:
+        for volume in self._listed(Filters()).volumes:
             size = await self._size_bytes(volume.name)
             used = wire.VolumeUsage(ref_count=len(self._users_of(volume.name)), size=size)
             found.append(structs.replace(volume, usage_data=used))
@@ -259,18 +325,20 @@ class Volumes:
         """
         async with self._lock(name):
             if name not in self._rows:
-                if force:
+                row = await self._drivers.found(name)
+                if row is None and force:
                     return
-                raise NoSuchVolume(name)
-            users = self._users_of(name)
-            if users:
+                if row is None:
+                    raise NoSuchVolume(name)
+            else:
+                row = self._rows[name]
+            if users := self._users_of(name):
                 raise VolumeInUse(name, users)
-            row = self._rows[name]
             if not row.is_ours:
                 await self._drivers.remove(row, whatever_happens=force)
             removed = await in_thread(directories.set_aside, self._root, name)
             await self._db.write(_ROWS.delete(name))
-            del self._rows[name]
+            self._rows.pop(name, None)
             self._events.publish("volume", "destroy", name, {"driver": row.driver})
             await in_thread(directories.delete_tree, removed)
 
@@ -355,13 +423,21 @@ class Volumes:
             if row.is_ours:
                 await self._mount(self.path(name), mount_plan(row.options))
             elif holder not in self._holders.get(name, {}):
-                row = await self._note(row, (*row.mounted, holder))
-                await self._drivers.mount(row, holder)
+                await self._mount_theirs(row, holder)
             told = self._holders.setdefault(name, {}).setdefault(holder, 0)
             self._holders[name][holder] = told + bool(destination)
         if destination:
             self._tell_mount(name, holder, destination, writable=writable, propagation=propagation)
         return self.path(name)
+
+    async def _mount_theirs(self, row: VolumeRow, holder: str) -> None:
+        before, row = row.mounted, await self._note(row, (*row.mounted, holder))
+        try:
+            await self._drivers.mount(row, holder)
+        except MountFailed as error:
+            if isinstance(error.__cause__, REFUSED):  # else it may have done it all the same
+                await self._note(row, before)
+            raise
 
     async def unmount(self, name: str, holder: str) -> None:
         """Let go of the volume wherever `holder` has it; idempotent. The last one takes the mount away."""

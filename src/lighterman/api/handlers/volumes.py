@@ -7,7 +7,7 @@ from lighterman.apitypes.volume import VolumeCreateBody
 
 async def list_(request: Request, rooms: Rooms) -> Answer:
     """VolumeList."""
-    return reply(rooms.volumes.list(request.filters()))
+    return reply(await rooms.volumes.list(request.filters()))
 
 
 async def inspect(request: Request, rooms: Rooms) -> Answer:

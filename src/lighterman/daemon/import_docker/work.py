@@ -4,7 +4,7 @@ They are the same rooms with the same rows, so nothing has to be known twice of 
 cut off in the middle is tidied up by the next start of the engine, as always.
 """
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,9 +108,14 @@ async def _rooms(data_root: Path) -> AsyncIterator[tuple[Images, Volumes]]:
             users=lambda name: (),
             workers=workers,
             driver=_no_driver,
+            driver_names=_no_names,
         )
         opened.push_async_callback(volumes.close)
         yield images, volumes
+
+
+async def _no_names() -> Sequence[str]:
+    return ()
 
 
 async def _no_driver(name: str) -> "VolumeDriver":
