@@ -46,6 +46,13 @@ def test_command_is_the_entrypoint_and_args_are_the_command() -> None:
     assert made(wire.ContainerSpec(image="busybox", args=["x"])).body.entrypoint is None
 
 
+def test_a_task_is_told_what_it_was_given() -> None:
+    given = [wire.GenericResource(wire.NamedGenericResource("gpu", name)) for name in ("A", "B")]
+    given.append(wire.GenericResource(None, wire.DiscreteGenericResource("ssd", 2)))
+    body = made(wire.ContainerSpec(image="busybox"), generic_resources=tuple(given)).body
+    assert body.env == ["DOCKER_RESOURCE_GPU=A,B", "DOCKER_RESOURCE_SSD=2"]
+
+
 def test_placeholders_are_filled_in_env_mounts_and_host_name() -> None:
     spec = wire.ContainerSpec(
         image="busybox",

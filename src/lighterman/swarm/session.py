@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from lighterman.apitypes.service import Driver, PortConfig, TaskSpec, TaskStatus
+from lighterman.apitypes.service import Driver, GenericResource, PortConfig, TaskSpec, TaskStatus
 from lighterman.apitypes.swarm import NodeDescription
 
 HEARTBEAT_PERIOD_S = 2.5
@@ -150,6 +150,8 @@ class AssignedTask(Body, frozen=True):
     """The task's own, or the swarm's default."""
     registry_auth: str = ""
     """X-Registry-Auth as the client sent it."""
+    generic_resources: tuple[GenericResource, ...] = ()
+    """What it was given of those that it reserves."""
 
 
 class AssignedSecret(Body, frozen=True):

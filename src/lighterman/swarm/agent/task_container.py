@@ -4,7 +4,7 @@ Source: daemon/cluster/executor/container/container.go and validate.go of moby 2
 """
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_interface
 from typing import Any
 
@@ -24,9 +24,9 @@ from lighterman.apitypes.service import (
     ConfigReference,
     ContainerSpec,
     FileTarget,
+    GenericResource,
     Privileges,
     SecretReference,
-    TaskSpec,
 )
 from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import GivenFile
@@ -70,7 +70,7 @@ def task_container(task: AssignedTask, node_id: str, node: NodeDescription) -> T
             user=spec.user,
             tty=spec.tty,
             open_stdin=spec.open_stdin,
-            env=[*spec.env, *_generic(task.spec)] or None,
+            env=[*spec.env, *_generic(task.generic_resources)] or None,
             entrypoint=spec.command or None,
             cmd=spec.args or None,
             working_dir=spec.dir,
@@ -247,14 +247,14 @@ def _security(privileges: Privileges | None) -> list[str]:
     return told
 
 
-def _generic(spec: TaskSpec) -> list[str]:
-    """Environment that tells of generic resources that were reserved: named ones come with the assignment."""
-    reserved = spec.resources.reservations if spec.resources else None
-    return [
-        f"DOCKER_RESOURCE_{each.named_resource_spec.kind.upper()}={each.named_resource_spec.value}"
-        for each in (reserved.generic_resources if reserved else ())
-        if each.named_resource_spec is not None
-    ]
+def _generic(given: Iterable[GenericResource]) -> list[str]:
+    """Environment that tells of what the task was given. Source: SwarmKit, genericresource.EnvFormat."""
+    told: dict[str, list[str]] = {}
+    for each in given:
+        spec = each.named_resource_spec or each.discrete_resource_spec
+        if spec is not None:
+            told.setdefault(spec.kind.upper(), []).append(str(spec.value))
+    return [f"DOCKER_RESOURCE_{kind}={','.join(values)}" for kind, values in told.items()]
 
 
 def _secret(reference: SecretReference) -> GivenFile:

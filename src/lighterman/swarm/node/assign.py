@@ -91,6 +91,7 @@ def assigned_task(state: State, task: Task) -> AssignedTask | None:
         host_ports=tuple(port for port in ports if port.publish_mode == "host"),
         log_driver=template.spec.log_driver or default,
         registry_auth=service.registry_auth if service is not None else "",
+        generic_resources=task.generic_resources,
     )
 
 
