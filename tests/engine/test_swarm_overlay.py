@@ -307,9 +307,13 @@ def test_a_node_that_leaves_keeps_nothing(cluster: Cluster, hosts: tuple[Host, H
     """The last test: the worker is out of the swarm then."""
     manager, worker = hosts
     serve(manager, "gone", "--network", "net1", "-p", "8080:80")
+    worker.docker.run("-d", "--name", "stays", "--network", "net1", "busybox", "sleep", "600")
     node = worker.id
     worker.docker("swarm", "leave")
     assert managed(worker) == []
+    stays = worker.docker.inspect("stays")
+    assert (stays["State"]["Running"], stays["NetworkSettings"]["Networks"]) == (True, {})
+    worker.docker("rm", "-f", "stays")
     networks = worker.docker.out("network", "ls", "--format", "{{.Name}}").split()
     assert set(networks) == {"bridge", "docker_gwbridge", "host", "none"}
     traces = worker.engine.traces()

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman import containers
+from lighterman.apitypes.network import NetworkDisconnectBody
 from lighterman.apitypes.service import TaskStatus
 from lighterman.apitypes.swarm import NodeDescription
 from lighterman.containers import Container, Containers
@@ -274,7 +275,8 @@ async def _remove(cs: Containers, container_id: str) -> None:
 
 
 async def forget_all(cs: Containers) -> None:
-    """The node has left its swarm: containers of its tasks, what it remembers of them, and networks go."""
+    """The node has left its swarm: containers of its tasks, what it remembers of them, and networks go. Plain
+    containers run on, without those networks."""
     async with Group() as group:
         for container in cs:
             if container.managed:
@@ -284,5 +286,5 @@ async def forget_all(cs: Containers) -> None:
     for row in cs.networks.overlays.rows:
         for sandbox in cs.networks.in_network(row.id):
             with contextlib.suppress(EngineError):
-                await cs.networks.leave(sandbox.id, row.id)
+                await containers.disconnect(cs, row.id, NetworkDisconnectBody(sandbox.id, force=True))
         await cs.networks.overlays.forget(row.id)
