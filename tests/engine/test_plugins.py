@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon
+from tests.support.images import digest
 from tests.support.plugins import PYTHON, announced, context, plugin_host
-from tests.support.registry import Registry
+from tests.support.registry import MANIFEST, Registry
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.beyond_dockerd
@@ -140,8 +141,35 @@ def test_a_plugin_goes_to_a_registry_and_comes_back_with_what_it_may(
         assert told["Settings"]["Env"] == ["MOOD=wild"]
         assert told["PluginReference"] == second
         docker("plugin", "enable", "p")
+        told = as_dockerd_pushes(registry, "me/p", "2", "3")
+        docker("plugin", "install", "--grant-all-permissions", "--alias", "q", told)
     finally:
         registry.close()
+
+
+def as_dockerd_pushes(registry: Registry, repository: str, tag: str, other: str) -> str:
+    """The plugin under another tag as dockerd since 20.10 makes it: its layer is known by the packed one."""
+    manifest = json.loads(registry.manifest(repository, tag, MANIFEST))
+    config = json.loads(registry.curl("-L", f"{repository}/blobs/{manifest['config']['digest']}"))
+    config["rootfs"]["diff_ids"] = [layer["digest"] for layer in manifest["layers"]]
+    document = json.dumps(config).encode()
+    manifest["config"] |= {"digest": digest(document), "size": len(document)}
+    where = registry.curl("-X", "POST", "-D", "-", "-o", "/dev/null", f"{repository}/blobs/uploads/").decode()
+    place = next(line.partition(" ")[2] for line in where.splitlines() if line.startswith("Location:"))
+    put = ("-X", "PUT", "--data-binary", "@-", "-H")
+    registry.curl(
+        *put,
+        "Content-Type: application/octet-stream",
+        f"{place.strip().partition('/v2/')[2]}&digest={digest(document)}",
+        data=document,
+    )
+    registry.curl(
+        *put,
+        f"Content-Type: {MANIFEST}",
+        f"{repository}/manifests/{other}",
+        data=json.dumps(manifest).encode(),
+    )
+    return f"{registry.name}/{repository}:{other}"
 
 
 def test_a_plugin_that_does_not_listen_is_not_enabled(docker: DockerCLI, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Distribution:
     async def pull(self, wish: PullWish, emit: Emit) -> PluginRow:
         """Install a plugin, or leave nothing. Raises: InvalidParameter, NotFound, Unauthorized, System."""
         async with AsyncExitStack() as held:
-            remote, fresh = await self._fetch(wish, emit, held)
+            remote, chain, fresh = await self._fetch(wish, emit, held)
             row = PluginRow(
                 id=secrets.token_hex(32),
                 name=wish.name,
@@ -104,7 +104,7 @@ class Distribution:
                 settings=initial_settings(remote.config),
                 document=remote.document,
                 manifest=remote.came.raw,
-                chain=chain_ids(diff_ids(remote.config)),
+                chain=chain,
             )
             return await self._installer.install(row, fresh)
 
@@ -114,7 +114,7 @@ class Distribution:
         Raises: as `pull`; then the plugin is what it was.
         """
         async with AsyncExitStack() as held:
-            remote, fresh = await self._fetch(wish, emit, held)
+            remote, chain, fresh = await self._fetch(wish, emit, held)
             config, settings = carried_over(row.settings, remote.config)
             upgraded = PluginRow(
                 id=row.id,
@@ -126,7 +126,7 @@ class Distribution:
                 settings=settings,
                 document=remote.document,
                 manifest=remote.came.raw,
-                chain=chain_ids(diff_ids(remote.config)),
+                chain=chain,
             )
             return await self._installer.install(upgraded, fresh, replaced=row)
 
@@ -157,8 +157,8 @@ class Distribution:
 
     async def _fetch(
         self, wish: PullWish, emit: Emit, held: AsyncExitStack
-    ) -> tuple[_Remote, list[NewLayer]]:
-        """What the registry has, checked, and its layers that are not here, unpacked."""
+    ) -> tuple[_Remote, tuple[str, ...], list[NewLayer]]:
+        """What the registry has, checked, its layers, and those of them that are not here, unpacked."""
         reference = wish.reference
         try:
             opened = self._around.registry.open(reference, wish.auth, kind=_KIND)
@@ -169,9 +169,9 @@ class Distribution:
         emit(status(f"Pulling from {reference.familiar_name}", id=reference.tag or reference.digest))
         emit(status(f"Digest: {remote.came.digest}"))
         check_privileges(remote.config, wish.allowed)
-        fresh = await self._unpack(repository, remote, emit, held)
+        chain, fresh = await self._unpack(repository, remote, emit, held)
         self._tell(reference.familiar(), wish.name, "pull")
-        return remote, fresh
+        return remote, chain, fresh
 
     async def _remote(self, repository: Repository, reference: Reference) -> _Remote:
         came = await repository.manifest(reference.digest or reference.tag)
@@ -192,20 +192,23 @@ class Distribution:
 
     async def _unpack(
         self, repository: Repository, remote: _Remote, emit: Emit, held: AsyncExitStack
-    ) -> list[NewLayer]:
+    ) -> tuple[tuple[str, ...], list[NewLayer]]:
         wanted, layers = diff_ids(remote.config), remote.manifest.layers
         if len(wanted) != len(layers) or not layers:
             raise System("layers from manifest don't match plugin configuration")
-        chain = chain_ids(wanted)
+        found: list[str] = []
         fresh: list[NewLayer] = []
-        for number, layer in enumerate(layers):
+        for diff_id, layer in zip(wanted, layers, strict=True):
             short = _short(layer.digest)
-            if self._around.snapshots.layer(chain[number]) is not None:
+            if diff_id == layer.digest:
+                diff_id = ""  # dockerd since 20.10 writes down the packed layer: what is in it shows later
+            elif self._around.snapshots.layer(chain_ids([*found, diff_id])[-1]) is not None:
                 emit(action("Already exists", short))
+                found.append(diff_id)
                 continue
             place = await self._installer.ingest(held)
             source = repository.download(layer.digest, attempts=ATTEMPTS)
-            job = UnpackLayer(source, layer.digest, layer.size, wanted[number])
+            job = UnpackLayer(source, layer.digest, layer.size, diff_id)
             fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 unpacked = await self._around.workers.run(job, [fd], _steps(short, emit))
@@ -214,8 +217,10 @@ class Distribution:
             finally:
                 os.close(fd)
             emit(action("Complete", short))
-            fresh.append(NewLayer(chain[number], chain[number - 1] if number else "", place, unpacked))
-        return fresh
+            found.append(unpacked.diff_id)
+            below, chain_id = ["", *chain_ids(found)][-2:]
+            fresh.append(NewLayer(chain_id, below, place, unpacked))
+        return chain_ids(found), fresh
 
     # back
 
