@@ -140,7 +140,7 @@ def test_an_unlock_key_is_read_as_it_is_shown() -> None:
     key = new_unlock_key()
     assert parse_key(human_key(key)) == key
     for wrong in ("", "x", "SWMKEY-1-", "SWMKEY-1-short", human_key(key)[:-1]):
-        with pytest.raises(InvalidParameter):
+        with pytest.raises(InvalidParameter, match="invalid key string"):
             parse_key(wrong)
 
 

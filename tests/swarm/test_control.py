@@ -62,6 +62,11 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
         'services of the runtime type "plugin" are not supported: install example/plugin on each node with '
         "`docker plugin install`",
     ),
+    (
+        task(Networks=[{"Target": "host", "DriverOpts": {"b": "1", "a": "2"}}]),
+        400,
+        RPC.format("InvalidArgument", "the networks of a swarm have no options of endpoints: a, b"),
+    ),
     ({"Name": "a b"}, 400, RPC.format("InvalidArgument", "name must be valid as a DNS name component")),
     ({"Name": "a" * 64}, 400, RPC.format("InvalidArgument", "name must be 63 characters or fewer")),
     (

@@ -37,7 +37,7 @@ def check_wish(row: NetworkRow, wish: EndpointWish) -> None:
                 "user specified IP address is supported only when connecting to networks with user "
                 "configured subnets"
             )
-    if wish.driver_opts and not row.is_remote and row.scope != "swarm":  # dockerd takes and forgets them
+    if wish.driver_opts and not row.is_remote:  # dockerd takes and forgets them
         names = ", ".join(sorted(wish.driver_opts))
         raise InvalidParameter(f"the network driver {row.driver} has no options of endpoints: {names}")
     for text in wish.link_local:
@@ -227,6 +227,7 @@ def rules_of(row: NetworkRow) -> BridgeRules:
         internal=row.internal,
         icc=options.flag(row.options, options.ICC),
         masquerade=options.flag(row.options, options.MASQUERADE),
+        source=row.options.get(options.HOST_IPV4, ""),
     )
 
 

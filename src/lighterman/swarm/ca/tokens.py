@@ -85,5 +85,5 @@ def parse_key(text: str) -> bytes:
         if len(key) != 32:
             raise ValueError(text)
     except (ValueError, binascii.Error):
-        raise InvalidParameter("invalid encryption key") from None
+        raise InvalidParameter("invalid key string") from None
     return key

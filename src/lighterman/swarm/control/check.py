@@ -8,6 +8,7 @@ from lighterman.apitypes.service import (
     ContainerSpec,
     EndpointSpec,
     FileTarget,
+    NetworkAttachmentConfig,
     ResourceRequirements,
     RestartPolicy,
     ServiceSpec,
@@ -46,6 +47,7 @@ def check(spec: ServiceSpec) -> None:
     _check_secrets(task.container_spec)
     _check_configs(task.container_spec)
     _check_container(task.container_spec)
+    _check_networks((*task.networks, *spec.networks))
     _check_mode(spec)
     _check_update(spec.update_config)
     _check_update(spec.rollback_config)
@@ -64,6 +66,13 @@ def _check_rebalance(spec: ServiceSpec) -> None:
         raise InvalidArgument(
             f"label {rebalance.LABEL} is for replicated services without placement preferences"
         )
+
+
+def _check_networks(wishes: Iterable[NetworkAttachmentConfig]) -> None:
+    """No driver of a swarm's networks has options of endpoints; dockerd takes and forgets them."""
+    names = sorted({name for wish in wishes for name in wish.driver_opts})
+    if names:
+        raise InvalidArgument(f"the networks of a swarm have no options of endpoints: {', '.join(names)}")
 
 
 def _check_mode(spec: ServiceSpec) -> None:
