@@ -186,11 +186,13 @@ def test_what_is_wrong_is_refused_before_anything_is_said(
         ("STOPSIGNAL FOO", "Invalid signal: FOO"),
         ('RUN ["nosuch"]', 'exec: "nosuch": executable file not found in $PATH: unknown'),
         ("COPY --from=Nobody f /x", "invalid from flag value Nobody: invalid reference format"),
+        ("ADD cut.tar /", "failed to copy files: Error processing tar file(exit status 1): unexpected EOF"),
         ("VOLUME /etc /etc/passwd", "cannot mount volume over existing file, file exists "),
     ],
 )
 def test_what_fails_on_the_way_is_the_last_message(http: Http, dockerfile: str, words: str) -> None:
-    built = build(http, f"FROM busybox\n{dockerfile}\n", "forcerm=1", {"f": b""})
+    files = {"f": b"", "cut.tar": tarball([(entry("x"), b"")])[: 3 * 512 - 1]}
+    built = build(http, f"FROM busybox\n{dockerfile}\n", "forcerm=1", files)
     assert built.status == 200
     assert words in built.error
 

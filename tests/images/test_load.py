@@ -17,7 +17,7 @@ from tests.content.archives import archive, file, hardlink, symlink
 from tests.images.shelf import Shelf, config, digest, heard, ids, layer, opened, put, said, saved, sent
 from tests.support.waiting import until
 
-from lighterman.errdefs import InvalidParameter, NotFound, System
+from lighterman.errdefs import Conflict, InvalidParameter, NotFound, System
 from lighterman.images import ImportWish
 from lighterman.lib import tar
 from lighterman.lib.tar import Entry
@@ -193,7 +193,35 @@ def manifest_of(**fields: object) -> bytes:
     return archive(file("manifest.json", json.dumps([fields]).encode()), file("c.json", config(layer("f"))))
 
 
+def made_from(parent: str, other: str) -> bytes:
+    """An image of two layers, and one of the lower alone, and the parents that the archive says they have."""
+    members = [file("low", layer("low")), file("top", layer("top"))]
+    members += [file("1.json", config(layer("low"), layer("top"))), file("2.json", config(layer("low")))]
+    manifest = [
+        {"Config": "1.json", "Layers": ["low", "top"], "Parent": parent},
+        {"Config": "2.json", "Layers": ["low"], "Parent": other},
+    ]
+    return archive(*members, file("manifest.json", json.dumps(manifest).encode()))
+
+
+UPPER, LOWER = digest(config(layer("low"), layer("top"))), digest(config(layer("low")))
+
+
+async def test_images_of_one_archive_keep_what_they_were_made_from(tmp_path: Path) -> None:
+    async with opened(tmp_path / "one") as shelf:
+        await heard(shelf.images.load(sent(made_from(LOWER, digest(b"not in the archive")))))
+        again = b"".join([piece async for piece in shelf.images.save([UPPER, LOWER])])
+    for root, data in (("one", b""), ("other", again)):
+        async with opened(tmp_path / root) as shelf:
+            if data:
+                await heard(shelf.images.load(sent(data)))
+            assert (shelf.images.find(UPPER).parent, shelf.images.find(LOWER).parent) == (LOWER, "")
+            with pytest.raises(Conflict):
+                await shelf.images.delete(LOWER, force=False, noprune=False)
+
+
 BAD = {
+    "a parent that is none": (made_from("", UPPER), f"image {UPPER} is not a valid parent for {LOWER}"),
     "no archive": (
         b"no archive" * 100,
         "Error processing tar file(exit status 1): archive/tar: invalid tar header",

@@ -38,6 +38,11 @@ async def test_what_is_not_there_is_named_in_full(shelf: Shelf) -> None:
         shelf.images.find("UP")
 
 
+async def test_a_blank_name_is_none(shelf: Shelf) -> None:
+    with pytest.raises(InvalidParameter, match=r"^image name cannot be blank$"):
+        await shelf.images.delete(" ")
+
+
 async def test_a_list_is_newest_first_and_has_no_names_where_there_are_none(shelf: Shelf) -> None:
     old, new = await put(shelf, "a:1", day=1), await put(shelf, day=2)
     summaries = shelf.images.list(Filters())

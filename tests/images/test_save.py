@@ -48,6 +48,7 @@ async def test_an_archive_is_what_docker_and_oci_expect(shelf: Shelf) -> None:
     manifest = json.loads(found[f"blobs/sha256/{entries[0]['digest'][7:]}"])
     assert [one["digest"] for one in manifest["layers"]] == [digest(one) for one in layers]
     assert [one["size"] for one in manifest["layers"]] == [len(one) for one in layers]
+    assert found[f"{image_id[7:]}.json"] == found[item["Config"]]
     top = json.loads(found["repositories"])["a"]["1"]
     assert found[f"{top}/layer.tar"] == layers[1]
     below = json.loads(found[f"{top}/json"])["parent"]

@@ -132,3 +132,21 @@ def test_any_bytes_are_an_archive_or_refused(data: bytes) -> None:
         read(data, cut=700)
     except TarError:
         return
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(1024, ""), (512, ""), (0, ""), (1023, "unexpected EOF"), (1, "unexpected EOF")]
+)
+def test_the_end_is_two_empty_blocks_or_less_but_no_piece_of_one(end: int, said: str) -> None:
+    """As Go reads it. A short block is an archive that was cut off."""
+    data = tar.header(Entry(b"f")) + bytes(end)
+    if said:
+        with pytest.raises(TarError, match=said):
+            read(data)
+    else:
+        assert [entry.name for entry, _ in read(data)] == [b"f"]
+
+
+def test_nothing_comes_behind_an_empty_block_but_another() -> None:
+    with pytest.raises(TarError, match="invalid tar header"):
+        read(bytes(tar.BLOCK) + archive((Entry(b"f"), b"")))

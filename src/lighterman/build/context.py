@@ -51,10 +51,13 @@ def _bad_archive(error: JobFailed) -> EngineError:
     text = str(error)
     if error.kind not in ("damaged", "refused"):
         return System(text)
-    if text == "unexpected EOF":
-        return InvalidParameter(text)
+    return InvalidParameter(text if text == "unexpected EOF" else archive_trouble(text))
+
+
+def archive_trouble(text: str) -> str:
+    """What Docker says of an archive that cannot be unpacked."""
     reader = "archive/tar: " if text.startswith("invalid tar header") else ""
-    return InvalidParameter(f"Error processing tar file(exit status 1): {reader}{text}")
+    return f"Error processing tar file(exit status 1): {reader}{text}"
 
 
 def take_dockerfile(context: Context, name: str) -> bytes:

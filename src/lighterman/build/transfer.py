@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lighterman.build.context import Context
+from lighterman.build.context import Context, archive_trouble
 from lighterman.containers import group_number, read_text, user_number
 from lighterman.content import CopySources, FindSources, JobFailed, Source, Workers, written
 from lighterman.errdefs import EngineError, InvalidParameter, System
@@ -132,7 +132,8 @@ async def copy(
             await workers.run(CopySources(os.fsencode(target), owner, mode(transfer)), fds)
         except JobFailed as error:
             kind = InvalidParameter if error.kind in ("refused", "damaged") else System
-            raise kind(f"failed to copy files: {error}") from error
+            said = archive_trouble(str(error)) if error.kind == "damaged" else str(error)
+            raise kind(f"failed to copy files: {said}") from error
         finally:
             _close(fds)
 

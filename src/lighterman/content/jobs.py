@@ -204,6 +204,7 @@ class TextMember(Struct, frozen=True, tag=True, array_like=True):
 
     name: str
     data: bytes = b""
+    mtime_ns: int = 0
 
 
 class LinkMember(Struct, frozen=True, tag=True, array_like=True):
@@ -211,6 +212,7 @@ class LinkMember(Struct, frozen=True, tag=True, array_like=True):
 
     name: str
     target: str
+    mtime_ns: int = 0
 
 
 class BlobMember(Struct, frozen=True, tag=True, array_like=True):

@@ -27,13 +27,15 @@ def save(fds: Sequence[int]) -> Written:
     output = Plain(out)
     for member in _decode(b"".join(read(plan))):
         match member:
-            case TextMember(name, data):
+            case TextMember(name, data, mtime_ns):
                 kind = tar.DIRECTORY if name.endswith("/") else tar.FILE
                 mode = 0o755 if kind == tar.DIRECTORY else 0o644
-                output.put(tar.header(tar.Entry(name.encode(), kind, mode, size=len(data))))
+                entry = tar.Entry(name.encode(), kind, mode, size=len(data), mtime_ns=mtime_ns)
+                output.put(tar.header(entry))
                 output.put(data + bytes(-len(data) % tar.BLOCK))
-            case LinkMember(name, target):
-                entry = tar.Entry(name.encode(), tar.SYMBOLIC_LINK, 0o777, link=target.encode())
+            case LinkMember(name, target, mtime_ns):
+                link = target.encode()
+                entry = tar.Entry(name.encode(), tar.SYMBOLIC_LINK, 0o777, link=link, mtime_ns=mtime_ns)
                 output.put(tar.header(entry))
             case BlobMember():
                 _blob(output, blobs, member)

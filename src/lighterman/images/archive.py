@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from lighterman.apitypes.registry import Descriptor, Platform
 from lighterman.content import spooled_name
 from lighterman.errdefs import InvalidParameter
-from lighterman.images.image import Document, read_document
+from lighterman.images.image import Document, image_id, made_from, read_document
 from lighterman.reference import Reference, is_digest, parse_reference
 from lighterman.registry import CONFIG_MAX, LAYERS_MAX, Index, choose, parse_manifest
 
@@ -39,12 +39,15 @@ class ArchivedImage(Struct, frozen=True):
     document: Document
     layers: tuple[LayerFile, ...]
     tags: tuple[Reference, ...]
+    parent: str = ""
+    """The id of the image in the archive that this one was made from."""
 
 
 class _Item(Struct, rename="pascal"):
     config: str = ""
     repo_tags: list[str] | None = None
     layers: list[str] | None = None
+    parent: str = ""
 
 
 class _Listed(Descriptor, frozen=True):
@@ -94,7 +97,7 @@ def archived_images(spool: Spool, host: Platform) -> list[ArchivedImage]:
     """
     if "manifest.json" in spool:
         items = _decoded(spool.read("manifest.json"), list[_Item], "manifest.json")
-        return [_saved(item, spool) for item in items]
+        return _with_parents([_saved(item, spool) for item in items])
     if "index.json" in spool:
         index = _decoded(spool.read("index.json"), _Index, "index.json")
         return [_laid_out(entry, spool, host) for entry in index.manifests]
@@ -105,7 +108,20 @@ def archived_images(spool: Spool, host: Platform) -> list[ArchivedImage]:
 def _saved(item: _Item, spool: Spool) -> ArchivedImage:
     raw = spool.read(os.path.normpath(item.config))
     layers = tuple(LayerFile(os.path.normpath(member)) for member in item.layers or [])
-    return _image(raw, layers, [_tag(text) for text in item.repo_tags or []], spool)
+    return _image(raw, layers, [_tag(text) for text in item.repo_tags or []], spool, item.parent)
+
+
+def _with_parents(images: list[ArchivedImage]) -> list[ArchivedImage]:
+    """The images, with such parents as are there too. Raises: InvalidParameter: one cannot be it."""
+    by_id, linked = {image_id(image.raw): image for image in images}, []
+    for image in images:
+        parent = by_id.get(image.parent)
+        if parent is None:
+            image = structs.replace(image, parent="")
+        elif not made_from(image.document, parent.document):
+            raise InvalidParameter(f"image {image.parent} is not a valid parent for {image_id(image.raw)}")
+        linked.append(image)
+    return linked
 
 
 def _laid_out(entry: _Listed, spool: Spool, host: Platform) -> ArchivedImage:
@@ -122,7 +138,9 @@ def _laid_out(entry: _Listed, spool: Spool, host: Platform) -> ArchivedImage:
     return _image(_blob(manifest.config, spool), layers, [_tag(named)] if named else [], spool)
 
 
-def _image(raw: bytes, layers: tuple[LayerFile, ...], tags: list[Reference], spool: Spool) -> ArchivedImage:
+def _image(
+    raw: bytes, layers: tuple[LayerFile, ...], tags: list[Reference], spool: Spool, parent: str = ""
+) -> ArchivedImage:
     document = read_document(raw)
     diff_ids = document.rootfs.diff_ids if document.rootfs else []
     if (document.os or "linux") != "linux":
@@ -137,7 +155,7 @@ def _image(raw: bytes, layers: tuple[LayerFile, ...], tags: list[Reference], spo
         raise InvalidParameter("invalid rootfs in image configuration")
     for layer in layers:
         spool.size(layer.member)
-    return ArchivedImage(raw, document, layers, tuple(tags))
+    return ArchivedImage(raw, document, layers, tuple(tags), parent)
 
 
 def _tag(text: str) -> Reference:

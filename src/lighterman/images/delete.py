@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from lighterman.apitypes.image import ImageDeleted, ImagesPruned
-from lighterman.errdefs import Conflict, NotFound
+from lighterman.errdefs import Conflict, InvalidParameter, NotFound
 from lighterman.images.image import Image, short
 from lighterman.images.store import Store
 from lighterman.lib.filters import Filters
@@ -20,6 +20,8 @@ PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 async def delete_image(store: Store, ref: str, *, force: bool, noprune: bool) -> list[ImageDeleted]:
     """Untag, and delete with the last name. Raises: NoSuchImage, Conflict, InvalidParameter."""
+    if not ref.strip():
+        raise InvalidParameter("image name cannot be blank")
     image = store.find(ref)
     names = store.references(image.id)
     done: list[ImageDeleted] = []

@@ -138,6 +138,13 @@ def instant_ns(text: str | None) -> int | None:
         return None
 
 
+def made_from(document: Document, parent: Document) -> bool:
+    """Whether an image's history has one step more than its parent's. Source: checkValidParent of moby."""
+    if not document.history and not parent.history:
+        return True  # nobody has to have one
+    return document.history[:-1] == parent.history and len(document.history) == len(parent.history) + 1
+
+
 def image_id(raw: bytes) -> str:
     """The id of the image with this configuration."""
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"

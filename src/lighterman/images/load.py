@@ -83,6 +83,8 @@ class Loader:
                 for number, image in enumerate(images, 1):
                     later = {layer.member for other in images[number:] for layer in other.layers}
                     ids.append(await self._load_one(image, spool, early, later, emit, quiet=quiet))
+            parents = {loaded: image.parent for loaded, image in zip(ids, images, strict=True)}
+            await self._store.link(parents)
             if not any(image.tags for image in images):
                 emit(_said("".join(f"Loaded image ID: {loaded}\n" for loaded in ids)))
         finally:

@@ -1,8 +1,9 @@
 """Saving: images become one archive that old and new readers know.
 
-It is `docker save`'s layout (manifest.json; repositories and a directory for each layer, for readers older
-than Docker 1.10) and an OCI image layout at once: both speak of the same blobs. Layers are uncompressed in
-it, and nothing in it depends on when it was made: the same images give the same bytes.
+It is `docker save`'s layout (manifest.json; links for those that know the names of Docker 20.10; repositories
+and a directory for each layer, for readers older than Docker 1.10) and an OCI image layout at once: all speak
+of the same blobs. Layers are uncompressed in it, and nothing in it depends on when it was made: the same
+images give the same bytes.
 
 Sources: Docker's image specification 1.2, combined image JSON + filesystem changeset; OCI image-layout.md;
 moby's tarexport since 25.0.
@@ -27,7 +28,7 @@ from lighterman.content import (
 )
 from lighterman.errdefs import NotFound, System
 from lighterman.images.errors import NoSuchImage
-from lighterman.images.image import Image
+from lighterman.images.image import Image, made_from
 from lighterman.images.layers import Layers
 from lighterman.images.store import Store
 from lighterman.lib.effects import in_thread
@@ -123,6 +124,7 @@ def archive_members(store: Store, images: Sequence[Image], wanted: Wanted) -> li
                 "Config": _path(image.id),
                 "RepoTags": [name.familiar() for name in names] or None,
                 "Layers": [_path(diff_id) for diff_id in image.diff_ids],
+                **_parent(store, image, wanted),
             }
         )
         entries += _index_entries(digest, len(raw), names)
@@ -136,8 +138,15 @@ def archive_members(store: Store, images: Sequence[Image], wanted: Wanted) -> li
 
 
 def _image_members(store: Store, image: Image) -> list[Member]:
-    """The blobs of an image, and the directories by which the oldest readers find its layers."""
-    members: list[Member] = [TextMember(_path(image.id), store.document(image.id))]
+    """The blobs of an image, and the names by which older readers find them.
+
+    Its configuration has the time of the image, in seconds, and the name it had before Docker 25 too.
+    """
+    made_ns = (image.created_ns or 0) // 10**9 * 10**9
+    members: list[Member] = [
+        TextMember(_path(image.id), store.document(image.id), made_ns),
+        LinkMember(f"{_hex(image.id)}.json", _path(image.id), made_ns),
+    ]
     for number, (chain_id, diff_id) in enumerate(zip(image.chain, image.diff_ids, strict=True)):
         layer = store.snapshots.layer(chain_id)
         assert layer is not None  # leased
@@ -155,6 +164,12 @@ def _image_members(store: Store, image: Image) -> list[Member]:
             LinkMember(f"{folder}/layer.tar", f"../{_path(diff_id)}"),
         ]
     return members
+
+
+def _parent(store: Store, image: Image, wanted: Wanted) -> dict[str, object]:
+    """What the image was made from, if that is in the archive too."""
+    parent = store.get(image.parent) if image.parent in wanted else None
+    return {"Parent": parent.id} if parent and made_from(image.document, parent.document) else {}
 
 
 def _oci_manifest(store: Store, image: Image) -> bytes:

@@ -7,7 +7,7 @@ then done in memory, then published.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from msgspec import Struct, structs
@@ -168,6 +168,22 @@ class Store:
             self._remember(image)
             self.snapshots.revive(image.chain)
             return image
+
+    async def link(self, parents: Mapping[str, str]) -> None:
+        """Remember which images were made from which, by their ids; what is gone meanwhile is passed over."""
+        async with self._changing:
+            here = {
+                image: parent for image, parent in parents.items() if {image, parent} <= self._images.keys()
+            }
+            rows = {
+                image: structs.replace(self._rows[image], parent=parent) for image, parent in here.items()
+            }
+            if rows:
+                await self._db.write(*(IMAGES.put(image, row) for image, row in rows.items()))
+            for image, row in rows.items():
+                self._children.get(self._images[image].parent, set()).discard(image)
+                self._rows[image] = row
+                self._remember(structs.replace(self._images[image], parent=row.parent))
 
     async def keep_manifest(self, image_id: str, media_type: str, manifest: bytes) -> None:
         """Remember by which manifest an image came, or went. Raises: NoSuchImage."""

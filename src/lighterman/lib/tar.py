@@ -79,7 +79,7 @@ class TarReader:
             self._skip()
             header = self._take(BLOCK, at_end=True)
             if header is None or not header.strip(b"\0"):
-                self._drain()
+                self._end()
                 return None
             entry = _parse(header)
             if entry.kind == _PAX:
@@ -170,7 +170,10 @@ class TarReader:
         self._at += len(piece)
         return piece
 
-    def _drain(self) -> None:
+    def _end(self) -> None:
+        """Read the rest. The end is two blocks of zeros, one, or none; something else is damage, as in Go."""
+        if (self._take(BLOCK, at_end=True) or b"").strip(b"\0"):
+            raise TarError("invalid tar header")
         for _ in self._chunks:
             pass
         self._chunk, self._at = b"", 0
