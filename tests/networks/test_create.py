@@ -176,9 +176,14 @@ def test_options_of_the_engine_are_for_networks_that_do_not_say_otherwise(
             "unknown gateway mode x",
         ),
         (
-            body(options={"com.docker.network.host_ipv4": "192.0.2.1"}),
+            body(options={"com.docker.network.host_ipv6": "fd00::1"}),
             Unimplemented,
-            "network option com.docker.network.host_ipv4 is not implemented yet",
+            "network option com.docker.network.host_ipv6 is not implemented yet",
+        ),
+        (
+            body(options={"com.docker.network.host_ipv4": "x"}),
+            InvalidParameter,
+            "invalid IPv4 address: x",
         ),
         (
             body(driver="macvlan", options={"macvlan_mode": "x"}),

@@ -118,6 +118,21 @@ async def test_neighbours_reach_no_container_but_by_its_ports(tmp_path: Path) ->
 
 
 @on_own_host
+async def test_what_leaves_a_network_has_the_address_that_is_wished(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    private_host.make_outside(outside)
+    ip("addr add 192.0.2.7/24 dev wan0")
+    async with opened(tmp_path) as networks:
+        await network(networks, "one", options={"com.docker.network.host_ipv4": "192.0.2.7"})
+        one = await box(networks, "one", EndpointWish("one"))
+        other = await box(networks, "other", EndpointWish("bridge"))
+        with listening(str(outside), 80) as far:
+            for key, seen in ((one.key, "192.0.2.7"), (other.key, "192.0.2.1")):
+                assert await can(key, "192.0.2.9")
+                assert (await asyncio.to_thread(far.accept))[1][0] == seen
+
+
+@on_own_host
 async def test_rules_come_back_after_a_flush_and_a_bridge_after_its_deletion(tmp_path: Path) -> None:
     async with opened(tmp_path) as networks:
         await network(networks, "one", options={"com.docker.network.bridge.name": "one0"})

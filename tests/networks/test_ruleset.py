@@ -1,6 +1,15 @@
 """The texts of the nft table. That nft takes them and packets obey is for test_packets."""
 
-from lighterman.networks.ruleset import BridgeRules, Publication, publish, whole_table, withdraw
+from msgspec import structs
+
+from lighterman.networks.ruleset import (
+    BridgeRules,
+    Publication,
+    add_bridge,
+    publish,
+    whole_table,
+    withdraw,
+)
 from lighterman.networks.sandbox import PublishedPort
 
 PUBLICATION = Publication(
@@ -28,6 +37,15 @@ def test_withdrawing_succeeds_whether_it_is_there_or_not() -> None:
     text = withdraw("lm", PUBLICATION)
     assert text.startswith(publish("lm", PUBLICATION))
     assert text.count("delete element") == 2
+
+
+def test_a_network_with_an_address_of_its_own_for_what_leaves_it_is_told_so() -> None:
+    bridge = BridgeRules(
+        "br-1", ("10.1.0.0/24", "fd00::/64"), internal=False, icc=True, masquerade=True, source="192.0.2.7"
+    )
+    assert "add element inet lm snat_from { 10.1.0.0/24 : 192.0.2.7 }" in add_bridge("lm", bridge)
+    silent = structs.replace(bridge, masquerade=False)
+    assert "snat_from" not in add_bridge("lm", silent)
 
 
 def test_without_ports_there_is_no_text() -> None:

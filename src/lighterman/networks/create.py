@@ -11,15 +11,11 @@ from lighterman.apitypes import network as wire
 from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, System, Unavailable, Unimplemented
 from lighterman.networks import options
 from lighterman.networks.config import AddressPool
-from lighterman.networks.errors import NameTaken, PoolOverlaps
+from lighterman.networks.errors import NameTaken, NeedsSwarm, PoolOverlaps
 from lighterman.networks.ipam import Subnet, choose_subnet, first_host
 from lighterman.networks.row import DRIVERS, NetworkRow, Pool
 
 _PREDEFINED = ("bridge", "host", "none", "default")
-NO_SWARM = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
-    "to swarm and try again."
-)
 _NO_OPERATOR = (
     "configuration network can only contain network specific fields. Network operator fields like "
     "[ ingress | internal | attachable | scope ] are not supported."
@@ -95,6 +91,8 @@ def check_rules(row: NetworkRow, *, iptables: bool, ip6tables: bool) -> None:
         return
     if not options.flag(row.options, options.ICC):
         raise Forbidden(f"{options.ICC}=false takes firewall rules, and {off} is false")
+    if off == "iptables" and options.HOST_IPV4 in row.options:
+        raise Forbidden(f"{options.HOST_IPV4} takes firewall rules, and {off} is false")
     if off == "iptables" and options.flag(row.options, options.MASQUERADE, default=False):
         raise Forbidden(f"{options.MASQUERADE}=true takes firewall rules, and {off} is false")
     if row.internal and row.ipv6:  # what comes by IPv4 from its bridge is not forwarded: that takes no rule
@@ -127,7 +125,7 @@ def _check_name(body: wire.NetworkCreateBody, rows: Collection[NetworkRow]) -> N
     if body.driver in ("host", "null"):
         raise Forbidden(f'only one instance of "{body.driver}" network is allowed')
     if body.driver == "overlay" or body.scope == "swarm" or body.ingress:
-        raise Unavailable(NO_SWARM)
+        raise NeedsSwarm
 
 
 def _with_configuration(

@@ -16,6 +16,8 @@ ICC = f"{_BRIDGE}enable_icc"
 MASQUERADE = f"{_BRIDGE}enable_ip_masquerade"
 HOST_BINDING = f"{_BRIDGE}host_binding_ipv4"
 NO_ADDRESS = f"{_BRIDGE}inhibit_ipv4"
+HOST_IPV4 = "com.docker.network.host_ipv4"
+"""The host's address that what leaves the network takes, in place of that of the link it leaves by."""
 DEFAULT_BRIDGE = f"{_BRIDGE}default_bridge"
 MTU = "com.docker.network.driver.mtu"
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
@@ -25,7 +27,18 @@ IPV6 = "com.docker.network.enable_ipv6"
 
 GATEWAY_MODES = (f"{_BRIDGE}gateway_mode_ipv4", f"{_BRIDGE}gateway_mode_ipv6")
 """Of later versions than dockerd 20.10; "nat" is what it did and we do."""
-_KNOWN = (NAME, ICC, MASQUERADE, HOST_BINDING, NO_ADDRESS, MTU, INTERFACE_PREFIX, IPV6, *GATEWAY_MODES)
+_KNOWN = (
+    NAME,
+    ICC,
+    MASQUERADE,
+    HOST_BINDING,
+    HOST_IPV4,
+    NO_ADDRESS,
+    MTU,
+    INTERFACE_PREFIX,
+    IPV6,
+    *GATEWAY_MODES,
+)
 _OTHER_MODES = ("routed", "nat-unprotected", "isolated")
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
@@ -57,8 +70,9 @@ def check_options(options: Mapping[str, str], driver: str) -> None:
             raise Unimplemented(f"{name}: the gateway mode {mode} is not implemented, only nat is")
         if mode != "nat":
             raise InvalidParameter(f"unknown gateway mode {mode}")
-    if HOST_BINDING in options:
-        parse_address(options[HOST_BINDING], 4)
+    for name in (HOST_BINDING, HOST_IPV4):
+        if name in options:
+            parse_address(options[name], 4)
     for name, longest in ((NAME, 15), (INTERFACE_PREFIX, 11)):
         if name in options and not re.fullmatch(rf"[A-Za-z][A-Za-z0-9_.-]{{0,{longest - 1}}}", options[name]):
             raise InvalidParameter(f"invalid name of a link in {name}: {options[name]}")

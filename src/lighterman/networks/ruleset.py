@@ -10,7 +10,8 @@ What the chains do, in the order a packet meets them:
   that published the port, by exact address first, then by any address.
 - `forward`: between bridges nothing passes but answers and published ports. `within` are the bridges
   whose containers may speak to each other: with br_netfilter their frames come by here too.
-- `postrouting`: what leaves to the world takes the host's address; what came from the host's loopback or
+- `postrouting`: what leaves to the world takes an address of the host, that of a network's own if it has
+  one; what came from the host's loopback or
   back to its own network takes the bridge's, so that the answer comes back this way.
 """
 
@@ -56,6 +57,7 @@ _CHAINS = """
   }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
+    oifname != @bridges snat ip to ip saddr map @snat_from
     ip saddr @masquerade_from oifname != @bridges masquerade
     ip6 saddr @masquerade_from6 oifname != @bridges masquerade
     ip saddr 127.0.0.0/8 oifname @bridges masquerade
@@ -70,6 +72,7 @@ _SETS = """\
   set subnets { type ipv4_addr; flags interval; }
   set subnets6 { type ipv6_addr; flags interval; }
   set masquerade_from { type ipv4_addr; flags interval; }
+  map snat_from { type ipv4_addr : ipv4_addr; flags interval; }
   set masquerade_from6 { type ipv6_addr; flags interval; }
   map publish_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }
   map publish_any { type inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -86,6 +89,7 @@ class BridgeRules(Struct, frozen=True):
     internal: bool
     icc: bool
     masquerade: bool
+    source: str = ""  # the address of the host that IPv4 takes then; "" is that of the link it leaves by
 
     def without_ipv6(self) -> "BridgeRules":
         """The same for a table that does not look at IPv6."""
@@ -142,6 +146,13 @@ def _bridges(verb: str, table: str, bridges: Iterable[BridgeRules]) -> str:
         _elements(verb, table, "within", (f'"{b.name}" . "{b.name}"' for b in bridges if b.icc)),
     ]
     masquerading = [bridge for bridge in bridges if bridge.masquerade and not bridge.internal]
+    sources = [
+        f"{subnet} : {bridge.source}"
+        for bridge in masquerading
+        for subnet in bridge.subnets
+        if bridge.source and ":" not in subnet
+    ]
+    texts.append(_elements(verb, table, "snat_from", sources))
     for name, chosen in (("subnets", bridges), ("masquerade_from", masquerading)):
         subnets = [subnet for bridge in chosen for subnet in bridge.subnets]
         texts.append(_elements(verb, table, name, (each for each in subnets if ":" not in each)))
