@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from lighterman.apitypes.container import ContainerConfig
 from lighterman.containers.errors import NoSuchContainer
-from lighterman.containers.life import Paused, Running
+from lighterman.containers.life import LIVING, Paused, Running
 from lighterman.containers.merge import merge
 from lighterman.containers.pause import freeze, thaw
 from lighterman.containers.state import Container, Containers
@@ -66,7 +66,7 @@ async def commit(cs: Containers, ref: str, options: CommitOptions) -> str:
 
 async def _stand_still(cs: Containers, container: Container, held: AsyncExitStack, *, pause: bool) -> None:
     """Let its processes stand still until `held` ends, if it has some that run and `pause` is wished."""
-    if not pause or not isinstance(container.life, Running | Paused):
+    if not pause or not isinstance(container.life, LIVING):
         return
     if isinstance(container.life, Running):
         await freeze(cs, container, for_now=True)

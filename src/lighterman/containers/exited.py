@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from lighterman.containers.execs import ExecEnded, ExecRunning, Prepared
-from lighterman.containers.life import Ended, Paused, Restarting, Running
+from lighterman.containers.life import LIVING, Ended, Restarting
 from lighterman.containers.plan_start import prepare
 from lighterman.containers.remove import remove
 from lighterman.containers.restart_policy import restart_delay_s
@@ -25,7 +25,7 @@ async def on_exit(cs: Containers, container_id: str, end: Exit) -> None:
 
 async def ended(cs: Containers, container: Container, end: Exit) -> None:
     """Record the end of a run, tell it, clean up, and do what is wished then (with the lock held)."""
-    assert isinstance(container.life, Running | Paused)
+    assert isinstance(container.life, LIVING)
     live = cs.live(container.id)
     delay_s = next_delay_s(container, end)
     again = delay_s is not None
@@ -58,7 +58,7 @@ def _forget_prepared(cs: Containers, container_id: str) -> None:
 
 def next_delay_s(container: Container, end: Exit) -> float | None:
     """Seconds until the policy starts `container` again; None when it is to rest. Pure."""
-    if container.stopped_by_user or not isinstance(container.life, Running | Paused):
+    if container.stopped_by_user or not isinstance(container.life, LIVING):
         return None
     return restart_delay_s(
         container.host_config.restart_policy,

@@ -62,6 +62,8 @@ class Removing(Struct, frozen=True, tag=True):
 
 
 Life: TypeAlias = Creating | Created | Running | Paused | Exited | Restarting | Removing
+LIVING = (Running, Paused)
+"""What has a process. A tuple: a union is made anew wherever it is asked for, and lists ask often."""
 
 
 class Made(Struct, frozen=True):

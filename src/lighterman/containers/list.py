@@ -13,7 +13,7 @@ from lighterman.containers.links import names_by_links
 from lighterman.containers.mounts import BindMount
 from lighterman.containers.ports import exposed_ports
 from lighterman.containers.state import Container, Containers
-from lighterman.containers.view import networks, sizes, summary
+from lighterman.containers.view import networks, sandbox_of, sizes, summary
 from lighterman.errdefs import InvalidParameter, NotFound
 from lighterman.lib.filters import Filters
 
@@ -179,7 +179,7 @@ def _mounts(container: Container, place: str) -> bool:
 def _is_in_network(cs: Containers, container: Container, wanted: tuple[str, ...]) -> bool:
     return any(
         name == value or (end.network_id and end.network_id.startswith(value))
-        for name, end in networks(cs, container).items()
+        for name, end in networks(cs, container, sandbox_of(cs, container)).items()
         for value in wanted
     )
 
@@ -207,7 +207,7 @@ def _ports(filters: Filters, key: str) -> set[tuple[int, str]]:
 def _has_port(
     cs: Containers, container: Container, public: set[tuple[int, str]], private: set[tuple[int, str]]
 ) -> bool:
-    sandbox = cs.networks.sandbox(container.id) if container.runs else None
+    sandbox = sandbox_of(cs, container)
     exposed = set(exposed_ports(container.config)) if sandbox else set()
     exposed |= {(port.container_port, port.proto) for port in (sandbox.ports if sandbox else ())}
     reached = {(port.host_port, port.proto) for port in (sandbox.ports if sandbox else ())}

@@ -22,7 +22,7 @@ from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchConta
 from lighterman.containers.execs import KEPT_S, Exec, ExecEnded
 from lighterman.containers.given_files import GivenFile
 from lighterman.containers.health import Health
-from lighterman.containers.life import Event, Life, Paused, Running, exit_code, step
+from lighterman.containers.life import LIVING, Event, Life, exit_code, step
 from lighterman.containers.mounts import Mounted
 from lighterman.containers.samples import Samples
 from lighterman.content import Workers
@@ -72,17 +72,17 @@ class Container(Struct, frozen=True, kw_only=True):
     @property
     def runs(self) -> bool:
         """Whether it has a process."""
-        return isinstance(self.life, Running | Paused)
+        return isinstance(self.life, LIVING)
 
     @property
     def started_ns(self) -> int:
         """When its process was started; 0 without one."""
-        return self.life.started_ns if isinstance(self.life, Running | Paused) else 0
+        return self.life.started_ns if isinstance(self.life, LIVING) else 0
 
     @property
     def pid(self) -> int:
         """The host's pid of its process; 0 without one."""
-        return self.life.pid if isinstance(self.life, Running | Paused) else 0
+        return self.life.pid if isinstance(self.life, LIVING) else 0
 
 
 class Settings(Struct, frozen=True):

@@ -22,6 +22,7 @@ from lighterman.containers.ago import human_duration
 from lighterman.containers.health import Health, in_status
 from lighterman.containers.health import shown as shown_health
 from lighterman.containers.life import (
+    LIVING,
     Created,
     Creating,
     Exited,
@@ -92,7 +93,7 @@ def summary(
     linked: Sequence[str] = (),
 ) -> ContainerSummary:
     """One line of a list; a size of 0 is left out, as Go does it. `linked`: the names that links give it."""
-    sandbox = cs.networks.sandbox(container.id) if container.runs else None
+    sandbox = sandbox_of(cs, container)
     return ContainerSummary(
         id=container.id,
         names=sorted([f"/{container.name}", *linked]),
@@ -107,7 +108,7 @@ def summary(
         state=status(container.life),
         status=status_text(container.life, now_ns, container.health),
         host_config=SummaryHostConfig(container.host_config.network_mode),
-        network_settings=SummaryNetworkSettings(networks(cs, container)),
+        network_settings=SummaryNetworkSettings(networks(cs, container, sandbox)),
         mounts=[mount_point(cs, mount) for mount in container.mounts],
     )
 
@@ -131,12 +132,12 @@ def state(life: Life, *, oom_killed: bool = False, health: Health | None = None)
         restarting=isinstance(life, Restarting),
         oom_killed=oom_killed or (isinstance(before, Exited | Restarting) and before.oom_killed),
         dead=False,
-        pid=life.pid if isinstance(life, Running | Paused) else 0,
+        pid=life.pid if isinstance(life, LIVING) else 0,
         exit_code=exit_code(life),
         error=before.error if isinstance(before, Created | Exited) else "",
         started_at=rfc3339_nano(started_ns),
         finished_at=rfc3339_nano(finished_ns),
-        health=shown_health(health, runs=isinstance(life, Running | Paused)) or UNSET,
+        health=shown_health(health, runs=isinstance(life, LIVING)) or UNSET,
     )
 
 
@@ -247,9 +248,13 @@ def mount_point(cs: Containers, mount: Mounted) -> MountPoint:
 # Networks
 
 
-def networks(cs: Containers, container: Container) -> dict[str, EndpointSettings]:
+def sandbox_of(cs: Containers, container: Container) -> Sandbox | None:
+    """What a container that runs has of the network; None also where it shares another's."""
+    return cs.networks.sandbox(container.id) if container.runs else None
+
+
+def networks(cs: Containers, container: Container, sandbox: Sandbox | None) -> dict[str, EndpointSettings]:
     """The container's place in each network: what was wished, and what came of it."""
-    sandbox = cs.networks.sandbox(container.id) if container.runs else None
     ends = {end.network_name: end for end in sandbox.endpoints if not end.hidden} if sandbox else {}
     shown = {name: _endpoint(cs, container, name, wish) for name, wish in container.endpoints.items()}
     for name, end in ends.items():
@@ -260,7 +265,7 @@ def networks(cs: Containers, container: Container) -> dict[str, EndpointSettings
 def _endpoint(cs: Containers, container: Container, name: str, wish: EndpointSettings) -> EndpointSettings:
     """Not connected: the network's id is known once a start was tried."""
     if not container.attempted:
-        return structs.replace(wish, dns_names=None)
+        return structs.replace(wish, dns_names=None) if wish.dns_names else wish
     try:
         return structs.replace(wish, network_id=cs.networks.find(name).id, dns_names=None)
     except NotFound:
@@ -294,8 +299,8 @@ def _dns_names(container: Container, end: Endpoint) -> list[str] | None:
 
 def network_settings(cs: Containers, container: Container) -> NetworkSettings:
     """The sandbox, and at the top the endpoint in the default bridge once more."""
-    shown = networks(cs, container)
-    sandbox = cs.networks.sandbox(container.id) if container.runs else None
+    sandbox = sandbox_of(cs, container)
+    shown = networks(cs, container, sandbox)
     bridge = shown.get("bridge", EndpointSettings())
     own = container.attempted and not container.host_config.network_mode.startswith("container:")
     return NetworkSettings(
