@@ -139,12 +139,30 @@ REFUSED_AT_THE_START_BY_DOCKERD: list[tuple[dict[str, Any], str]] = [
         'sysctl "net.ipv4.ip_forward" not allowed in host network namespace',
     ),
     ({"Sysctls": {"vm.swappiness": "1"}}, 'sysctl "vm.swappiness" is not in a separate kernel namespace'),
+    *(
+        ({"Tmpfs": {"/t": f"{key}={value}"}}, f'invalid tmpfs option ["{key}" "{value}"]')
+        for key, value in (
+            ("size", "abc"),
+            ("size", "-1"),
+            ("mode", "9"),
+            ("uid", "bob"),
+            ("nr_inodes", "9%"),
+        )
+    ),
+    (
+        {"Mounts": [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": -1}}]},
+        'invalid mount config for type "tmpfs": invalid tmpfs option ["size" "-1"]',
+    ),
+    ({"Sysctls": {"kernel.sem": "1 2 x"}}, 'sysctl "kernel.sem" is a number, not "1 2 x"'),
+    ({"Sysctls": {"fs.mqueue.foo": "1"}}, 'sysctl "fs.mqueue.foo" is not in a separate kernel namespace'),
+    ({"PidsLimit": 4194305}, "invalid PidsLimit 4194305: the kernel has no more than 4194304"),
     ({"IpcMode": "foo"}, "Invalid IPC mode: foo"),
     ({"DeviceCgroupRules": ["foo"]}, "invalid device cgroup rule format: 'foo'"),
 ]
 
 REFUSED_BY_US_ALONE: list[tuple[dict[str, Any], str]] = [
     ({"Dns": ["x"]}, "invalid IP address: x"),
+    ({"Sysctls": {"net.ipv4.ip_forward": ""}}, 'sysctl "net.ipv4.ip_forward" has no value'),
     ({"PidMode": "foo"}, "invalid PID mode: foo"),
     ({"UTSMode": "foo"}, "invalid UTS mode: foo"),
     ({"UsernsMode": "foo"}, "invalid user namespace mode: foo"),
@@ -352,6 +370,14 @@ def test_mounts_come_from_everywhere_once_for_each_place() -> None:
         VolumeMount(name="named", target="/d", mode="z"),
         VolumeMount(name="anonymous1", target="/new", anonymous=True),
     )
+
+
+def test_a_link_leads_to_the_container_whose_network_it_is() -> None:
+    owner = structs.replace(container(), id="e" * 64)
+    others = {"db": container(HostConfig(network_mode="container:owner"), peer=lambda ref: owner)}
+    others |= {"owner": owner, owner.id: owner}
+    plan = planned(HostConfig(links=["db:alias"]), peer=others.__getitem__)
+    assert plan.host_config.links == [f"{owner.id}:alias"]
 
 
 def test_bindings_are_kept_as_they_came() -> None:

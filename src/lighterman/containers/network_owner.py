@@ -1,11 +1,20 @@
 """Whose network a container uses, and so whose files tell it of its neighbours. Pure."""
 
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from lighterman.containers.state import Container
+from lighterman.apitypes.container import HostConfig
 
 
-def network_owner(container: Container, peer: Callable[[str], Container]) -> Container:
+class _Networked(Protocol):
+    @property
+    def host_config(self) -> HostConfig: ...
+
+
+T = TypeVar("T", bound=_Networked)
+
+
+def network_owner(container: T, peer: Callable[[str], T]) -> T:
     """The container at the end of `container:X`, where X may use another one's network itself.
 
     `peer` finds a container by its id. Raises: NotFound where one on the way is gone.

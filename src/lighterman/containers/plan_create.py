@@ -36,6 +36,7 @@ from lighterman.containers.mounts import (
     parse_volumes_from,
     plan_mounts,
 )
+from lighterman.containers.network_owner import network_owner
 from lighterman.containers.ports import exposed_ports, port_wishes
 from lighterman.containers.security import parse_security_opt
 from lighterman.containers.signals import is_known, parse_signal
@@ -311,14 +312,15 @@ def _by_id(mode: str, peer: Callable[[str], Peer], *, strict: bool = False) -> s
 
 
 def _links(wish: HostConfig, peer: Callable[[str], Peer]) -> list[str] | None:
-    """The links with ids in place of names; those of users' networks are names there, and stay so."""
+    """The links with ids in place of names, to those whose network it is in the end; those of users' networks
+    are names there, and stay so."""
     parsed = [parse_link(text) for text in wish.links or ()]
     if wish.network_mode not in ("", "default", "bridge"):
         return wish.links
     found = []
     for name, alias in parsed:
         try:
-            other = peer(name)
+            other = network_owner(peer(name), peer)
         except NotFound as error:
             raise InvalidParameter(f"could not get container for {name}: {error}") from error
         if other.host_config.network_mode == "host":
@@ -398,12 +400,24 @@ _IPC_SYSCTLS = frozenset(
 )
 
 
+_MQUEUE_SYSCTLS = frozenset(
+    f"fs.mqueue.{name}" for name in ("msg_default", "msg_max", "msgsize_default", "msgsize_max", "queues_max")
+)
+
+
 def _check_sysctls(sysctls: Mapping[str, str], wish: HostConfig) -> None:
-    """Only what belongs to a namespace of the container. Source: the checks and words of runc."""
-    for key in sysctls:
-        if key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
+    """Only what belongs to a namespace of the container. Source: the checks and words of runc.
+
+    Those of IPC are numbers; of the network's, what is there and what it takes is known in the container.
+    """
+    for key, value in sysctls.items():
+        if not value.strip():
+            raise InvalidParameter(f'sysctl "{key}" has no value')
+        if key in _IPC_SYSCTLS | _MQUEUE_SYSCTLS:
             if wish.ipc_mode == "host":
                 raise InvalidParameter(f'sysctl "{key}" is not allowed in the hosts ipc namespace')
+            if not all(re.fullmatch("0x[0-9a-fA-F]+|[0-9]+", word) for word in value.split()):
+                raise InvalidParameter(f'sysctl "{key}" is a number, not "{value}"')
         elif key.startswith("net."):
             if wish.network_mode == "host":
                 raise InvalidParameter(f'sysctl "{key}" not allowed in host network namespace')
