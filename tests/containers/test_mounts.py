@@ -177,7 +177,8 @@ def test_volumes_from_has_a_mode() -> None:
 
 
 def test_options_of_a_tmpfs_are_those_of_the_kernel() -> None:
-    assert parse_tmpfs({"/t": "rw,size=1m"}) == (TmpfsMount(target="/t", options=("rw", "size=1m")),)
+    for options in ("rw,size=1m", "size=50%,mode=1777,uid=0,gid=100", "nr_inodes=4k,mpol=bind:0,noexec"):
+        assert parse_tmpfs({"/t": options}) == (TmpfsMount(target="/t", options=tuple(options.split(","))),)
     with pytest.raises(InvalidParameter, match=re.escape('invalid tmpfs option ["foo"]')):
         parse_tmpfs({"/t": "foo"})
 

@@ -30,6 +30,17 @@ TEXTS = [
     ("runc create failed: " + NO_NAMESPACE, 128, RUN + NO_NAMESPACE),
     ("something new", 128, START + "something new"),
 ]
+REFUSED = [
+    (
+        "open /proc/sys/net/ipv4/foo: No such file or directory",
+        "open /proc/sys/net/ipv4/foo: no such file or directory",
+    ),
+    (
+        "write to /proc/sys/net/ipv4/ip_forward: Invalid argument",
+        "write /proc/sys/net/ipv4/ip_forward: invalid argument",
+    ),
+    ("mount `tmpfs` to `t`: Invalid argument", 'error mounting "tmpfs" to rootfs at "/t": invalid argument'),
+]
 
 
 @pytest.mark.parametrize(("said", "code", "heard"), TEXTS)
@@ -37,6 +48,13 @@ def test_a_failed_start_is_told_in_runc_s_words(said: str, code: int, heard: str
     failed = start_failed(said, ["x"], exec=False)
     assert (failed.message, failed.exit_code) == (heard + ": unknown", code)
     assert isinstance(failed, System if code == 128 else InvalidParameter)
+
+
+@pytest.mark.parametrize(("said", "heard"), REFUSED)
+def test_what_the_kernel_does_not_take_is_the_clients_mistake(said: str, heard: str) -> None:
+    failed = start_failed(said, ["x"], exec=False)
+    assert (failed.message, failed.exit_code) == (f"{INIT}{heard}: unknown", 128)
+    assert isinstance(failed, InvalidParameter)
 
 
 def test_a_missing_path_is_told_by_stat() -> None:

@@ -13,6 +13,8 @@ from lighterman.linux.host import Host, LimitSupport
 R = TypeVar("R", bound=Resources)
 
 MAX_CPU_SHARES = 262144
+MAX_PIDS = 4194304
+"""PID_MAX_LIMIT of a 64-bit kernel: no cgroup takes more for its pids.max."""
 MIN_MEMORY_BYTES = 6 * 1024 * 1024
 NANO = 10**9
 
@@ -28,6 +30,8 @@ def check_limits(wish: R, host: Host, *, update: bool = False) -> tuple[R, list[
     _check_memory(wish, update=update)
     _check_cpu(wish, host)
     _check_blkio(wish)
+    if (wish.pids_limit or 0) > MAX_PIDS:
+        raise InvalidParameter(f"invalid PidsLimit {wish.pids_limit}: the kernel has no more than {MAX_PIDS}")
     return wish, warnings
 
 

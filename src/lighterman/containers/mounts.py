@@ -6,6 +6,7 @@ no part of the list: it is not shown as a mount, so `plan_start` takes it from t
 """
 
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, TypeAlias
 
@@ -231,7 +232,11 @@ def parse_mount(wish: Mount, new_name: Callable[[], str], deep_read_only: bool =
             return _volume(wish, target, new_name)
     if wish.source:
         raise wrong("field Source must not be specified")
-    return TmpfsMount(target=target, read_only=wish.read_only, options=_tmpfs_options(wish.tmpfs_options))
+    wished = ",".join(_tmpfs_options(wish.tmpfs_options))
+    try:
+        return TmpfsMount(target=target, read_only=wish.read_only, options=tuple(_checked_tmpfs(wished)))
+    except InvalidParameter as error:
+        raise wrong(str(error)) from error
 
 
 def _bind(
@@ -331,7 +336,18 @@ noiversion nolazytime nomand norelatime nostrictatime nosuid private rbind relat
 rshared rslave runbindable rw shared silent slave strictatime suid sync unbindable
 """
 _TMPFS_FLAGS = frozenset(_TMPFS_FLAG_TEXT.split())
-_TMPFS_VALUES = frozenset({"gid", "mode", "mpol", "nr_blocks", "nr_inodes", "size", "uid"})
+_SIZE = "(0x[0-9a-f]+|[0-9]+)[kmgtpe]?"
+_OWNER = "0x[0-9a-f]{1,8}|[0-9]{1,10}"
+_TMPFS_VALUES = {
+    "size": f"{_SIZE}%?",
+    "nr_blocks": _SIZE,
+    "nr_inodes": _SIZE,
+    "mode": "[0-7]{1,10}",
+    "uid": _OWNER,
+    "gid": _OWNER,
+    "mpol": "(default|local|prefer|prefer \\(many\\)|bind|interleave|weighted interleave)([=:].*)?",
+}
+"""What the kernel takes of each. Source: memparse, fs_parse and mpol_parse_str of Linux 6.18."""
 
 
 def parse_tmpfs(wish: Mapping[str, str]) -> tuple[TmpfsMount, ...]:
@@ -348,7 +364,7 @@ def parse_tmpfs(wish: Mapping[str, str]) -> tuple[TmpfsMount, ...]:
 def _checked_tmpfs(options: str) -> Iterable[str]:
     for option in filter(None, options.split(",")):
         key, equals, value = option.partition("=")
-        if equals and key not in _TMPFS_VALUES:
+        if equals and not re.fullmatch(_TMPFS_VALUES.get(key, "(?!)"), value, re.IGNORECASE):
             raise InvalidParameter(f'invalid tmpfs option ["{key}" "{value}"]')
         if not equals and key not in _TMPFS_FLAGS:
             raise InvalidParameter(f'invalid tmpfs option ["{key}"]')

@@ -55,7 +55,7 @@ class StartFailed(EngineError):
 
 
 class NotStartable(StartFailed, InvalidParameter):
-    """The image or the command is wrong: no such file, not executable."""
+    """The image, the command or a wish is wrong: no such file, not executable, not known to the kernel."""
 
 
 class StartBroke(StartFailed, System):

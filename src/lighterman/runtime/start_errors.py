@@ -34,10 +34,18 @@ _CRUN: tuple[tuple[str, str], ...] = (
      _INIT + 'error mounting "{source}" to rootfs: stat {source}: {why}'),
     (r"the sysctl `(?P<key>.*)` is not namespaced", 'sysctl "{key}" is not in a separate kernel namespace'),
     (r"sethostname: (?P<why>.+)", _INIT + "sethostname: {why}"),
+    (r"mount `tmpfs` to `/?(?P<place>.*)`: (?P<why>.+)",
+     _INIT + 'error mounting "tmpfs" to rootfs at "/{place}": {why}'),
+    (r"(?P<verb>open|write)( to)? (?P<sysctl>/proc/sys/.*): (?P<why>.+)", _INIT + "{verb} {sysctl}: {why}"),
 )  # fmt: skip
 """crun's text -> runc's, behind the prefix; `why` is lower-cased as Go has it."""
 
 
+_REFUSED = re.compile(
+    r"(open|write) /proc/sys/.*: (no such file|invalid|numerical)"
+    r'|error mounting "tmpfs" to rootfs .*: (invalid|numerical)'
+)
+"""What was wished is none of the kernel's sysctls, or no value of it: no failure of ours."""
 _CRUN_EXEC = (
     (r"chdir `(?P<dir>.*)`: (?P<why>.+)", _START + 'chdir to cwd ("{dir}") set in config.json failed: {why}'),
 )
@@ -75,7 +83,9 @@ def start_failed(text: str, args: Sequence[str], *, exec: bool) -> StartFailed:
         return NotStartable(f'{prefix}{_START}exec: "{name}": {why}: unknown', 127)
     if _is_not_executable(text):
         return NotStartable(f'{prefix}{_START}exec: "{name}": permission denied: unknown', 126)
-    return StartBroke(f"{prefix}{_in_runc_words(text, _CRUN_EXEC + _CRUN if exec else _CRUN)}: unknown", 128)
+    words = _in_runc_words(text, _CRUN_EXEC + _CRUN if exec else _CRUN)
+    kind = NotStartable if _REFUSED.search(words) else StartBroke
+    return kind(f"{prefix}{words}: unknown", 128)
 
 
 def _is_missing(text: str) -> bool:
