@@ -93,6 +93,14 @@ def test_a_service_is_made_and_followed_until_it_runs(docker: DockerCLI, http: H
     assert "Replicas:\t3" in docker.out("service", "inspect", "--pretty", "web")
 
 
+def test_a_name_is_of_one_network_of_the_swarm_or_of_the_node(docker: DockerCLI) -> None:
+    for one, other in (("bridge", "overlay"), ("overlay", "bridge")):
+        docker("network", "create", "-d", one, "twice")
+        refused = docker("network", "create", "-d", other, "twice", check=False)
+        assert "network with name twice already exists" in refused.stderr
+        docker("network", "rm", "twice")
+
+
 def test_a_service_is_scaled_up_and_down(docker: DockerCLI, http: Http) -> None:
     docker("service", "create", *QUICK, "--name=web", *IDLE)
     docker("service", "scale", "web=3")

@@ -40,7 +40,11 @@ REFUSED: list[tuple[NetworkCreateBody, int, str]] = [
         501,
         "networks of the driver macvlan with scope swarm are not supported",
     ),
-    (wish(driver="weave", scope="swarm"), 400, "plugin weave not supported"),
+    (
+        wish(driver="weave", scope="swarm"),
+        400,
+        "legacy plugin weave of type NetworkDriver is not supported in swarm mode",
+    ),
     (wish(ipam=IPAM(driver="infoblox")), 400, "plugin infoblox not supported"),
     (wish(ipam=pools("x")), 400, "ipam configuration: invalid subnet x"),
     (

@@ -23,7 +23,7 @@ from lighterman.networks.attachment import Attacher
 from lighterman.networks.balancer import INGRESS_SANDBOX, Picture
 from lighterman.networks.balancing import Member, MeshPort, Service
 from lighterman.networks.config import DEFAULT_POOLS, AddressPool, NetworkConfig
-from lighterman.networks.errors import NoSuchNetwork, NotConnected
+from lighterman.networks.errors import NeedsSwarm, NoSuchNetwork, NotConnected
 from lighterman.networks.options import check_options
 from lighterman.networks.row import DRIVERS, NetworkRow, Pool
 from lighterman.networks.sandbox import (
@@ -50,6 +50,7 @@ __all__ = [
     "EndpointWish",
     "Member",
     "MeshPort",
+    "NeedsSwarm",
     "NetworkConfig",
     "NetworkRow",
     "Networks",

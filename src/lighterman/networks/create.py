@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
-from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, System, Unavailable, Unimplemented
+from lighterman.errdefs import Forbidden, InvalidParameter, NotFound, System, Unimplemented
 from lighterman.networks import options
 from lighterman.networks.config import AddressPool
 from lighterman.networks.errors import NameTaken, NeedsSwarm, PoolOverlaps

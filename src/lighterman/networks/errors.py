@@ -1,6 +1,16 @@
 """What this room refuses, in dockerd's words."""
 
-from lighterman.errdefs import Conflict, Forbidden, InvalidParameter, NotFound, System
+from lighterman.errdefs import Conflict, Forbidden, InvalidParameter, NotFound, System, Unavailable
+
+
+class NeedsSwarm(Unavailable):
+    """A network of all nodes, wished of an engine that makes them for itself only."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect '
+            "this node to swarm and try again."
+        )
 
 
 class NoSuchNetwork(NotFound):

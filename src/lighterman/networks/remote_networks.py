@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from msgspec import structs
 
 from lighterman.db import Database, Rows
-from lighterman.errdefs import EngineError, Unavailable
+from lighterman.errdefs import EngineError
 from lighterman.lib.background import Background
 from lighterman.networks import remote_words as words
-from lighterman.networks.create import NO_SWARM, NetworkPlan, idle_pools
+from lighterman.networks.create import NetworkPlan, idle_pools
 from lighterman.networks.drivers import Drivers
+from lighterman.networks.errors import NeedsSwarm
 from lighterman.networks.ipam import Subnet
 from lighterman.networks.remote_pools import heard, release_pools, request_pools
 from lighterman.networks.row import NetworkRow, Pool
@@ -60,7 +61,7 @@ class RemoteNetworks:
         if row.is_remote:
             driver = await self._drivers.network_driver(row.driver)
             if await driver.scope() == "global":
-                raise Unavailable(NO_SWARM)
+                raise NeedsSwarm
         if row.has_remote_addresses:
             await self._drivers.ipam_driver(row.ipam_driver)
 

@@ -17,6 +17,7 @@ from lighterman.apitypes.network import (
     NetworkPruneResponse,
 )
 from lighterman.errdefs import Conflict, NotFound, Unavailable
+from lighterman.networks import NeedsSwarm
 
 if TYPE_CHECKING:
     from lighterman.swarm.store import Store
@@ -93,13 +94,19 @@ def _found(rooms: Rooms, ref: str) -> Network:
 async def create(request: Request, rooms: Rooms) -> Answer:
     """NetworkCreate."""
     body = await request.body(NetworkCreateBody)
-    if rooms.swarm.node is None or not (body.driver == "overlay" or body.scope == "swarm" or body.ingress):
+    of_swarm = body.driver == "overlay" or body.scope == "swarm" or body.ingress
+    store = rooms.swarm.manager.store if of_swarm and rooms.swarm.node is not None else _store(rooms)
+    if store is None:
         return reply(await rooms.networks.create(body), 201)
-    store = rooms.swarm.manager.store
     from lighterman.swarm.control import networks
 
-    if any(network.name == body.name for network in rooms.networks.list(request.filters())):
+    if networks.has_name(store.state, body.name) or body.name in rooms.networks:
         raise Conflict(f"network with name {body.name} already exists")
+    if not of_swarm:
+        try:
+            return reply(await rooms.networks.create(body), 201)
+        except NeedsSwarm:  # the driver's networks are of all nodes: only overlay's can be
+            body = replace(body, scope="swarm")
     return reply(NetworkCreateResponse(await networks.create(store, body)), 201)
 
 

@@ -67,6 +67,11 @@ def find(state: State, ref: str) -> Network | None:
     return found if isinstance(found, Network) else None
 
 
+def has_name(state: State, name: str) -> bool:
+    """Whether a network of the swarm is called so."""
+    return state.id_of(Kind.NETWORK, name) is not None
+
+
 def shown(state: State, it: Network) -> wire.Network:
     """As NetworkInspect has it; what is in it on this node is known to the node only."""
     status = state.network_statuses.get(it.id)
@@ -107,7 +112,7 @@ async def create(store: Store, body: wire.NetworkCreateBody) -> str:
         raise InvalidParameter(f"invalid name: {body.name}")
     if body.name in (*PREDEFINED, "default"):
         raise Forbidden(f"{body.name} is a pre-defined network and cannot be created")
-    if store.state.id_of(Kind.NETWORK, body.name) is not None:
+    if has_name(store.state, body.name):
         raise Conflict(f"network with name {body.name} already exists")
     if body.driver == "overlay" and body.scope == "local":
         raise Forbidden("cannot downgrade network scope for overlay networks")
@@ -166,7 +171,7 @@ def _check(spec: NetworkSpec) -> None:
     if driver != "overlay":
         if driver in _PER_NODE:
             raise NotSupported(f"networks of the driver {driver} with scope swarm are not supported")
-        raise InvalidArgument(f"plugin {driver} not supported")
+        raise InvalidArgument(f"legacy plugin {driver} of type NetworkDriver is not supported in swarm mode")
     if spec.ipv6_enabled:
         raise NotSupported("overlay networks with IPv6 are not supported")
     _check_options(spec.driver_configuration.options if spec.driver_configuration else {})
