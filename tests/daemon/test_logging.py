@@ -10,7 +10,7 @@ import pytest
 
 from lighterman.api import request_id
 from lighterman.daemon.config import EngineConfig
-from lighterman.daemon.logging import JournalFormatter, LineFormatter, set_up
+from lighterman.daemon.logging import FileFormatter, JournalFormatter, LineFormatter, set_up
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,20 @@ def test_a_line_of_a_request_ends_with_its_number() -> None:
         request_id.reset(token)
 
 
+@pytest.mark.parametrize(
+    ("text", "level", "told"),
+    [
+        ("op=start outcome=ok", logging.INFO, 'level=info msg="op=start outcome=ok"'),
+        ("processing", logging.WARNING, "level=warning msg=processing"),
+        ('a "word"\nand more', logging.CRITICAL, r'level=fatal msg="a \"word\"\nand more"'),
+    ],
+)
+def test_a_line_in_a_file_has_the_form_of_dockerd(text: str, level: int, told: str) -> None:
+    time, _, rest = FileFormatter().format(record(text, level)).partition(" ")
+    assert re.fullmatch(r'time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', time)
+    assert rest == told
+
+
 def test_the_journal_gets_the_level_as_its_priority() -> None:
     assert JournalFormatter().format(record("broken", logging.ERROR)) == "<3>broken"
 
@@ -47,10 +61,10 @@ def test_the_journal_gets_the_level_as_its_priority() -> None:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (EngineConfig(), ["INFO", "ERROR"]),
-        (EngineConfig(log_level="error"), ["ERROR"]),
-        (EngineConfig(debug=True), ["DEBUG", "INFO", "ERROR"]),
-        (EngineConfig(log_level="debug"), ["DEBUG", "INFO", "ERROR"]),
+        (EngineConfig(), ["info", "error"]),
+        (EngineConfig(log_level="error"), ["error"]),
+        (EngineConfig(debug=True), ["debug", "info", "error"]),
+        (EngineConfig(log_level="debug"), ["debug", "info", "error"]),
     ],
 )
 def test_the_level_decides_what_is_told(config: EngineConfig, told: list[str], tmp_path: Path) -> None:
@@ -61,7 +75,7 @@ def test_the_level_decides_what_is_told(config: EngineConfig, told: list[str], t
         log.info("x")
         log.error("x")
         stream.seek(0)
-        assert [line.split()[1] for line in stream] == told
+        assert [line.split()[1] for line in stream] == [f"level={level}" for level in told]
 
 
 def test_a_stream_to_the_journal_is_known_by_its_inode(tmp_path: Path) -> None:

@@ -55,9 +55,10 @@ def main(operations: Sequence[str], cases: int, seed: int) -> None:
         engine.docker("load", stdin=saved([BUSYBOX]))
         engine.docker("create", "--name=box", "busybox", "true")
         code = asked(engine, chosen(operations), cases, seed)
-        surprises = re.findall(r"^.*unexpected error.*\n(?:(?!\d{4}-).*\n)*", engine.log, re.M)
+        surprises = re.findall(r"^.*unexpected error.*\n(?:(?!time=).*\n)*", engine.log, re.M)
         failed = re.findall(r"op=(\w+).* outcome=500", engine.log)
-        warned = {re.sub(r" request=\d+", "", text) for text in re.findall(r"WARNING (.*)", engine.log)}
+        warnings = re.findall(r"level=warning msg=(.*)", engine.log)
+        warned = {re.sub(r" request=\d+", "", text) for text in warnings}
         print(*surprises, *sorted(warned), sep="\n")
         print(f"surprises: {len(surprises)}; changes that failed with 500: {sorted(set(failed))}")
         sys.exit(1 if surprises or code else 0)

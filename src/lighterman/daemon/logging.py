@@ -1,13 +1,15 @@
 """What the operator reads: one line for each thing that changed, on standard error.
 
-On a terminal or in a file a line starts with the time; under systemd the journal has the time, and takes the
-level from the `<6>` before the text (sd-daemon(3)); as JSON it is an object with the same in it. A line made
-while a request is served ends with its id, so that all lines of one request can be found.
+On a terminal a line starts with the time; in a file it has dockerd's form, which collectors of logs take
+apart; under systemd the journal has the time, and takes the level from the `<6>` before the text
+(sd-daemon(3)); as JSON it is an object with the same in it. A line made while a request is served ends with
+its id, so that all lines of one request can be found.
 """
 
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -22,18 +24,22 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 class LineFormatter(logging.Formatter):
     """`2026-11-03T14:05:06.789Z INFO  op=start container=4f0c… duration_ms=84 outcome=ok request=9`."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one line, with the traceback below it if it has one."""
-        record.prefix = self._prefix(record)
-        record.suffix = f" request={id}" if (id := request_id.get()) else ""
-        return super().format(record)
-
-    def __init__(self) -> None:
-        super().__init__("%(prefix)s%(message)s%(suffix)s")
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The record's line, without the traceback that may be below it."""
+        return f"{self._prefix(record)}{record.message}{_suffix()}"
 
     def _prefix(self, record: logging.LogRecord) -> str:
-        instant = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{instant}.{int(record.msecs):03d}Z {record.levelname:<7} "
+        return f"{_instant(record)} {record.levelname:<7} "
+
+
+class FileFormatter(LineFormatter):
+    """`time="2026-11-03T14:05:06.789Z" level=info msg="op=start outcome=ok" request=9`. Source: logrus."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The same in the form of dockerd's lines."""
+        text = record.message
+        told = text if re.fullmatch(r"[\w./@^+-]+", text, re.ASCII) else json.dumps(text, ensure_ascii=False)
+        return f'time="{_instant(record)}" level={_level(record)} msg={told}{_suffix()}'
 
 
 class JournalFormatter(LineFormatter):
@@ -48,16 +54,29 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         told = {
-            "level": logging.getLevelName(record.levelno).lower(),
+            "level": _level(record),
             "msg": record.getMessage(),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": _instant(record),
         }
         if id := request_id.get():
             told["request"] = id
         if record.exc_info:
             told["error"] = self.formatException(record.exc_info)
         return json.dumps(told, ensure_ascii=False)
+
+
+def _suffix() -> str:
+    return f" request={id}" if (id := request_id.get()) else ""
+
+
+def _instant(record: logging.LogRecord) -> str:
+    instant = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{instant}.{int(record.msecs):03d}Z"
+
+
+def _level(record: logging.LogRecord) -> str:
+    """As dockerd calls it."""
+    return "fatal" if record.levelno >= logging.CRITICAL else record.levelname.lower()
 
 
 def set_up(
@@ -81,7 +100,9 @@ def set_level(config: EngineConfig) -> None:
 def _formatter(config: EngineConfig, stream: TextIO, environment: Mapping[str, str]) -> logging.Formatter:
     if config.log_format == "json":
         return JsonFormatter()
-    return JournalFormatter() if _is_journal(stream, environment) else LineFormatter()
+    if _is_journal(stream, environment):
+        return JournalFormatter()
+    return LineFormatter() if stream.isatty() else FileFormatter()
 
 
 def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
