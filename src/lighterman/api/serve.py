@@ -35,6 +35,7 @@ from lighterman.api.websocket import WebSocket
 from lighterman.errdefs import InvalidParameter, NotFound, Unimplemented
 from lighterman.lib.effects import to_end
 from lighterman.lib.inline import inline
+from lighterman.registry import upstream_client
 from lighterman.runtime import Client
 
 log = logging.getLogger(__name__)
@@ -203,6 +204,7 @@ class Front:
     async def serve_one(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; aiohttp calls this in a task of its own, which ends with the connection."""
         request_id.set(str(next(self._numbers)))
+        upstream_client.set(http.headers.get("User-Agent", ""))
         began_s = time.monotonic()
         operation, answer = await self._answer(http)
         took_s = time.monotonic() - began_s

@@ -6,6 +6,7 @@ manifest is for which platform. Blobs of any size are fetched by `content`'s wor
 headers from here.
 """
 
+from lighterman.registry.agent import upstream_client
 from lighterman.registry.auth import chosen
 from lighterman.registry.client import LOOPBACK, Registry
 from lighterman.registry.endpoints import CERTS_D, Endpoint, check_mirror
@@ -72,4 +73,5 @@ __all__ = [
     "status",
     "step_action",
     "stream",
+    "upstream_client",
 ]

@@ -15,6 +15,7 @@ from lighterman.content import BadCertificates, Via, tls_context
 from lighterman.errdefs import InvalidParameter, System, Unauthorized
 from lighterman.lib.effects import in_thread
 from lighterman.reference import DEFAULT_DOMAIN, Reference
+from lighterman.registry.agent import user_agent
 from lighterman.registry.endpoints import CERTS_D, Endpoint, Endpoints
 from lighterman.registry.errors import RegistryError
 from lighterman.registry.repository import Repository
@@ -98,7 +99,10 @@ class Registry:
         domain = DEFAULT_DOMAIN if host in (INDEX, DEFAULT_DOMAIN, "registry-1.docker.io") else host
         (endpoint,) = await in_thread(lambda: self._endpoints.of(domain, mirrors=False))
         async with self._session(endpoint.via, auth, [], timeout=_LOGIN_TIMEOUT) as session:
-            base = await session.connect(endpoint.bases)
+            try:
+                base = await session.connect(endpoint.bases)
+            except Unauthorized as error:
+                raise Unauthorized(f'Get "{session.base}/v2/": {error}') from error
             headers = {}
             if authorization := await session.authorization((), offline=True):
                 headers["Authorization"] = authorization
@@ -146,7 +150,10 @@ class Registry:
             context: ssl.SSLContext = await in_thread(tls_context, via)
         except BadCertificates as error:
             raise System(str(error)) from error
-        async with ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
+        headers = {"User-Agent": user_agent()}
+        async with ClientSession(
+            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), headers=headers
+        ) as http:
             yield Session(http, context, auth, scopes)
 
 

@@ -17,6 +17,11 @@ class _Error(Struct):
 
 class _Errors(Struct):
     errors: list[_Error] | None = None
+    details: str = ""
+    """What some token servers say in place of errors."""
+
+
+_BY_STATUS = {401: "UNAUTHORIZED", 429: "TOOMANYREQUESTS"}
 
 
 class RegistryError(System):
@@ -25,7 +30,7 @@ class RegistryError(System):
 
 def refused(status: int, reason: str, body: bytes, reference: Reference | None) -> EngineError:
     """The error for an answer other than success to a request, perhaps about `reference`."""
-    first = _first_error(body)
+    first = _first_error(status, body)
     if status >= 500 or (first is None and status not in (401, 403, 404)):
         return RegistryError(f"received unexpected HTTP status: {status} {reason}")
     if first is None:
@@ -64,9 +69,21 @@ def _denied(reference: Reference, said: str) -> EngineError:
     )
 
 
-def _first_error(body: bytes) -> _Error | None:
+def _first_error(status: int, body: bytes) -> _Error | None:
     try:
-        errors = msgspec.json.decode(body, type=_Errors).errors
-    except msgspec.DecodeError:
+        said = msgspec.convert(_in_lower_case(msgspec.json.decode(body)), _Errors)
+    except (msgspec.DecodeError, RecursionError):
         return None
-    return errors[0] if errors else None
+    if said.details:
+        return _Error(_BY_STATUS.get(status, "UNKNOWN"), said.details)
+    return said.errors[0] if said.errors else None
+
+
+def _in_lower_case(said: object) -> object:
+    """The same with keys in lower case: Go reads them in any, and so registries write them."""
+    match said:
+        case dict():
+            return {str(key).lower(): _in_lower_case(value) for key, value in said.items()}
+        case list():
+            return [_in_lower_case(each) for each in said]
+    return said

@@ -18,15 +18,17 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from lighterman.apitypes.registry import AuthConfig
-from lighterman.errdefs import System, Unauthorized
+from lighterman.errdefs import System
 from lighterman.lib.go_net import request_error
 from lighterman.lib.proxies import proxy_for
+from lighterman.registry.agent import user_agent
 from lighterman.registry.auth import Challenge, basic, credentials, parse_challenges
 from lighterman.registry.errors import RegistryError, refused
 
 TOKEN_MAX = 1 << 20
 TRIES = 3
 FIRST_DELAY_S = 0.2
+_TOKEN_DELAYS_S = (0.2, 0.4, 0.8, 1.6)
 CLIENT_ID = "lighterman"
 _TRANSIENT = (429, 500, 502, 503, 504)
 
@@ -59,13 +61,16 @@ class Session:
         self._scopes = tuple(scopes)
         self._challenges: list[Challenge] = []
         self._authorization = ""
+        self.base = ""
+        """Where it is connected to."""
         self.identity_token = ""
         """What a token server gave to be used in the place of the password from now on."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """The credentials of now."""
-        return {"Authorization": self._authorization} if self._authorization else {}
+        """Who asks, with the credentials of now."""
+        agent = {"User-Agent": user_agent()}
+        return {**agent, "Authorization": self._authorization} if self._authorization else agent
 
     async def connect(self, bases: Sequence[str]) -> str:
         """The first of `bases` (`https://host`) that speaks the protocol, logged in to where it asks for it.
@@ -79,6 +84,7 @@ class Session:
                 if number == len(bases):
                     raise
                 continue
+            self.base = base
             if answer.status == 401:
                 self._challenges = _challenges(answer)
                 await self.log_in()
@@ -173,12 +179,14 @@ class Session:
         if auth.registrytoken:
             return auth.registrytoken
         realm, service = challenge.parameters["realm"], challenge.parameters.get("service", "")
-        if auth.identitytoken:
-            answer = await self._refreshed(realm, service, scopes, auth.identitytoken)
-        else:
-            answer = await self._asked(realm, service, scopes, auth, offline=offline)
-        if answer.status == 401:
-            raise Unauthorized(f'Get "{realm}": unauthorized: incorrect username or password')
+        for delay_s in (*_TOKEN_DELAYS_S, None):
+            if auth.identitytoken:
+                answer = await self._refreshed(realm, service, scopes, auth.identitytoken)
+            else:
+                answer = await self._asked(realm, service, scopes, auth, offline=offline)
+            if answer.status < 500 or delay_s is None:
+                break
+            await asyncio.sleep(delay_s)
         if answer.status != 200:
             raise refused(answer.status, answer.reason, answer.body, None)
         try:
