@@ -178,6 +178,8 @@ class Pools:
     def __init__(self, *offered: str) -> None:
         self.offered = list(offered)
         self.held: list[str] = []
+        self.waited_for: list[bool] = []
+        """For each time that it was looked for, whether somebody would have waited."""
 
     async def capabilities(self) -> IpamCapabilities:
         return IpamCapabilities()
@@ -209,10 +211,11 @@ class Shop:
     def __init__(self, driver: Pools) -> None:
         self.driver = driver
 
-    async def ipam_driver(self, name: str) -> Pools:
+    async def ipam_driver(self, name: str, *, patient: bool = True) -> Pools:
+        self.driver.waited_for.append(patient)
         return self.driver
 
-    async def network_driver(self, name: str) -> NetworkDriver:
+    async def network_driver(self, name: str, *, patient: bool = True) -> NetworkDriver:
         raise NoSuchPlugin(name)
 
 
@@ -255,7 +258,9 @@ async def test_what_a_plugin_did_not_hear_of_is_told_again_once(tmp_path: Path) 
     assert wish.given is not None
     assert (wish.given.ipv4, wish.given.mac) == ("10.5.0.1/24", "02:42:0a:05:00:01")
     assert remote.is_used(BRIDGE.id)
+    assert all(driver.waited_for)
     await remote.give_back("c")
+    assert not driver.waited_for[-1]  # an end waits for nobody: it is told again
     assert not remote.is_used(BRIDGE.id)
     assert [lease.addresses for lease in LEASES.load(db).values()] == [(("10.5.0.0/24", "10.5.0.1"),)]
     driver.deaf = False

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 class Drivers(Protocol):
     """The plugins. Raises: NotFound, Conflict, System."""
 
-    async def network_driver(self, name: str) -> "NetworkDriver":
-        """Who plugs containers in."""
+    async def network_driver(self, name: str, *, patient: bool = True) -> "NetworkDriver":
+        """Who plugs containers in; one that is `patient` is waited for while it does not listen."""
         ...
 
-    async def ipam_driver(self, name: str) -> "IpamDriver":
+    async def ipam_driver(self, name: str, *, patient: bool = True) -> "IpamDriver":
         """Who gives addresses."""
         ...
 
@@ -23,10 +23,10 @@ class Drivers(Protocol):
 class NoDrivers:
     """An engine without plugins."""
 
-    async def network_driver(self, name: str) -> "NetworkDriver":
+    async def network_driver(self, name: str, *, patient: bool = True) -> "NetworkDriver":
         """Nobody. Raises: NoSuchPlugin."""
         raise NoSuchPlugin(name)
 
-    async def ipam_driver(self, name: str) -> "IpamDriver":
+    async def ipam_driver(self, name: str, *, patient: bool = True) -> "IpamDriver":
         """Nobody. Raises: NoSuchPlugin."""
         raise NoSuchPlugin(name)

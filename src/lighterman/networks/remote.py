@@ -364,7 +364,7 @@ class Remote:
         if row.ipam_driver in held.silent:
             return
         try:
-            driver = await self._ipam(row.ipam_driver)  # from now on the lease has the driver's ids
+            driver = await self._ipam(row.ipam_driver, patient=False)  # the lease has the driver's ids now
             for pool_id, address in held.lease.addresses:
                 await heard(driver.release_address(pool_id, address), f"address {address}", row)
                 held.lease = _without(held.lease, address)  # somebody else may have it
@@ -402,7 +402,8 @@ class Remote:
         if row.driver in held.silent:
             return
         try:
-            await heard(call(await self._drivers.network_driver(row.driver)), what, row)
+            driver = await self._drivers.network_driver(row.driver, patient=False)
+            await heard(call(driver), what, row)
         except EngineError as error:
             held.silent.add(row.driver)
             log.error("op=%s network=%s driver=%s: %s; it is told again", what, row.name, row.driver, error)
@@ -414,13 +415,13 @@ class Remote:
 
     # drivers that have forgotten
 
-    async def _ipam(self, name: str) -> IpamDriver:
+    async def _ipam(self, name: str, *, patient: bool = True) -> IpamDriver:
         """The driver, which knows again what it gave the last engine. Raises: NotFound, Conflict, System."""
         async with self._locks.setdefault(f"driver {name}", Lock()):
             if name in self._to_replay:
-                await self._replay(name)
+                await self._replay(name, patient=patient)
                 self._to_replay.discard(name)
-        return await self._drivers.ipam_driver(name)
+        return await self._drivers.ipam_driver(name, patient=patient)
 
     async def _replay_quietly(self, name: str) -> None:
         try:
@@ -428,8 +429,8 @@ class Remote:
         except EngineError as error:
             log.error("op=replay driver=%s: %s; it is asked again when it is needed", name, error)
 
-    async def _replay(self, name: str) -> None:
-        driver = await self._drivers.ipam_driver(name)
+    async def _replay(self, name: str, *, patient: bool) -> None:
+        driver = await self._drivers.ipam_driver(name, patient=patient)
         if not (await driver.capabilities()).requires_request_replay:
             return
         for row in [row for row in self._catalog.rows.values() if row.ipam_driver == name]:

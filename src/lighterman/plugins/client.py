@@ -59,6 +59,10 @@ class PluginClient:
         self.name, self.address = name, address
         self._timeout_s, self._patience_s = timeout_s, patience_s
 
+    def impatient(self) -> "PluginClient":
+        """The same, who does not wait for a plugin that does not listen."""
+        return PluginClient(self.name, self.address, timeout_s=self._timeout_s, patience_s=0)
+
     async def call(self, method: str, body: object, kind: type[A], *, timeout_s: float = 0) -> A:
         """The plugin's answer to `method`, e.g. "VolumeDriver.Mount".
 

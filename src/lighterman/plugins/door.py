@@ -78,11 +78,12 @@ class Plugins:
         """Raises: NoSuchPlugin, PluginDisabled, NoCapability, CallFailed, System; as all of these do."""
         return await (await self._asked(name)).volume_driver(name)
 
-    async def network_driver(self, name: str) -> "NetworkDriver":
-        return await (await self._asked(name)).network_driver(name)
+    async def network_driver(self, name: str, *, patient: bool = True) -> "NetworkDriver":
+        """One that is not `patient` does not wait for a plugin that does not listen."""
+        return await (await self._asked(name)).network_driver(name, patient=patient)
 
-    async def ipam_driver(self, name: str) -> "IpamDriver":
-        return await (await self._asked(name)).ipam_driver(name)
+    async def ipam_driver(self, name: str, *, patient: bool = True) -> "IpamDriver":
+        return await (await self._asked(name)).ipam_driver(name, patient=patient)
 
     async def log_driver(self, name: str) -> "LogDriver":
         return await (await self._asked(name)).log_driver(name)

@@ -264,16 +264,16 @@ class Service:
             return RemoteVolumeDriver(found.client, str)
         return found  # type: ignore[no-any-return]  # an extension, which says so itself
 
-    async def network_driver(self, name: str) -> NetworkDriver:
+    async def network_driver(self, name: str, *, patient: bool = True) -> NetworkDriver:
         """Raises: as `_found`."""
-        found = await self._found(name, "NetworkDriver")
-        client = self._client_of(found)
+        found = await self._found(name, "NetworkDriver", patient=patient)
+        client = self._client_of(found, patient=patient)
         return found if client is None else RemoteNetworkDriver(client)
 
-    async def ipam_driver(self, name: str) -> IpamDriver:
+    async def ipam_driver(self, name: str, *, patient: bool = True) -> IpamDriver:
         """Raises: as `_found`."""
-        found = await self._found(name, "IpamDriver")
-        client = self._client_of(found)
+        found = await self._found(name, "IpamDriver", patient=patient)
+        client = self._client_of(found, patient=patient)
         return found if client is None else RemoteIpamDriver(client)
 
     async def log_driver(self, name: str) -> LogDriver:
@@ -308,7 +308,7 @@ class Service:
             return False
         return interface in plugin.implements
 
-    async def _found(self, name: str, interface: str) -> Any:
+    async def _found(self, name: str, interface: str, *, patient: bool = True) -> Any:
         """Who has an interface under this name: a row, a `_Legacy`, or the driver of an extension.
 
         Raises: NoSuchPlugin, PluginDisabled, NoCapability, CallFailed, System.
@@ -322,7 +322,7 @@ class Service:
             return row
         if (driver := await in_thread(extensions.load, interface, name)) is not None:
             return driver
-        plugin = await self._activated(name, patience_s=self._patience_s)
+        plugin = await self._activated(name, patience_s=self._patience_s if patient else 0.0)
         if interface not in plugin.implements:
             raise NotImplementedByPlugin
         return plugin
@@ -359,11 +359,12 @@ class Service:
             row.name, address, timeout_s=timeout_s, patience_s=min(PATIENCE_S, timeout_s or PATIENCE_S)
         )
 
-    def _client_of(self, found: Any) -> PluginClient | None:
+    def _client_of(self, found: Any, *, patient: bool = True) -> PluginClient | None:
         """None: an extension needs none."""
-        if isinstance(found, PluginRow):
-            return self._client(found)
-        return found.client if isinstance(found, _Legacy) else None
+        client = self._client(found) if isinstance(found, PluginRow) else None
+        if isinstance(found, _Legacy):
+            client = found.client
+        return client if client is None or patient else client.impatient()
 
 
 def _same_place(one: Address, other: Address) -> bool:
