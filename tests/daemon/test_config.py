@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.registry.secured import identity
 
 from lighterman.daemon.config import (
     FIXED,
@@ -194,6 +195,29 @@ def test_a_broken_file_is_told_with_its_name(broken: bytes) -> None:
         InvalidParameter, match=f"^unable to configure the Docker daemon with file {NAME}: invalid"
     ):
         configure({}, broken, NAME)
+
+
+def test_null_is_no_wish() -> None:
+    assert configure({"mtu": 1400}, b'{"mtu": null, "hosts": null, "labels": null}', NAME).mtu == 1400
+
+
+@pytest.mark.parametrize(
+    ("wish", "hosts"),
+    [
+        ({"tls": True}, ("tcp://localhost:2376",)),
+        ({"tlsverify": False}, ("tcp://localhost:2376",)),
+        ({"tls": True, "hosts": ["unix:///var/run/docker.sock"]}, ("unix:///var/run/docker.sock",)),
+        ({"tls": False}, ("unix:///var/run/docker.sock",)),
+    ],
+)
+def test_who_speaks_tls_and_names_no_place_is_on_its_port(
+    wish: dict[str, Any], hosts: tuple[str, ...], tmp_path: Path
+) -> None:
+    who = identity("localhost")
+    (tmp_path / "cert.pem").write_bytes(who.pem)
+    (tmp_path / "key.pem").write_bytes(who.key_pem)
+    files = {"tlscert": "cert.pem", "tlskey": "key.pem", "tlscacert": "cert.pem"}
+    assert configure({**wish, **files}, None, started_in=tmp_path).hosts == hosts
 
 
 def test_labels_that_are_repeated_count_once() -> None:

@@ -1,5 +1,6 @@
 """Flags and daemon.json, brought together in one frozen `EngineConfig`, or refused in dockerd's words."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from lighterman.daemon.config import FIXED, NESTED, REFUSED, EngineConfig, as_go
 from lighterman.daemon.validation import validate
 from lighterman.errdefs import InvalidParameter
 
+TLS_HOST = "tcp://localhost:2376"
+"""Where an engine that speaks TLS listens, if nothing is said. Source: DefaultTLSHost of dockerd."""
 _FILES = ("tlscacert", "tlscert", "tlskey", "seccomp_profile")
 _NO_FILES = ("", "unconfined", "builtin", "default")
 _JOINED = frozenset({"runtimes"})  # given by flag and file, these are joined: dockerd does so too
@@ -46,6 +49,8 @@ def configure(
         config = msgspec.convert({key: merged[key] for key in merged if key not in FIXED}, EngineConfig)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"unable to configure the Docker daemon: {error}") from error
+    if "hosts" not in merged and config.uses_tls and "LISTEN_FDS" not in os.environ:
+        config = msgspec.structs.replace(config, hosts=(TLS_HOST,))
     named = {key: getattr(config, key) for key in _FILES}
     config = msgspec.structs.replace(
         config, **{key: str(started_in / name) for key, name in named.items() if name not in _NO_FILES}
@@ -59,9 +64,10 @@ def _read(file: bytes, name: str) -> dict[str, Any]:
     if not (text := file.removeprefix(b"\xef\xbb\xbf").strip()):
         return {}
     try:
-        given = msgspec.json.decode(text, type=dict[str, Any])
+        decoded = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidParameter(f"{where}: invalid JSON: {error}") from error
+    given = {key: value for key, value in decoded.items() if value is not None}  # Go reads null as nothing
     for key in NESTED.keys() & given.keys():
         given |= _inner(key, given.pop(key), where)
     if (gateway := given.pop("host-gateway-ip", None)) is not None:  # the key of before there were two

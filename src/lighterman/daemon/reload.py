@@ -103,12 +103,24 @@ class Reload:
             if config.debug:
                 self._debugging.enter_context(watched(asyncio.get_running_loop()))
         self._config = config
+        tell_limits(config, "Reset ")
         if waiting := waits_for_restart(config, wished):
             log.warning("op=reload: restart the engine to bring in %s", ", ".join(waiting))
         log.info("op=reload outcome=ok")
         rooms = self._wired.rooms
         attributes = {**reload_attributes(config, rooms.engine.runtimes), "name": rooms.host.hostname}
         rooms.events.publish("daemon", "reload", rooms.engine.id, attributes)
+
+
+def tell_limits(config: EngineConfig, before: str = "") -> None:
+    """For who debugs, in dockerd's words: what `before` ("Reset ") says became of the limits."""
+    for name, value in (
+        ("Max Concurrent Downloads", config.max_concurrent_downloads),
+        ("Max Concurrent Uploads", config.max_concurrent_uploads),
+        ("Max Download Attempts", config.max_download_attempts),
+        ("Shutdown Timeout", config.shutdown_timeout),
+    ):
+        log.debug("%s%s: %d", before, name, value)
 
 
 def reloadable(config: EngineConfig, wished: EngineConfig) -> EngineConfig:

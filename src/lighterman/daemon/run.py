@@ -46,7 +46,7 @@ from lighterman.daemon.process import (
     prepare_process,
     set_proxies,
 )
-from lighterman.daemon.reload import Reload
+from lighterman.daemon.reload import Reload, tell_limits
 from lighterman.daemon.watchdog import watched
 from lighterman.daemon.wiring import wired
 from lighterman.errdefs import System
@@ -151,6 +151,7 @@ async def _serve(
             log.info(
                 "op=start-engine version=%s duration_ms=%.0f", __version__, (time.monotonic() - began_s) * 1e3
             )
+            tell_limits(config)
             _say_where(hosts, config)
             reload = Reload(config, read, engine, front, debugging)
             _on_signal(signal.SIGHUP, reload)
