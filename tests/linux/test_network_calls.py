@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lighterman.linux import link_kinds, netns
 from lighterman.linux import netlink as nl
-from lighterman.linux import netns
 from lighterman.linux.nft import Nft, NftError
 
 MAC = "02:42:00:00:00:01"
@@ -55,10 +55,10 @@ def test_a_bridge_and_its_port_are_as_asked_for(place: str, tmp_path: Path) -> N
     netns.create(inner)
 
     def make(netlink: nl.Netlink) -> object:
-        netlink.batch([nl.add_bridge("br0", mac=MAC, mtu=1400)])
+        netlink.batch([link_kinds.add_bridge("br0", mac=MAC, mtu=1400)])
         bridge = netlink.links()[-1]
         fd = netns.open_pinned(inner)
-        veth = nl.add_veth(
+        veth = link_kinds.add_veth(
             "veth0", master=bridge.index, peer="eth0", peer_ns=fd, peer_mac="02:42:ac:11:00:02", mtu=1400
         )
         netlink.batch([veth, nl.set_port("veth0", hairpin=True, isolated=True)])
@@ -90,7 +90,7 @@ def test_the_first_request_that_failed_is_named(place: str) -> None:
                 nl.set_up("lo"),
                 nl.set_up("nope"),
                 nl.delete_link("gone"),
-                nl.add_bridge("br1", mac=MAC, mtu=1500),
+                link_kinds.add_bridge("br1", mac=MAC, mtu=1500),
             ]
         )
 

@@ -34,11 +34,6 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 
 IFLA_IFALIAS, IFLA_NET_NS_FD = 20, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BRPORT_MODE, IFLA_BRPORT_LEARNING, IFLA_BRPORT_ISOLATED = 4, 8, 33
-IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PROXY = 1, 4, 7, 11
-IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
-VETH_INFO_PEER, IFLA_VLAN_ID, IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE = 1, 1, 1, 1
-MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
-IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IFF_UP = 0x1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 IFA_F_NODAD = 0x2
@@ -53,7 +48,7 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLMSGERR_ATTR_MSG = 1
 _NLA_F_NESTED, _NLA_TYPE_MASK = 0x8000, 0x3FFF
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-_IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
+IFINFO = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
 _IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst and src length, tos, table, protocol, scope, type, flags
 _NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
@@ -133,127 +128,9 @@ def unpack(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def add_veth(
-    name: str,
-    *,
-    master: int,
-    peer: str,
-    peer_ns: int,
-    peer_mac: str,
-    mtu: int,
-) -> Request:
-    """A veth pair: `name` here, up, as a port of the bridge `master`; its peer, still down, made directly
-    in the namespace of the fd `peer_ns` with the index and MAC given. EEXIST when a name or index is taken.
-    """
-    # the peer cannot be made up: it is configured before the kernel joins the two (ENOTCONN)
-    peer_info = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack(
-        [
-            (IFLA_IFNAME, peer),
-            (IFLA_MTU, mtu),
-            (IFLA_ADDRESS, mac_bytes(peer_mac)),
-            (IFLA_NET_NS_FD, peer_ns),
-        ]
-    )
-    attributes: list[tuple[int, Value]] = [
-        (IFLA_IFNAME, name),
-        (IFLA_MTU, mtu),
-        (IFLA_MASTER, master),
-        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "veth"), (IFLA_INFO_DATA, [(VETH_INFO_PEER, peer_info)])]),
-    ]
-    return _new_link(attributes, f"add veth {name}")
-
-
-def add_bridge(name: str, *, mac: str, mtu: int) -> Request:
-    """A bridge that is up and keeps its MAC whatever ports come and go."""
-    attributes: list[tuple[int, Value]] = [
-        (IFLA_IFNAME, name),
-        (IFLA_MTU, mtu),
-        (IFLA_ADDRESS, mac_bytes(mac)),
-        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "bridge")]),
-    ]
-    return _new_link(attributes, f"add bridge {name}")
-
-
-def add_vlan(name: str, *, parent: int, number: int) -> Request:
-    """The VLAN `number` of the link `parent`, up."""
-    data: list[tuple[int, Value]] = [(IFLA_VLAN_ID, struct.pack("=H", number))]
-    attributes: list[tuple[int, Value]] = [
-        (IFLA_IFNAME, name),
-        (IFLA_LINK, parent),
-        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "vlan"), (IFLA_INFO_DATA, data)]),
-    ]
-    return _new_link(attributes, f"add vlan {name}")
-
-
-def add_macvlan(name: str, *, parent: int, mode: str, mac: str, namespace: int, mtu: int) -> Request:
-    """A link of its own MAC on `parent`, made directly in the namespace of the fd, up. MTU 0: the parent's.
-
-    EOPNOTSUPP: this kernel has no macvlan.
-    """
-    data: list[tuple[int, Value]] = [(IFLA_MACVLAN_MODE, MACVLAN_MODES[mode])]
-    return _new_link(
-        [
-            (IFLA_IFNAME, name),
-            (IFLA_LINK, parent),
-            (IFLA_ADDRESS, mac_bytes(mac)),
-            (IFLA_NET_NS_FD, namespace),
-            *_mtu(mtu),
-            (IFLA_LINKINFO, [(IFLA_INFO_KIND, "macvlan"), (IFLA_INFO_DATA, data)]),
-        ],
-        f"add macvlan {name}",
-    )
-
-
-def add_ipvlan(name: str, *, parent: int, mode: str, namespace: int, mtu: int) -> Request:
-    """A link that shares the MAC of `parent`, made directly in the namespace of the fd, up. MTU 0: the
-    parent's.
-
-    EOPNOTSUPP: this kernel has no ipvlan.
-    """
-    data: list[tuple[int, Value]] = [(IFLA_IPVLAN_MODE, struct.pack("=H", IPVLAN_MODES[mode]))]
-    return _new_link(
-        [
-            (IFLA_IFNAME, name),
-            (IFLA_LINK, parent),
-            (IFLA_NET_NS_FD, namespace),
-            *_mtu(mtu),
-            (IFLA_LINKINFO, [(IFLA_INFO_KIND, "ipvlan"), (IFLA_INFO_DATA, data)]),
-        ],
-        f"add ipvlan {name}",
-    )
-
-
-def add_vxlan(name: str, *, vni: int, local: Address, port: int, namespace: int, mtu: int) -> Request:
-    """A VXLAN link made directly in the namespace of the fd, up; its packets come and go by `local` in the
-    namespace of the socket that this is sent on. It learns nothing and floods nothing: `add_tunnel` says what
-    is where, and `add_neighbour` lets it answer ARP itself.
-
-    EEXIST: this namespace has a link of this VNI on this port.
-    """
-    where = IFLA_VXLAN_LOCAL if local.version == 4 else IFLA_VXLAN_LOCAL6
-    data: list[tuple[int, Value]] = [
-        (IFLA_VXLAN_ID, vni),
-        (where, local.packed),
-        (IFLA_VXLAN_LEARNING, b"\0"),
-        (IFLA_VXLAN_PROXY, b"\1"),
-        (IFLA_VXLAN_PORT, struct.pack(">H", port)),
-    ]
-    attributes: list[tuple[int, Value]] = [
-        (IFLA_IFNAME, name),
-        (IFLA_NET_NS_FD, namespace),
-        *_mtu(mtu),
-        (IFLA_LINKINFO, [(IFLA_INFO_KIND, "vxlan"), (IFLA_INFO_DATA, data)]),
-    ]
-    return _new_link(attributes, f"add vxlan {name}")
-
-
-def _mtu(mtu: int) -> list[tuple[int, Value]]:
-    return [(IFLA_MTU, mtu)] if mtu else []
-
-
 def set_alias(name: str, alias: str) -> Request:
     """Give the link its free text."""
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_IFALIAS, alias)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_IFALIAS, alias)])
     return Request(RTM_SETLINK, 0, payload, f"set the alias of {name}")
 
 
@@ -268,7 +145,7 @@ def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
         (IFLA_INFO_SLAVE_KIND, "bridge"),
         (IFLA_INFO_SLAVE_DATA, settings),
     ]
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
     return Request(RTM_NEWLINK, 0, payload, f"set the bridge port {name}")
 
 
@@ -278,19 +155,19 @@ def set_learning(name: str, *, learning: bool) -> Request:
         (IFLA_INFO_SLAVE_KIND, "bridge"),
         (IFLA_INFO_SLAVE_DATA, [(IFLA_BRPORT_LEARNING, bytes([learning]))]),
     ]
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_LINKINFO, info)])
     return Request(RTM_NEWLINK, 0, payload, f"set the bridge port {name}")
 
 
 def set_master(name: str, master: int) -> Request:
     """Make the link a port of the bridge `master`."""
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_MASTER, master)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name), (IFLA_MASTER, master)])
     return Request(RTM_SETLINK, 0, payload, f"make {name} a port")
 
 
 def set_up(name: str) -> Request:
     """Bring the link up."""
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + pack([(IFLA_IFNAME, name)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + pack([(IFLA_IFNAME, name)])
     return Request(RTM_SETLINK, 0, payload, f"set {name} up")
 
 
@@ -300,19 +177,19 @@ def move_link(index: int, name: str, *, namespace: int, mac: str = "") -> Reques
     attributes: list[tuple[int, Value]] = [(IFLA_NET_NS_FD, namespace), (IFLA_IFNAME, name)]
     if mac:
         attributes.append((IFLA_ADDRESS, mac_bytes(mac)))
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack(attributes)
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack(attributes)
     return Request(RTM_SETLINK, 0, payload, f"move link {index} as {name}")
 
 
 def set_down(name: str) -> Request:
     """Take the link down; its routes go. ENODEV when it is not there."""
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, IFF_UP) + pack([(IFLA_IFNAME, name)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, IFF_UP) + pack([(IFLA_IFNAME, name)])
     return Request(RTM_SETLINK, 0, payload, f"set {name} down")
 
 
 def delete_link(name: str) -> Request:
     """Remove the link; of a veth the peer goes too. ENODEV when it is not there."""
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name)])
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack([(IFLA_IFNAME, name)])
     return Request(RTM_DELLINK, 0, payload, f"delete {name}")
 
 
@@ -435,7 +312,7 @@ class Netlink:
 
     def links(self) -> list[Link]:
         """All links of this namespace."""
-        payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         return [_link(body) for body in self._dump(Request(RTM_GETLINK, 0, payload, "list links"))]
 
     def addresses(self) -> list[LinkAddress]:
@@ -486,11 +363,6 @@ class Netlink:
             at += (length + 3) & ~3
 
 
-def _new_link(attributes: Sequence[tuple[int, Value]], about: str) -> Request:
-    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + pack(attributes)
-    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, about)
-
-
 def _error(flags: int, body: bytes) -> tuple[int, str]:
     (code,) = struct.unpack_from("=i", body)
     words = b""
@@ -500,8 +372,8 @@ def _error(flags: int, body: bytes) -> tuple[int, str]:
 
 
 def _link(body: bytes) -> Link:
-    _family, _type, index, flags, _changed = _IFINFO.unpack_from(body)
-    attributes = unpack(body[_IFINFO.size :])
+    _family, _type, index, flags, _changed = IFINFO.unpack_from(body)
+    attributes = unpack(body[IFINFO.size :])
     info = unpack(attributes.get(IFLA_LINKINFO, b""))
     return Link(
         index=index,

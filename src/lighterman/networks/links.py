@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_inte
 from msgspec import Struct
 
 from lighterman.linux import netns, userns
+from lighterman.linux.link_kinds import add_bridge, add_ipvlan, add_macvlan, add_veth, add_vlan
 from lighterman.linux.netlink import (
     Address,
     Interface,
@@ -23,12 +24,7 @@ from lighterman.linux.netlink import (
     Netlink,
     Request,
     add_address,
-    add_bridge,
-    add_ipvlan,
-    add_macvlan,
     add_route,
-    add_veth,
-    add_vlan,
     delete_link,
     delete_route,
     move_link,

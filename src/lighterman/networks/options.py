@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from lighterman.errdefs import InvalidParameter, Unimplemented
-from lighterman.linux.netlink import MACVLAN_MODES
+from lighterman.linux.link_kinds import MACVLAN_MODES
 from lighterman.networks.ipam import parse_address
 
 _BRIDGE = "com.docker.network.bridge."

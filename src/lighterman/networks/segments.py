@@ -20,13 +20,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from lighterman.linux import netns
+from lighterman.linux.link_kinds import add_bridge, add_veth, add_vxlan
 from lighterman.linux.neighbours import add_neighbour, add_tunnel, delete_neighbour, delete_tunnel
 from lighterman.linux.netlink import (
     Netlink,
     Request,
-    add_bridge,
-    add_veth,
-    add_vxlan,
     delete_link,
     set_alias,
     set_learning,

@@ -14,7 +14,7 @@ from pathlib import Path
 from lighterman.daemon.check.apart import with_own_mounts, with_own_network
 from lighterman.daemon.check.container import try_runtime
 from lighterman.daemon.check.finding import Finding, State, graded
-from lighterman.linux import netlink, netns
+from lighterman.linux import link_kinds, netlink, netns
 from lighterman.linux.apparmor import PROFILES
 from lighterman.linux.capabilities import NAMES
 from lighterman.linux.host import Host
@@ -217,11 +217,11 @@ def _make_table() -> None:
 def _make_bridge() -> None:
     """Raises: OSError."""
     with netlink.Netlink() as links:
-        links.batch([netlink.add_bridge("lmcheck0", mac="02:42:00:00:00:01", mtu=1500)])
+        links.batch([link_kinds.add_bridge("lmcheck0", mac="02:42:00:00:00:01", mtu=1500)])
         (bridge,) = (link.index for link in links.links() if link.name == "lmcheck0")
         peer_ns = netns.new()
         try:
-            veth = netlink.add_veth(
+            veth = link_kinds.add_veth(
                 "lmcheck1",
                 master=bridge,
                 peer="eth0",
