@@ -209,7 +209,7 @@ WISHES: list[Any] = [
     task(Networks=[{"Target": "ingress"}]),
     task(Networks=[{"Target": "nope"}]),
     task(Networks=[{"Target": "none"}]),
-    task(Networks=[{"Target": "ov", "Aliases": ["a"], "DriverOpts": {"x": "y"}}]),
+    task(Networks=[{"Target": "ov", "Aliases": ["a"]}]),
     service(Networks=[{"Target": "ov"}]),
     service(UpdateConfig={}),
     service(UpdateConfig=UPDATE, RollbackConfig={"FailureAction": "continue"}),
