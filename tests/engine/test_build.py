@@ -292,6 +292,27 @@ def test_triggers_of_an_image_are_its_childrens_first_steps(http: Http) -> None:
 # What steps find
 
 
+@pytest.mark.beyond_dockerd  # there only what is pulled for it has the platform that was asked for
+def test_an_image_is_built_for_the_platform_asked_for(http: Http) -> None:
+    built = build(http, "FROM scratch\nCOPY f /\n", "platform=linux/arm/v7&t=localhost:1/arm", {"f": b""})
+    image = http.ok("GET", f"/images/{built.image}/json")
+    assert (image["Os"], image["Architecture"], image["Variant"]) == ("linux", "arm", "v7")
+    upon = "FROM localhost:1/arm\nENV A=1\n"
+    image = http.ok("GET", f"/images/{build(http, upon).image}/json")
+    assert (image["Architecture"], image["Variant"]) == ("arm", "v7")
+    other = build(http, upon, "platform=linux/s390x")
+    assert "connection refused" in other.error  # the registry is asked for one that fits
+    unknown = build(http, upon, "platform=foobar")
+    assert (unknown.status, "unknown operating system or architecture" in unknown.error) == (400, True)
+    wish = {"Image": "localhost:1/arm", "Cmd": ["f"]}
+    made = http.ok("POST", "/containers/create", wish)
+    (warning,) = made["Warnings"]
+    assert "platform (linux/arm/v7) does not match the detected host platform (linux/" in warning
+    newer = Http(http.socket, prefix="/v1.41")
+    asked = newer.ok("POST", "/containers/create?platform=linux/arm/v7", wish)
+    assert not asked["Warnings"]
+
+
 def test_limits_network_and_hosts_reach_the_steps(http: Http) -> None:
     query = urlencode(
         {

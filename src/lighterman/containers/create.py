@@ -107,6 +107,8 @@ def _planned(
         network_name=cs.network_name,
         deep_read_only=deep_read_only,
     )
+    if not platform and (foreign := cs.images.foreign(image)):
+        plan.warnings.append(foreign)
     container = Container(
         id=container_id,
         name=name,

@@ -110,6 +110,16 @@ class Images:
                 )
         return image
 
+    def foreign(self, image: Image) -> str:
+        """What to warn of, if the image is made for machines of another kind than this one; else ""."""
+        meant = Platform(image.architecture or self._host.architecture, image.os, image.variant)
+        if runs_on(meant, self._host):
+            return ""
+        return (
+            f"The requested image's platform ({format_platform(meant)}) does not match the detected host "
+            f"platform ({format_platform(self._host)}) and no specific platform was requested"
+        )
+
     def __iter__(self) -> Iterator[Image]:
         return iter(self._store)
 
