@@ -34,6 +34,15 @@ def test_an_address_given_is_the_only_one() -> None:
     ports.release(held)
 
 
+def test_a_port_of_the_daemon_itself_is_allocated() -> None:
+    ports = Ports(ephemeral=FREE, ipv6=False, own=[("0.0.0.0", 23103)])
+    with pytest.raises(PortFailed, match=r"^Bind for 0\.0\.0\.0:23103 failed: port is already allocated$"):
+        ports.hold([PortWish(80, "tcp", "", 23103, 23103)])
+    held = ports.hold([PortWish(80, "tcp", "", 23103, 23104)])
+    assert [port.host_port for port in held.ports] == [23104]
+    ports.release(held)
+
+
 def test_a_port_of_ours_is_allocated_and_a_foreign_one_in_use() -> None:
     ports = ports_of()
     held = ports.hold([PortWish(80, "tcp", "", 23102, 23102)])

@@ -30,7 +30,7 @@ from lighterman.content import Content, Workers
 from lighterman.daemon.config import EngineConfig
 from lighterman.daemon.container_defaults import container_defaults, seccomp_profile
 from lighterman.daemon.generic_resources import generic_resources
-from lighterman.daemon.listeners import exposures
+from lighterman.daemon.listeners import TcpHost, exposures, parse_hosts
 from lighterman.daemon.process import close_to_others
 from lighterman.daemon.remap import id_map_of
 from lighterman.daemon.validation import conflict_free_labels, subnet_of
@@ -344,6 +344,9 @@ def network_config(config: EngineConfig) -> NetworkConfig:
         fixed_cidr_v6=subnet_of(config.fixed_cidr_v6),
         default_gateway_v6=config.default_gateway_v6,
         host_gateways=config.host_gateway_ips,
+        own_ports=tuple(
+            (host.address, host.port) for host in parse_hosts(config) if isinstance(host, TcpHost)
+        ),
         dns=config.dns,
         default_options=config.default_network_opts,
     )

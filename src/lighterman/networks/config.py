@@ -38,6 +38,7 @@ class NetworkConfig(Struct, frozen=True):
     fixed_cidr_v6: str = ""  # its subnet; "" makes one up, once
     default_gateway_v6: str = ""
     host_gateways: tuple[str, ...] = ()  # what "host-gateway" stands for; () are the bridge's addresses
+    own_ports: tuple[tuple[str, int], ...] = ()  # where the daemon itself listens by TCP
     dns: tuple[str, ...] = ()  # for containers that name none; () is the host's
     default_options: Mapping[str, Mapping[str, str]] = field(
         default_factory=dict

@@ -45,8 +45,10 @@ class Ports:
         default_host_ip: str = "",
         ipv6: bool | None = None,
         firewall: bool = True,
+        own: Iterable[tuple[str, int]] = (),
     ) -> None:
-        self._taken: set[Key] = set()
+        """`own` are addresses and ports where the daemon itself listens by TCP."""
+        self._taken: set[Key] = {("tcp", host, port) for host, port in own}
         self._ephemeral = ephemeral
         self._next = ephemeral.start
         self._default_host_ip = default_host_ip

@@ -107,6 +107,7 @@ class Networks:
             catalog,
             Ports(
                 ephemeral=ephemeral_ports(),
+                own=config.own_ports,
                 default_host_ip=config.default_host_ip,
                 firewall=config.iptables,
             ),
