@@ -22,6 +22,7 @@ from lighterman.errdefs import InvalidParameter, Unimplemented
 from lighterman.swarm.ca import certificates
 from lighterman.swarm.node import birth, cluster, leader, rotation
 from lighterman.swarm.node.addresses import Place
+from lighterman.swarm.node.dispatch import asks_now
 from lighterman.swarm.node.manager import ticks
 from lighterman.swarm.node.tell import Told, message
 from lighterman.swarm.state import Change, Kind, Node, NodeStatus, Put, State, Write
@@ -182,3 +183,10 @@ def test_an_operators_ticks_go_before_those_of_the_swarm(
     operator: tuple[int, int], both: tuple[int, int]
 ) -> None:
     assert ticks(RaftConfig(10000, 0, 500, 10, 1), *operator) == both
+
+
+def test_a_root_that_follows_at_once_is_not_waited_for() -> None:
+    assert asks_now("old next", "old", 5.0, 0.0)
+    assert not asks_now("old next", "old next", 6.0, 20.0), "it renews already"
+    assert asks_now("old next", "old next", 21.0, 20.0), "it has not answered"
+    assert asks_now("next third", "next", 7.0, 20.0)

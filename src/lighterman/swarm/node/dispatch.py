@@ -96,6 +96,13 @@ class _Reading(Struct):
     errors: list[str] = field(default_factory=list)
 
 
+def asks_now(root: str, told: str, now_s: float, renews_until_s: float) -> bool:
+    """Whether a node that has to renew its certificate is asked for it: at once for another root than it was
+    told of, else again after a while.
+    """
+    return root != told or now_s > renews_until_s
+
+
 class Dispatcher:
     """All sessions of this manager."""
 
@@ -247,7 +254,7 @@ class Dispatcher:
             await live.channel.send(RoleChanged(node.role))
             live.role, spoke = node.role, True
         root, renew = self._trust(live.node_id)
-        renew = renew and time.monotonic() > live.renews_until_s
+        renew = renew and asks_now(root, live.trusts, time.monotonic(), live.renews_until_s)
         if root != live.trusts or renew:
             await live.channel.send(TrustChanged(root, renew))
             live.trusts, spoke = root, True
