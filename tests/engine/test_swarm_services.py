@@ -86,7 +86,8 @@ def test_a_service_is_made_and_followed_until_it_runs(docker: DockerCLI, http: H
         "web.2 Running",
         "web.3 Running",
     ]
-    names = docker.out("ps", "--format", "{{.Names}}").split()
+    assert docker.out("ps", "-q", "--filter", "is-task=false") == ""
+    names = docker.out("ps", "--filter", "is-task=true", "--format", "{{.Names}}").split()
     assert sorted(names) == sorted(f"web.{task['Slot']}.{task['ID']}" for task in tasks(http))
     (service,) = json.loads(docker.out("service", "inspect", "web"))
     assert service["Spec"]["Labels"] == {"tier": "front"}

@@ -114,8 +114,9 @@ def _tests(cs: Containers, filters: Filters) -> Iterator[Asked]:
     if "ancestor" in filters:
         images = set(_image_ids(cs, filters.get("ancestor")))
         yield lambda each: not images.isdisjoint(cs.images.lineage(each.image_id))
-    if "is-task" in filters and filters.flag("is-task", default=False):
-        yield lambda each: False
+    if "is-task" in filters:
+        of_tasks = filters.flag("is-task", default=False)
+        yield lambda each: each.managed is of_tasks
     if checks := filters.get("health"):
         yield lambda each: status_of(each.health, runs=each.runs) in checks
     if places := filters.get("volume"):
