@@ -120,6 +120,17 @@ async def test_with_runc_alone_everything_works(
         await bench.run("true", runtime="crun")
 
 
+async def test_a_runtime_that_is_killed_is_told_as_that(bench: Bench, tmp_path: Path) -> None:
+    dies = tmp_path / "dies"
+    dies.write_text('#!/bin/sh\ncase " $* " in *" run "*) kill -9 $$;; esac\nexec crun "$@"\n')
+    dies.chmod(0o755)
+    await bench.runtime.offer({"dies": [str(dies)]})
+    with pytest.raises(StartBroke) as failed:
+        await bench.run("true", runtime="dies")
+    assert failed.value.message == f"{RUN}the OCI runtime was killed by signal 9: unknown"
+    assert not list((bench.exec_root / "c").iterdir())
+
+
 async def test_the_same_id_runs_again_only_after_its_delete(bench: Bench) -> None:
     id, _ = await bench.run("true")
     await bench.exit()

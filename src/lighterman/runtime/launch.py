@@ -111,6 +111,8 @@ def set_size(master: int, rows: int, columns: int) -> None:
 
 def _check(runtime: int) -> None:
     _, status = os.waitpid(runtime, 0)
+    if os.WIFSIGNALED(status):  # it cannot have said why
+        raise LaunchFailed(f"the OCI runtime was killed by signal {os.WTERMSIG(status)}")
     if status != 0:
         raise LaunchFailed
 
