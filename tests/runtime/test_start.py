@@ -120,14 +120,21 @@ async def test_with_runc_alone_everything_works(
         await bench.run("true", runtime="crun")
 
 
-async def test_a_runtime_that_is_killed_is_told_as_that(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [("kill -9 $$", "was killed by signal 9"), ("exit 0", "ended without a process")],
+    ids=["killed", "content"],
+)
+async def test_a_runtime_that_cannot_say_why_is_told_as_that(
+    bench: Bench, tmp_path: Path, end: str, text: str
+) -> None:
     dies = tmp_path / "dies"
-    dies.write_text('#!/bin/sh\ncase " $* " in *" run "*) kill -9 $$;; esac\nexec crun "$@"\n')
+    dies.write_text(f'#!/bin/sh\ncase " $* " in *" run "*) {end};; esac\nexec crun "$@"\n')
     dies.chmod(0o755)
     await bench.runtime.offer({"dies": [str(dies)]})
     with pytest.raises(StartBroke) as failed:
         await bench.run("true", runtime="dies")
-    assert failed.value.message == f"{RUN}the OCI runtime was killed by signal 9: unknown"
+    assert failed.value.message == f"{RUN}the OCI runtime {text}: unknown"
     assert not list((bench.exec_root / "c").iterdir())
 
 

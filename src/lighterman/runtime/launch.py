@@ -34,7 +34,7 @@ class Launched:
 
 
 class LaunchFailed(Exception):
-    """The OCI runtime ended with an error; its log tells which."""
+    """The OCI runtime failed; without a text, its log tells why."""
 
 
 def launch(request: Fields) -> Launched:
@@ -118,4 +118,7 @@ def _check(runtime: int) -> None:
 
 
 def _read_pid() -> int:
-    return int(small_files.read("pid"))
+    try:
+        return int(small_files.read("pid"))
+    except FileNotFoundError:  # crun is content when its child is killed before it has become the process
+        raise LaunchFailed("the OCI runtime ended without a process") from None
