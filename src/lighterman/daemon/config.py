@@ -364,14 +364,13 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
 }
 """dockerd's options that are accepted with these values only: they tell what this engine does anyway."""
 
-_YET = "it is not implemented yet"
 _NO_CONTAINERD = "there is no containerd below this engine"
 _NO_STORE = "stores of clusters are gone from dockerd too; a swarm keeps its own"
 REFUSED: Mapping[str, str] = {
     "allow-nondistributable-artifacts": "layers that must not be distributed are never pushed",
     "api-cors-header": "requests from web pages are refused",
     "bip6": "fixed-cidr-v6 and default-gateway-v6 say it",
-    "cdi-spec-dirs": _YET,
+    "cdi-spec-dirs": "descriptions of devices (CDI) are not read: --device names the devices themselves",
     "cluster-advertise": _NO_STORE,
     "cluster-store": _NO_STORE,
     "cluster-store-opts": _NO_STORE,
