@@ -242,7 +242,7 @@ async def wired(config: EngineConfig) -> AsyncIterator[Wired]:
         upward.users_of_driver += [volumes.users_of_driver, networks.users_of_driver, upward.logging_to]
         await _recover(cs, plugins)
         upward.known(cs)
-        swarm = Swarm(swarm_engine(config, cs))
+        swarm = Swarm(swarm_engine(config, cs, plugins))
         opened.push_async_callback(swarm.close)
         await swarm.open()
         builds = Once(lambda: _builds(config, cs, content, db))
@@ -366,7 +366,7 @@ def unguarded(config: EngineConfig) -> tuple[str, ...]:
     return (f"WARNING: {key} is false: nothing{of} is masqueraded or kept apart, ports{of} are relayed",)
 
 
-def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
+def swarm_engine(config: EngineConfig, cs: Containers, plugins: Plugins) -> Engine:
     """What a node of a swarm needs of this engine."""
     return Engine(
         root=Path(config.data_root) / "swarm",
@@ -378,6 +378,7 @@ def swarm_engine(config: EngineConfig, cs: Containers) -> Engine:
         generic_resources=generic_resources(config.node_generic_resources),
         heartbeat_ticks=config.swarm_raft_heartbeat_tick,
         election_ticks=config.swarm_raft_election_tick,
+        plugin_names=plugins.names,
     )
 
 

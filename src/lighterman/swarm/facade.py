@@ -5,7 +5,7 @@ So everything heavy is imported inside of the verbs here: they are the room's do
 
 import asyncio
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +28,10 @@ MEMBERSHIP_FILE = "node.json"
 """In the swarm's directory: there is one exactly if this engine is in a swarm, or about to be."""
 
 
+async def _no_plugins(interface: str) -> Sequence[str]:
+    return ()
+
+
 class Engine(Struct, frozen=True):
     """What a node needs of its engine, and tells of it."""
 
@@ -47,6 +51,8 @@ class Engine(Struct, frozen=True):
     heartbeat_ticks: int = 0
     """Of the consensus of managers; 0: as the swarm's settings say."""
     election_ticks: int = 0
+    plugin_names: Callable[[str], Awaitable[Sequence[str]]] = _no_plugins
+    """Of the plugins that have an interface, as in "VolumeDriver"."""
     etcd_binary: str = "etcd"
 
 

@@ -11,11 +11,12 @@ import contextlib
 import datetime as dt
 import logging
 import random
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from lighterman.apitypes.swarm import Peer as InfoPeer
-from lighterman.apitypes.swarm import SwarmInfo
+from lighterman.apitypes.swarm import PluginDescription, SwarmInfo
 from lighterman.errdefs import EngineError, Unavailable
 from lighterman.lib.background import Background
 from lighterman.swarm.agent import Agent, forget_all
@@ -29,7 +30,7 @@ from lighterman.swarm.node.addresses import Place
 from lighterman.swarm.node.books import Keys
 from lighterman.swarm.node.channels import connect, connect_for_call
 from lighterman.swarm.node.credentials import Credentials
-from lighterman.swarm.node.describe import describe
+from lighterman.swarm.node.describe import describe, plugins_of
 from lighterman.swarm.node.manager import Manager, ended
 from lighterman.swarm.node.managing import FIRST_DELAY_S, LONGEST_DELAY_S, REMOVED, Managing
 from lighterman.swarm.node.wire import ISSUE_PATH, IssueAnswer, IssueWish
@@ -53,6 +54,7 @@ JOIN_LIMIT_S = 20.0
 RESUME_LIMIT_S = 10.0
 """What the start of an engine waits for its node at most; dockerd waits 20 s."""
 _MANAGER_PATIENCE_S = 10.0
+_LOOK_AGAIN_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,7 @@ class Node:
         self._ready = asyncio.Event()  # a session stands, or stood
         self._tried = asyncio.Event()  # ... or the first call was in vain
         self._error = ""
+        self._plugins: Sequence[PluginDescription] = ()
         self._session: _OwnFrames | None = None  # the newest one of the agent
         self._changing = asyncio.Lock()  # one change of the certificate at a time
 
@@ -176,6 +179,7 @@ class Node:
             self._manages = self._later.start(self.managing.run)
         self._agent = self._later.start(self._attend)
         self._renews = self._later.start(self._keep_young)
+        self._later.start(self._look_for_plugins)
 
     async def close(self) -> None:
         """End everything, first who asks, then who answers; the node stays in its swarm."""
@@ -229,11 +233,12 @@ class Node:
     # The agent
 
     async def _attend(self) -> None:
+        self._plugins = await plugins_of(self.credentials.engine)
         agent = Agent(
             self.credentials.engine.containers,
             self.id,
             connect=self.connect,
-            description=lambda: describe(self.credentials),
+            description=lambda: describe(self.credentials, self._plugins),
             data_path=lambda: self.credentials.data_path,
             dial=self._dial,
         )
@@ -346,9 +351,23 @@ class Node:
         self.credentials.membership = replace(self.credentials.membership, root=root)
         await self.credentials.save()
         await self.managing.show_certificate()
+        await self._introduce()
+
+    async def _introduce(self) -> None:
+        """Let the swarm hear anew of this node."""
         if self._session is not None:
+            description = describe(self.credentials, self._plugins)
             with contextlib.suppress(ChannelClosed):
-                await self._session.send(Hello(describe(self.credentials), self.credentials.data_path))
+                await self._session.send(Hello(description, self.credentials.data_path))
+
+    async def _look_for_plugins(self) -> None:
+        """Tell of plugins that come and go: a task that needs one waits for a node that has it."""
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            found = await plugins_of(self.credentials.engine)
+            if found != self._plugins:
+                self._plugins = found
+                await self._introduce()
 
 
 class _OwnFrames:
