@@ -314,6 +314,30 @@ def test_who_is_led_nowhere_by_a_plugin_is_led_out_by_the_engine(
     docker("network", "rm", "docker_gwbridge")
 
 
+def test_who_joins_a_plugins_network_that_leads_nowhere_is_led_out_too(
+    docker: DockerCLI, plugin: HostPlugin
+) -> None:
+    def gateways() -> list[str]:
+        routes = docker.out("exec", "it", "ip", "route").splitlines()
+        return [route.split()[2] for route in routes if route.startswith("default via ")]
+
+    docker("network", "create", "-d", "p", "-o", "gateway=off", "--subnet", "10.204.0.0/24", "net")
+    docker("network", "create", "--subnet", "10.205.0.0/24", "back")
+    docker.run("-d", "--name", "it", "--network", "back", *SLEEP)
+    docker("network", "connect", "net", "it")
+    assert gateways() == ["10.205.0.1"]
+    docker("network", "disconnect", "back", "it")
+    bridge = json.loads(docker.out("network", "inspect", "docker_gwbridge"))[0]
+    assert gateways() == [bridge["IPAM"]["Config"][0]["Gateway"]]
+    docker("network", "connect", "back", "it")
+    assert gateways() == ["10.205.0.1"]
+    docker("network", "rm", "docker_gwbridge")  # nobody needs it any more
+    docker("network", "disconnect", "back", "it")
+    docker("network", "disconnect", "net", "it")
+    assert gateways() == []
+    docker("network", "rm", "docker_gwbridge")
+
+
 def test_a_plugin_gives_addresses_itself_where_no_ipam_driver_does(
     docker: DockerCLI, plugin: HostPlugin
 ) -> None:

@@ -172,6 +172,15 @@ def needs_way_out(sandbox: Sandbox, rows: Mapping[str, NetworkRow]) -> bool:
     )
 
 
+def idle_way_out(sandbox: Sandbox, rows: Mapping[str, NetworkRow]) -> Endpoint | None:
+    """The endpoint that leads outside though nobody has wished it, where nothing needs it any more."""
+    for end in sandbox.endpoints:
+        rest = tuple(each for each in sandbox.endpoints if each is not end)
+        if end.hidden and not needs_way_out(replace(sandbox, endpoints=rest), rows):
+            return end
+    return None
+
+
 def _free_interface(prefix: str, taken: Iterable[str]) -> str:
     others = set(taken)
     number = 0

@@ -27,7 +27,7 @@ from lighterman.networks.errors import ConnectivityFailed, EndpointExists, NotCo
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.name_server import Ears, NameServer
 from lighterman.networks.names import Names
-from lighterman.networks.plan import needs_way_out, plan_endpoint, publication_of, veth_name
+from lighterman.networks.plan import idle_way_out, needs_way_out, plan_endpoint, publication_of, veth_name
 from lighterman.networks.ports import HeldPorts, Ports
 from lighterman.networks.relay import TcpRelay, UdpRelay
 from lighterman.networks.row import NetworkRow
@@ -200,12 +200,26 @@ class Sandboxes:
         """
         held = self._held[sandbox_id]
         row = self._catalog.find(wish.network)
-        before = held.sandbox
-        if before.in_network(row.id):
-            raise EndpointExists(before.name, row.name)
+        if held.sandbox.in_network(row.id):
+            raise EndpointExists(held.sandbox.name, row.name)
         self._bury_the_dead()
-        after = self._with_endpoint(before, row, wish)
-        endpoint = after.endpoints[-1]
+        return await self._plug_in(held, row, self._with_endpoint(held.sandbox, row, wish))
+
+    async def settle_way_out(self, sandbox_id: str) -> Sandbox:
+        """Plug a running container into the bridge that leads outside if it needs that now, and unplug it if
+        it does not any more; the bridge is there. Raises: NoFreeAddress, ConnectivityFailed, System."""
+        held = self._held[sandbox_id]
+        idle = idle_way_out(held.sandbox, self._catalog.rows)
+        if idle is not None:
+            return await self.leave(sandbox_id, idle.network_id)
+        led_out = self._with_way_out(held.sandbox)
+        if led_out is held.sandbox:
+            return led_out
+        return await self._plug_in(held, self._catalog.find(GATEWAY_BRIDGE), led_out)
+
+    async def _plug_in(self, held: _Held, row: NetworkRow, after: Sandbox) -> Sandbox:
+        """Make it the sandbox `after`, which has one endpoint more; undoes itself on failure."""
+        before, endpoint = held.sandbox, after.endpoints[-1]
         async with rollback() as undo:
             undo.callback(self._let_die, [endpoint])
             undo.push_async_callback(self._back_to, held, before, endpoint)

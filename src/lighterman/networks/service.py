@@ -44,7 +44,7 @@ from lighterman.networks.ipam import Subnet
 from lighterman.networks.kernel import Kernel
 from lighterman.networks.names import Names
 from lighterman.networks.overlays import Overlays
-from lighterman.networks.plan import Ours, check_wish
+from lighterman.networks.plan import Ours, check_wish, needs_way_out
 from lighterman.networks.ports import Ports, ephemeral_ports
 from lighterman.networks.row import Lease, NetworkRow
 from lighterman.networks.sandbox import EndpointWish, PortWish, Sandbox, SandboxWish
@@ -301,10 +301,17 @@ class Networks:
         async with rollback() as undo:
             undo.push_async_callback(self._give_back, sandbox_id, known.id if known else wish.network)
             after = await self._sandboxes.join(sandbox_id, await self._attached(asked, wish))
+            undo.push_async_callback(self._unplug, sandbox_id, after.endpoints[-1].network_id)
+            after = await self._with_way_out(after)
             if self._remote is not None:
-                undo.push_async_callback(self._unplug, sandbox_id, after.endpoints[-1].network_id)
                 await self._remote.lead_out(before.way_out(4), after)
         return after
+
+    async def _with_way_out(self, sandbox: Sandbox) -> Sandbox:
+        """The running sandbox, led outside by the engine's own bridge exactly if nobody else does it."""
+        if needs_way_out(sandbox, self._catalog.rows):
+            await self.ensure_gateway_bridge()
+        return await self._sandboxes.settle_way_out(sandbox.id)
 
     async def leave(self, sandbox_id: str, network_id: str) -> Sandbox:
         """Unplug a running container from one network. Raises: NotConnected, System."""
@@ -316,7 +323,7 @@ class Networks:
         before = self._sandboxes.get(sandbox_id)
         if self._remote is not None and before is not None:
             await self._remote.leave(before, network_id)
-        after = await self._sandboxes.leave(sandbox_id, network_id)
+        after = await self._with_way_out(await self._sandboxes.leave(sandbox_id, network_id))
         if self._remote is not None and before is not None:
             await self._remote.lead_out_if_it_can(before.way_out(4), after)
         return after
