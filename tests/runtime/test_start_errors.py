@@ -57,6 +57,11 @@ def test_what_the_kernel_does_not_take_is_the_clients_mistake(said: str, heard: 
     assert isinstance(failed, InvalidParameter)
 
 
+def test_a_runtime_that_is_not_there_is_told_by_its_program() -> None:
+    failed = start_failed("[Errno 2] No such file or directory: '/usr/bin/vm'", ["ls"], exec=False)
+    assert failed.message.endswith("create failed: fork/exec /usr/bin/vm: no such file or directory: unknown")
+
+
 def test_a_missing_path_is_told_by_stat() -> None:
     failed = start_failed(
         "executable file `/no` not found in $PATH: No such file or directory", ["/no"], exec=False

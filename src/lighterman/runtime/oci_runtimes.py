@@ -122,7 +122,11 @@ async def find_runtimes(
 
 
 async def _ask_version(zygote: Zygote, name: str, command: Sequence[str], exec_root: Path) -> OciRuntime:
-    code, text = await zygote.call([*command, "--version"])
+    if shutil.which(command[0]) is None:
+        log.warning("the OCI runtime %s is no program that can be executed: %s", name, command[0])
+        code, text = 127, ""
+    else:
+        code, text = await zygote.call([*command, "--version"])
     words = text.split() if code == 0 else []
     version = words[words.index("version") + 1] if "version" in words[:-1] else ""
     root = exec_root / "oci" / name

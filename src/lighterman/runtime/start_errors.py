@@ -33,6 +33,7 @@ _CRUN: tuple[tuple[str, str], ...] = (
     (r"error stat'ing file `(?P<source>.*)`: (?P<why>.+)",
      _INIT + 'error mounting "{source}" to rootfs: stat {source}: {why}'),
     (r"the sysctl `(?P<key>.*)` is not namespaced", 'sysctl "{key}" is not in a separate kernel namespace'),
+    (r"\[Errno \d+\] (?P<why>.+): '(?P<program>/.*)'", "fork/exec {program}: {why}"),  # no runtime at all
     (r"sethostname: (?P<why>.+)", _INIT + "sethostname: {why}"),
     (r"mount `tmpfs` to `/?(?P<place>.*)`: (?P<why>.+)",
      _INIT + 'error mounting "tmpfs" to rootfs at "/{place}": {why}'),
