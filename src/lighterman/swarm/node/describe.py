@@ -1,23 +1,22 @@
 """What a node says of itself. Source: executor/container/executor.go of moby."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from lighterman.apitypes.service import Platform, Resources
 from lighterman.apitypes.swarm import EngineDescription, NodeDescription, PluginDescription, TLSInfo
 from lighterman.containers.log_options import offered
 from lighterman.swarm.ca import certificates
-from lighterman.swarm.facade import Engine
 from lighterman.swarm.node.credentials import Credentials
 
 NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 
 
-async def plugins_of(engine: Engine) -> Sequence[PluginDescription]:
-    """What tasks can have of this node besides what every node has: drivers of its plugins among the own."""
+async def plugins_of(names: Callable[[str], Awaitable[Sequence[str]]]) -> Sequence[PluginDescription]:
+    """The drivers that tasks can have of this node: its own, and by their interface those of its plugins."""
     found = [
-        *(("Log", name) for name in {*offered(), *await engine.plugin_names("LogDriver")}),
-        *(("Network", name) for name in {*NETWORK_DRIVERS, *await engine.plugin_names("NetworkDriver")}),
-        *(("Volume", name) for name in {"local", *await engine.plugin_names("VolumeDriver")}),
+        *(("Log", name) for name in {*offered(), *await names("LogDriver")}),
+        *(("Network", name) for name in {*NETWORK_DRIVERS, *await names("NetworkDriver")}),
+        *(("Volume", name) for name in {"local", *await names("VolumeDriver")}),
     ]
     return [PluginDescription(*each) for each in sorted(found)]
 

@@ -233,7 +233,7 @@ class Node:
     # The agent
 
     async def _attend(self) -> None:
-        self._plugins = await plugins_of(self.credentials.engine)
+        self._plugins = await plugins_of(self.credentials.engine.plugin_names)
         agent = Agent(
             self.credentials.engine.containers,
             self.id,
@@ -364,7 +364,7 @@ class Node:
         """Tell of plugins that come and go: a task that needs one waits for a node that has it."""
         while True:
             await asyncio.sleep(_LOOK_AGAIN_S)
-            found = await plugins_of(self.credentials.engine)
+            found = await plugins_of(self.credentials.engine.plugin_names)
             if found != self._plugins:
                 self._plugins = found
                 await self._introduce()
