@@ -165,6 +165,20 @@ def test_host_is_the_hosts_network(engine: Daemon, docker: DockerCLI) -> None:
     assert docker.inspect("box")["NetworkSettings"]["Networks"]["host"]["IPAddress"] == ""
 
 
+def test_networks_that_are_shared_in_a_chain_are_the_first_ones(docker: DockerCLI) -> None:
+    sleeper = ("busybox", "sleep", "600")
+    first = docker.run("-d", "--hostname", "first", *sleeper)
+    second = docker.run("-d", "--network", f"container:{first}", *sleeper)
+    third = docker.run("-d", "--network", f"container:{second}", *sleeper)
+    assert docker.out("exec", third, "sh", "-c", "hostname; cat /etc/hostname") == "first\nfirst"
+    assert "\tx first " in docker.run("--rm", "--link", f"{third}:x", "busybox", "cat", "/etc/hosts")
+    docker("rm", "-f", first)
+    docker("stop", "-t", "0", third)
+    assert docker(
+        "cp", f"{third}:/bin/busybox", "-"
+    ).stdout  # of what it was given nothing is left, of it all
+
+
 def test_a_container_can_share_the_network_of_another(docker: DockerCLI) -> None:
     first = serving(docker)
     told = docker.run(

@@ -35,7 +35,7 @@ from lighterman.content import (
     read_prelude,
     written,
 )
-from lighterman.errdefs import EngineError, InvalidParameter, System
+from lighterman.errdefs import EngineError, InvalidParameter, NotFound, System
 from lighterman.lib.effects import in_thread
 from lighterman.lib.go_mode import go_mode
 from lighterman.lib.go_time import rfc3339_nano
@@ -237,10 +237,9 @@ def _sources(cs: Containers, container: Container, volumes: dict[str, Path]) -> 
     """What is mounted into a container when it runs, those above before those below; no tmpfs."""
     found: dict[str, tuple[Path, Place]] = {}
     if container.attempted:
-        of = network_owner(container, cs.find)
-        for name in _NETWORK_FILES:
-            target = f"/etc/{name}"
-            found[target] = (cs.settings.home(of.id) / name, Place(target.encode()))
+        with suppress(NotFound):  # its files went with the one whose network it used
+            home = cs.settings.home(network_owner(container, cs.find).id)
+            found = {f"/etc/{name}": (home / name, Place(f"/etc/{name}".encode())) for name in _NETWORK_FILES}
     for mount in container.mounts:
         place = Place(mount.target.encode(), mount.read_only)
         if isinstance(mount, VolumeMount):

@@ -51,7 +51,7 @@ def write_files(
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if plan.network_of is not None:
-            return plan.network_of.config.hostname
+            return plan.files_of.config.hostname
         _write(home / "hostname", hostname_file(container.config.hostname))
         _write(home / "hosts", _hosts(container, sandbox, host_gateways, linked))
         _write(home / "resolv.conf", _resolv_conf(settings, container, sandbox))
