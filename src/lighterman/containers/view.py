@@ -265,7 +265,7 @@ def networks(cs: Containers, container: Container, sandbox: Sandbox | None) -> d
 def _endpoint(cs: Containers, container: Container, name: str, wish: EndpointSettings) -> EndpointSettings:
     """Not connected: the network's id is known once a start was tried."""
     if not container.attempted:
-        return structs.replace(wish, dns_names=None) if wish.dns_names else wish
+        return wish if wish.dns_names is None else structs.replace(wish, dns_names=None)
     try:
         return structs.replace(wish, network_id=cs.networks.find(name).id, dns_names=None)
     except NotFound:
