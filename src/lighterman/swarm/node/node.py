@@ -51,8 +51,8 @@ from lighterman.swarm.session import (
 )
 
 JOIN_LIMIT_S = 20.0
-RESUME_LIMIT_S = 10.0
-"""What the start of an engine waits for its node at most; dockerd waits 20 s."""
+RESUME_LIMIT_S = 20.0
+"""What the start of an engine waits for its node at most, as in dockerd."""
 _MANAGER_PATIENCE_S = 10.0
 _LOOK_AGAIN_S = 5.0
 log = logging.getLogger(__name__)
