@@ -27,7 +27,9 @@ SEEN_WITHIN_S = 3.0
 """For how long a process is looked for that lives for milliseconds."""
 
 EXCUSES = {
-    "disk": re.compile(r"(?i)no space left on device|swarm manager|: (followed )?log is"),
+    "disk": re.compile(
+        r"(?i)no space left on device|swarm manager|exit code of .* is 1,|: (followed )?log is"
+    ),
     "monitor": re.compile(r"its monitor died|exit code.* is 137|: (exec|attach) is|: (followed )?log is"),
     "zygote": re.compile(r"its monitor died"),
     "runtime": re.compile(
@@ -38,7 +40,7 @@ EXCUSES = {
     "etcd": re.compile(r"swarm"),
     "engine": re.compile(r"swarm"),
 }
-"""In which words a client hears of what was done."""
+"""In which words a client hears of what was done; a log may lack the words of who found the disk full."""
 
 PROGRAMS = {"crun": "runtime", "runc": "runtime", "etcd": "etcd"}
 HELPERS = {"lm-zygote": "zygote", "lm-helper": "helper", "lm-worker": "worker"}

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -252,6 +252,19 @@ async def test_options_are_mounted_while_somebody_holds_the_volume(volumes: Volu
 
 @pytest.mark.engine
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+async def test_nothing_stays_in_memory_of_a_volume_that_is_gone(volumes: Volumes) -> None:
+    def kept() -> list[str]:
+        return [key for each in vars(volumes).values() if isinstance(each, Mapping) for key in each]
+
+    before = kept()
+    for name in ("one", "two"):
+        await volumes.create(VolumeCreateBody(name))
+        await volumes.mount(name, "c1", destination="/d")
+        await volumes.unmount(name, "c1")
+        await volumes.remove(name)
+    assert kept() == before
+
+
 async def test_a_mount_that_fails_is_told_as_docker_does(volumes: Volumes) -> None:
     wish = {"type": "none", "o": "bind", "device": "/nonexistent"}
     await volumes.create(VolumeCreateBody("lost", driver_opts=wish))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from msgspec import UNSET, structs
 from msgspec.msgpack import decode, encode
@@ -74,7 +75,7 @@ class Volumes:
         self._drivers = DriverVolumes(driver, driver_names)
         self._rows = _ROWS.load(db)
         self._holders: dict[str, dict[str, int]] = {}  # name -> container -> mounts told
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # while somebody has it
         self.owner = (0, 0)
         """Uid and gid that new volumes of ours are given."""
         self.trash_s = 0
@@ -453,6 +454,8 @@ class Volumes:
             if len(holders) == 1 and row is not None and row.is_ours and mount_plan(row.options):
                 await in_thread(directories.unmount, self.path(name))
             told = holders.pop(holder)
+            if not holders:
+                del self._holders[name]
         for _ in range(told):
             self._tell_unmount(name, holder)
 
