@@ -328,6 +328,9 @@ def test_a_signal_brings_in_another_configuration_and_an_event_tells_it(engine: 
     until(lambda: "op=reload outcome=refused" in engine.log, what="the refusal")
     assert engine.http.ok("GET", "/info")["Labels"] == ["place=sea"]
     path.write_text(before)
+    engine.process.send_signal(signal.SIGHUP)
+    wish = {"Image": "busybox", "HostConfig": {"Runtime": "other"}}
+    until(lambda: engine.http("POST", "/containers/create", wish).status == 400, what="the runtime to go")
 
 
 def test_a_signal_writes_down_what_every_task_does(engine: Engine) -> None:

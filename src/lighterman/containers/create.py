@@ -126,7 +126,8 @@ def _planned(
 def _engine(cs: Containers) -> Engine:
     settings = cs.settings
     return Engine(
-        runtimes=settings.runtimes | cs.runtime.version().keys(),
+        runtimes=settings.runtimes
+        | (cs.runtime.version().keys() & {"crun", "runc"}),  # others went by a reload
         log=LogConfig(settings.log_driver, dict(settings.log_opts)),
         data_root=str(settings.data_root),
         default_runtime=cs.default_runtime,

@@ -65,7 +65,7 @@ class OciRuntimes:
         if runtime := self._found.get(name or self.default):
             return runtime
         if name and name not in self._broken:
-            raise InvalidParameter(f"unknown or invalid runtime name: {name}")
+            raise InvalidParameter(f"Unknown runtime specified {name}")
         reasons = "; ".join(f"{each}: {why}" for each, why in self._broken.items() if name in ("", each))
         raise StartBroke(f"no OCI runtime works here: {reasons}", 128)
 
