@@ -41,11 +41,10 @@ def dress(kind: str, home: Path) -> None:
     programs = home / "bin"
     shutil.rmtree(programs, ignore_errors=True)
     programs.mkdir()
-    (programs / "registry-v2").symlink_to(shutil.which("docker-registry") or "docker-registry")
+    _program(programs / "registry-v2", '#!/bin/sh\nexec docker-registry serve "$@"\n')
     (programs / "docker").symlink_to("/usr/bin/docker")  # of dockerd's version: the suites compare its words
     if kind == "ours":
-        (programs / "dockerd").write_text(_DOCKERD.format(python=sys.executable))
-        (programs / "dockerd").chmod(0o755)
+        _program(programs / "dockerd", _DOCKERD.format(python=sys.executable))
     else:
         (programs / "dockerd").symlink_to("/usr/sbin/dockerd")
     for inside in ("tmp", "dest", "home"):
@@ -59,6 +58,11 @@ def dress(kind: str, home: Path) -> None:
         "DOCKER_BUILDKIT": "0",
         "DOCKER_GRAPHDRIVER": "overlay2",
     }
+
+
+def _program(place: Path, text: str) -> None:
+    place.write_text(text)
+    place.chmod(0o755)
 
 
 def start_engine(home: Path) -> None:
