@@ -212,7 +212,7 @@ def test_a_certificate_that_is_not_there_is_named(authority: Authority, tmp_path
     config = EngineConfig(
         tlsverify=True, tlscacert=f"{home}/ca.pem", tlscert=f"{home}/cert.pem", tlskey=f"{home}/key.pem"
     )
-    with pytest.raises(InvalidParameter, match=rf"could not .*{missing}"):
+    with pytest.raises(InvalidParameter, match=rf"ould not .*{missing}"):
         tls_context(config)
 
 

@@ -84,7 +84,7 @@ DESCRIBED: Mapping[str, Described] = {
     "ContainerLogs": Described(RAW, query={**_LOGS, "until": "string"}),
     "ContainerChanges": Described(list[archive.ContainerChange] | None),
     "ContainerExport": Described(TAR),
-    "ContainerStats": Described(stats.StatsResponse, query=_query(flags="stream")),
+    "ContainerStats": Described(stats.StatsResponse, query=_query(flags="stream one-shot")),
     "ContainerResize": Described(query=_SIZE),
     "ContainerStart": Described(status=204, query=_query("checkpoint")),
     "ContainerStop": Described(status=204, query=_query("signal", numbers="t")),
@@ -164,9 +164,7 @@ DESCRIBED: Mapping[str, Described] = {
     "NetworkList": Described(list[network.Network], query=_FILTERS),
     "NetworkInspect": Described(network.Network, query=_query("scope", flags="verbose")),
     "NetworkDelete": Described(status=204),
-    "NetworkCreate": Described(
-        network.NetworkCreateResponse, network.NetworkCreateBody, status=201, query=_FILTERS
-    ),
+    "NetworkCreate": Described(network.NetworkCreateResponse, network.NetworkCreateBody, status=201),
     "NetworkConnect": Described(body=network.NetworkConnectBody),
     "NetworkDisconnect": Described(body=network.NetworkDisconnectBody),
     "NetworkPrune": Described(network.NetworkPruneResponse, query=_FILTERS),
