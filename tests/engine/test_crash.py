@@ -21,6 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.engine.conftest import lasting
 from tests.support.cli import DockerCLI
 from tests.support.engines import Daemon, Engine
@@ -30,6 +31,10 @@ from tests.support.leaks import parent
 from tests.support.net import HOST_ADDRESS
 from tests.support.registry import Registry
 from tests.support.waiting import until
+
+from lighterman.containers import Container
+from lighterman.containers.life import Exited, Removing
+from lighterman.db import Database, Rows
 
 
 @pytest.fixture
@@ -87,6 +92,27 @@ def test_a_running_container_outlives_the_engine(engine: Daemon, docker: DockerC
     assert "port is already allocated" in refused.stderr
     docker("stop", "-t", "0", cid)
     assert docker.inspect(cid)["State"]["ExitCode"] == 137
+
+
+def test_what_was_being_removed_is_gone_with_all_it_held_though_its_process_lives(
+    engine: Daemon, docker: DockerCLI
+) -> None:
+    """As when the end was told wrongly: the row says that it goes, the run that it lives."""
+    cid = docker.run("-d", "-v", "held:/v", "--rm", "busybox", "sleep", "1000")
+    pid = docker.inspect(cid)["State"]["Pid"]
+    engine.kill()
+    rewritten(engine, cid, life=Removing(Exited(137, False, 1, 2)))
+    engine.start()
+    ended(pid)
+    assert docker.out("ps", "-aq") == ""
+    docker("volume", "rm", "held")
+
+
+def rewritten(engine: Daemon, container_id: str, **changes: object) -> None:
+    """Let the row of a container say otherwise, while there is no engine."""
+    with contextlib.closing(Database(engine.data / "state.db")) as db:
+        rows = Rows("containers", Container)
+        db.write_soon(rows.put(container_id, structs.replace(rows.load(db)[container_id], **changes)))
 
 
 def test_logs_are_complete_to_the_byte(engine: Daemon, docker: DockerCLI, gate: Path) -> None:

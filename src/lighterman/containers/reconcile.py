@@ -19,6 +19,7 @@ from lighterman.containers.remove import dismantle, remove
 from lighterman.containers.start import run
 from lighterman.containers.state import Container, Containers
 from lighterman.containers.stats import keep_samples
+from lighterman.containers.take_down import take_down
 from lighterman.errdefs import EngineError
 from lighterman.runtime import Exit, Lost, Recovered
 from lighterman.runtime import Running as Adopted
@@ -56,7 +57,9 @@ async def reconcile(cs: Containers, found: Sequence[Recovered]) -> None:
 async def _settle(cs: Containers, container: Container, facts: Mapping[str, Adopted | Exit | Lost]) -> None:
     """What is to be done about one container (with its lock held)."""
     match container.life, facts.get(container.id):
-        case (Creating() | Removing(), _):
+        case (Creating() | Removing(), run_of_it):
+            if run_of_it is not None:  # the rooms below took it for one that lives
+                await take_down(cs, container)
             await dismantle(cs, container, volumes=isinstance(container.life, Creating))
         case (Running() | Paused(), Adopted(pid)):
             if pid != container.pid:

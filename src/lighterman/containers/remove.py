@@ -56,6 +56,8 @@ async def dismantle(cs: Containers, container: Container, *, volumes: bool) -> N
             cs.snapshots.remove(container.id),
             in_thread(_remove_home, cs.settings.home(container.id)),
         )
+        for name in {*doomed, *(mount.name for mount in container.mounts if isinstance(mount, VolumeMount))}:
+            await cs.volumes.unmount(name, container.id)  # what a failure kept it from letting go before
         for name in doomed:
             await _remove_volume(cs, name)
         await cs.forget(container.id)
