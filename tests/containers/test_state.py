@@ -11,8 +11,9 @@ from tests.containers.values import HOST, container
 
 from lighterman.apitypes.container import EndpointSettings, HostConfig
 from lighterman.apitypes.exec import ExecCreateBody
-from lighterman.containers import Containers, Settings, exec_create, exec_inspect, rename, wait
+from lighterman.containers import Containers, Settings, exec_create, exec_inspect, rename, state, wait
 from lighterman.containers.errors import AmbiguousPrefix, NameTaken, NoSuchContainer, NoSuchExec, NotRunning
+from lighterman.containers.execs import Exec, ExecEnded
 from lighterman.containers.life import Creating, Exited, Made, Paused, Restarting, Running, Started
 from lighterman.containers.list import parse
 from lighterman.containers.state import Container
@@ -101,6 +102,20 @@ async def test_a_prefix_of_two_is_ambiguous(cs: Containers) -> None:
     made(cs, "ab" + "0" * 62, "two")
     with pytest.raises(AmbiguousPrefix, match="Multiple IDs found with provided prefix: a"):
         cs.find("a")
+
+
+async def test_an_ended_exec_is_forgotten_though_others_went_before(
+    cs: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "KEPT_S", 0.2)
+    made(cs, A, "one")
+    made(cs, B, "other")
+    cs.end_exec(Exec(id="e", container_id=A, wish=ExecCreateBody(cmd=["true"])), ExecEnded(0))
+    await cs.forget(B)
+    later = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.2, later.set)  # behind the one that was set before
+    await later.wait()
+    assert not cs.execs
 
 
 async def test_a_name_is_taken_once(cs: Containers) -> None:

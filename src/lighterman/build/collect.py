@@ -6,8 +6,9 @@ dockerd's daemon.json has it under `builder.gc`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import e, pi
+
+from msgspec import Struct
 
 from lighterman.lib.filters import Filters
 
@@ -15,14 +16,13 @@ _GOLDEN = 1.618033988749895
 _LEAST_SHORT_BYTES = 512 * 10**6
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Of what the filters mean, the longest unused goes until `keep_bytes` are left (0: all of it).
 
     With `all` the results of builds go too, if they have no name.
     """
 
-    filters: Filters = Filters()  # noqa: RUF009 it is frozen
+    filters: Filters = Filters()
     keep_bytes: int = 0
     all: bool = False
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman import containers
@@ -60,7 +60,7 @@ async def run_step(cs: Containers, run: RunStep, part: Part) -> Image:
         return await _run_step(cs, run, part)
     async with AsyncExitStack() as stack:
         mounts = [await _shown(cs, mount, id_map, stack) for mount in wished]
-        return await _run_step(cs, replace(run, host=structs.replace(run.host, mounts=mounts)), part)
+        return await _run_step(cs, replace(run, host=replace(run.host, mounts=mounts)), part)
 
 
 async def _shown(cs: Containers, mount: Mount, id_map: IdMap, stack: AsyncExitStack) -> Mount:
@@ -78,7 +78,7 @@ async def _shown(cs: Containers, mount: Mount, id_map: IdMap, stack: AsyncExitSt
         raise InvalidParameter(
             f"the mount at {mount.target} cannot be written with userns-remap: {error.strerror}"
         ) from error
-    return structs.replace(mount, source=str(place))
+    return replace(mount, source=str(place))
 
 
 async def _run_step(cs: Containers, run: RunStep, part: Part) -> Image:
@@ -96,7 +96,7 @@ async def _run_step(cs: Containers, run: RunStep, part: Part) -> Image:
         step = replace(
             run.step,
             container_id=made.id,
-            container_config=structs.replace(run.step.container_config, hostname=short),
+            container_config=replace(run.step.container_config, hostname=short),
         )
         if run.rm or run.force_rm:
             return await _moved(cs, run, step, part)
@@ -116,7 +116,7 @@ async def _run_step(cs: Containers, run: RunStep, part: Part) -> Image:
 
 
 def _body(run: RunStep) -> ContainerCreateBody:
-    config = structs.replace(run.config, healthcheck=_NO_CHECK, image=run.step.parent)
+    config = replace(run.config, healthcheck=_NO_CHECK, image=run.step.parent)
     fields = {name: getattr(config, name) for name in ContainerConfig.__struct_fields__}
     return ContainerCreateBody(**fields, host_config=run.host)
 

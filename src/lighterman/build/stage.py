@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.apitypes.container import ContainerConfig, HealthConfig, LogConfig
@@ -122,9 +122,9 @@ class StageRun:
         self._take(base)
         config = base.config if base else ContainerConfig()
         if "PATH" not in environment(config.env):
-            config = structs.replace(config, env=[*(config.env or ()), DEFAULT_PATH])
+            config = replace(config, env=[*(config.env or ()), DEFAULT_PATH])
         triggers = config.on_build or []
-        self._config = structs.replace(
+        self._config = replace(
             config, open_stdin=False, stdin_once=False, on_build=None, image=base.id if base else ""
         )
         if triggers:
@@ -139,7 +139,7 @@ class StageRun:
         self._image = image
         if image is not None:
             self._build.hold(image.id)
-            self._config = structs.replace(self._config, image=image.id)
+            self._config = replace(self._config, image=image.id)
 
     # The instructions
 
@@ -210,7 +210,7 @@ class StageRun:
         return Step(
             parent=self._image.id if self._image else "",
             config=self._config,
-            container_config=structs.replace(self._config, cmd=command),
+            container_config=replace(self._config, cmd=command),
             author=self._author,
         )
 
@@ -237,7 +237,7 @@ class StageRun:
         entrypoint = None if counted else self._config.entrypoint
         step = replace(
             self._step(()),
-            container_config=structs.replace(self._config, cmd=counted, entrypoint=entrypoint),
+            container_config=replace(self._config, cmd=counted, entrypoint=entrypoint),
         )
         beside = [f"{name}={value}" for name, value in self._arguments.beside(self._config.env).items()]
         beside += [
@@ -245,7 +245,7 @@ class StageRun:
             for mount in run.mounts
             if mount.kind == "ssh"
         ]
-        config = structs.replace(
+        config = replace(
             self._config,
             cmd=[_SCRIPT] if run.script else command,
             entrypoint=[""] if counted else entrypoint,
@@ -255,7 +255,7 @@ class StageRun:
             step=step,
             config=config,
             command=tuple(shown),
-            host=structs.replace(
+            host=replace(
                 self._build.wish.host,
                 log_config=LogConfig(type="none"),
                 pids_limit=STEP_PROCESSES if self._build.containers.host.limits.pids_limit else None,
@@ -318,7 +318,7 @@ class StageRun:
                 wished += plan.mounts
                 planned = replace(planned, stubs=plan.stubs)
             if wished:
-                planned = replace(planned, host=structs.replace(planned.host, mounts=wished))
+                planned = replace(planned, host=replace(planned.host, mounts=wished))
             return await run_step(build.containers, planned, self._part)
 
     # COPY and ADD
@@ -411,7 +411,7 @@ def _nothing_to_run(command: Sequence[str]) -> str:
 def _with_labels(step: Step) -> Step:
     """What dockerd has made a container for has labels, if only none."""
     config = step.container_config
-    return replace(step, container_config=structs.replace(config, labels=config.labels or {}))
+    return replace(step, container_config=replace(config, labels=config.labels or {}))
 
 
 def short(image: Image | None) -> str:
@@ -439,7 +439,7 @@ def with_inherited_check(config: ContainerConfig, before: ContainerConfig) -> Co
         retries=check.retries or old.retries,
         start_interval=check.start_interval or old.start_interval,
     )
-    return structs.replace(config, healthcheck=inherited)
+    return replace(config, healthcheck=inherited)
 
 
 def absolute(working_dir: str, destination: str) -> str:

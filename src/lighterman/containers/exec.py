@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from lighterman.apitypes.exec import (
@@ -122,7 +121,7 @@ async def _run(
     running = await cs.runtime.exec(one.container_id, one.id, oci.encode(process), io, attached=attached)
     if (now := cs.execs.get(one.id)) is not None and not isinstance(now.life, Prepared):
         # a short one has ended by now; its pid is shown all the same
-        cs.execs[one.id] = replace(now, life=structs.replace(now.life, pid=running.pid))
+        cs.execs[one.id] = replace(now, life=replace(now.life, pid=running.pid))
 
 
 def _attach_to(wish: ExecCreateBody) -> AttachTo:

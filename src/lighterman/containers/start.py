@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.apitypes.container import HostConfig
@@ -63,7 +63,7 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
     Raises: StartFailed and what the rooms below raise; then nothing is left but the record.
     """
     cs.runtime.expect()
-    container = structs.replace(
+    container = replace(
         plan.container,
         attempted=True,
         host_config=_with_runtime(cs, plan.container.host_config),
@@ -88,7 +88,7 @@ async def run(cs: Containers, plan: StartPlan, *, restart_count: int, stopped_by
 
 def _with_runtime(cs: Containers, wish: HostConfig) -> HostConfig:
     """The runtime that is used is kept, so that a change of the default moves no container."""
-    return structs.replace(wish, runtime=given(wish.runtime) or cs.default_runtime)
+    return replace(wish, runtime=given(wish.runtime) or cs.default_runtime)
 
 
 async def _prepare(cs: Containers, plan: StartPlan, undo: AsyncExitStack) -> Prepared:

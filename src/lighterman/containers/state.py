@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lighterman.apitypes.container import ContainerConfig, EndpointSettings, HostConfig
@@ -291,7 +291,8 @@ class Containers:
         Health checks and scripts would fill the memory.
         """
         self.execs[one.id] = replace(one, life=end)
-        asyncio.get_running_loop().call_later(KEPT_S, self.execs.pop, one.id, None)
+        # `execs` is looked up then: it may be another dict, and a timer would keep the old one alive
+        asyncio.get_running_loop().call_later(KEPT_S, lambda: self.execs.pop(one.id, None))
 
     # Changing
 
@@ -326,14 +327,14 @@ class Containers:
         """
         if event is not None:
             changes["life"] = step(container.life, event)
-        changed = structs.replace(container, **changes)
+        changed = replace(container, **changes)
         await self.db.write(_ROWS.put(changed.id, changed), durable=durable)
         self._remember(changed)
         return changed
 
     def note(self, container: Container, **changes: Any) -> None:
         """Change what is too small for the disk (with the lock held): the next `record` writes it too."""
-        self._remember(structs.replace(container, **changes))
+        self._remember(replace(container, **changes))
 
     async def forget(self, container_id: str) -> None:
         """Remove a container's row, then its names, and tell whoever waits for its removal."""

@@ -31,14 +31,14 @@ def _without_underscores(name: str) -> str:
     return name.replace("_", "")
 
 
-class AddressPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AddressPool(Struct, frozen=True, forbid_unknown_fields=True):
     """Networks without a wished subnet are cut from `base` with a prefix of `size` bits."""
 
     base: str
     size: int
 
 
-class UlimitRange(msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_fields=True):
+class UlimitRange(Struct, frozen=True, rename="pascal", forbid_unknown_fields=True):
     """A limit of processes: what holds, and up to what they may raise it; -1 is none."""
 
     name: str = ""
@@ -46,14 +46,14 @@ class UlimitRange(msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_f
     soft: int = 0
 
 
-class OciRuntime(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class OciRuntime(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Another OCI runtime that containers can ask for by name: its program, a path or a name in PATH."""
 
     path: str
     runtime_args: tuple[str, ...] = ()
 
 
-class BuilderRule(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
+class BuilderRule(Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
     """What of builds may go, and how much of it may stay: `keepStorage`, today `reservedSpace`."""
 
     all: bool = False
@@ -62,7 +62,7 @@ class BuilderRule(msgspec.Struct, frozen=True, rename=_without_underscores, forb
     reserved_space: str = ""
 
 
-class BuilderGC(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
+class BuilderGC(Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
     """Whether, and by which rules, what builds leave is kept within bounds."""
 
     enabled: bool = False
@@ -71,13 +71,13 @@ class BuilderGC(msgspec.Struct, frozen=True, rename=_without_underscores, forbid
     policy: tuple[BuilderRule, ...] | None = None
 
 
-class Builder(msgspec.Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
+class Builder(Struct, frozen=True, rename=_without_underscores, forbid_unknown_fields=True):
     """What the operator decides about builds."""
 
     gc: BuilderGC = BuilderGC()
 
 
-class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+class EngineConfig(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """Everything that the operator decides. Source: dockerd(8), 20.10 and later; ours are marked so."""
 
     hosts: Annotated[

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_interface, ip_network
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lighterman.db import Database, Rows
@@ -124,7 +124,7 @@ class Remote:
         if row is None or row.has_remote_addresses:
             return
         if not used:
-            held.lease = structs.replace(held.lease, addresses=())
+            held.lease = replace(held.lease, addresses=())
         for _, address in held.lease.addresses:
             self._own_addresses(row).take_this(address)
 
@@ -180,7 +180,7 @@ class Remote:
             if pool is None:
                 continue
             told, _ = await driver.request_address(pool.id, wished, options)
-            held.lease = structs.replace(
+            held.lease = replace(
                 held.lease, addresses=(*held.lease.addresses, (pool.id, told.partition("/")[0]))
             )
             await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
@@ -198,7 +198,7 @@ class Remote:
             if taken is None:
                 continue
             address, pool = taken
-            held.lease = structs.replace(held.lease, addresses=(*held.lease.addresses, ("", str(address))))
+            held.lease = replace(held.lease, addresses=(*held.lease.addresses, ("", str(address))))
             prefix = ip_network(pool.subnet).prefixlen
             given = _with_address(given, version, f"{address}/{prefix}")
         await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
@@ -353,7 +353,7 @@ class Remote:
         else:
             for _, address in held.lease.addresses:
                 self._own_addresses(row).release(address)
-            held.lease = structs.replace(held.lease, addresses=())
+            held.lease = replace(held.lease, addresses=())
         if held.silent:
             self._owed.add(held.lease.endpoint_id)
             await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
@@ -441,7 +441,7 @@ class Remote:
                 await self._db.write(_ROWS.put(row.id, again))
             for held in [held for held in self._held.values() if held.lease.network_id == row.id]:
                 addresses = tuple((ids.get(pool, pool), address) for pool, address in held.lease.addresses)
-                held.lease = structs.replace(held.lease, addresses=addresses)
+                held.lease = replace(held.lease, addresses=addresses)
                 await self._db.write(LEASES.put(held.lease.endpoint_id, held.lease))
                 for pool_id, address in addresses:
                     await heard(driver.request_address(pool_id, address, None), f"address {address}", row)
@@ -463,7 +463,7 @@ def _pool_for(row: NetworkRow, version: int, wished: str) -> Pool | None:
 
 
 def _without(lease: Lease, address: str) -> Lease:
-    return structs.replace(lease, addresses=tuple(each for each in lease.addresses if each[1] != address))
+    return replace(lease, addresses=tuple(each for each in lease.addresses if each[1] != address))
 
 
 def _with_address(given: Given, version: int, address: str) -> Given:

@@ -12,7 +12,6 @@ from ipaddress import IPv4Interface, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from lighterman.apitypes import network as wire
@@ -241,7 +240,7 @@ class Networks:
             ends = tuple([await self._attached(wish, each) for each in wish.endpoints])
             if any(end.given and end.given.brought and not end.given.brought.is_led_out for end in ends):
                 await self.ensure_gateway_bridge()
-        return structs.replace(wish, endpoints=ends)
+        return replace(wish, endpoints=ends)
 
     async def _attached(self, sandbox: SandboxWish, wish: EndpointWish) -> EndpointWish:
         known = self._catalog.get(wish.network)

@@ -5,7 +5,7 @@ moby.
 from collections.abc import Sequence
 from typing import TypeVar
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lighterman.apitypes.plugin import PluginConfig, PluginDevice, PluginMount, PluginSettings
@@ -55,25 +55,25 @@ def _change(
     for env in config.env or ():
         if env.name == wish.name:
             _check(wish, "env", env.settable)
-            return config, structs.replace(settings, env=_with_variable(settings.env, wish))
+            return config, replace(settings, env=_with_variable(settings.env, wish))
     for mount in config.mounts or ():
         if mount.name == wish.name:
             _check(wish, "mounts", mount.settable)
             if mount.source is None:
                 raise InvalidParameter("Plugin config has no mount source")
-            config = structs.replace(config, mounts=_with(config.mounts or [], wish, "source"))
-            return config, structs.replace(settings, mounts=_with(settings.mounts, wish, "source"))
+            config = replace(config, mounts=_with(config.mounts or [], wish, "source"))
+            return config, replace(settings, mounts=_with(settings.mounts, wish, "source"))
     for device in config.linux.devices or ():
         if device.name == wish.name:
             _check(wish, "devices", device.settable)
             if device.path is None:
                 raise InvalidParameter("Plugin config has no device path")
-            linux = structs.replace(config.linux, devices=_with(config.linux.devices or [], wish, "path"))
-            config = structs.replace(config, linux=linux)
-            return config, structs.replace(settings, devices=_with(settings.devices, wish, "path"))
+            linux = replace(config.linux, devices=_with(config.linux.devices or [], wish, "path"))
+            config = replace(config, linux=linux)
+            return config, replace(settings, devices=_with(settings.devices, wish, "path"))
     if config.args.name == wish.name:
         _check(wish, "args", config.args.settable)
-        return config, structs.replace(settings, args=wish.value.split(" "))
+        return config, replace(settings, args=wish.value.split(" "))
     raise InvalidParameter(f'setting "{wish.name}" not found in the plugin configuration')
 
 
@@ -96,9 +96,7 @@ def _with_variable(env: Sequence[str], wish: _Wish) -> list[str]:
 
 
 def _with(items: Sequence[T], wish: _Wish, field: str) -> list[T]:
-    return [
-        structs.replace(item, **{field: wish.value}) if item.name == wish.name else item for item in items
-    ]
+    return [replace(item, **{field: wish.value}) if item.name == wish.name else item for item in items]
 
 
 def carried_over(settings: PluginSettings, config: PluginConfig) -> tuple[PluginConfig, PluginSettings]:
